@@ -1,1 +1,3 @@
+//! chatmux: one event stream in front of many chat backends.
 
+pub mod proto;
