@@ -12,4 +12,7 @@ pub mod secret;
 pub mod template;
 pub mod event;
 pub mod cursor;
+pub mod channel;
+pub mod backoff;
+pub mod link;
 pub mod backend;

@@ -48,6 +48,8 @@ pub struct Encoded {
     pub scope: Option<Box<str>>,
     /// The message that a `Token` belongs to, or that a `Chat` completes.
     pub token_of: Option<Box<str>>,
+    /// Whether the tokens of `token_of` that came before are superseded by this event.
+    pub completes_tokens: bool,
     json: Vec<u8>,
     message_type_at: Range<usize>,
     text_at: Option<Range<usize>>,
@@ -94,6 +96,10 @@ impl Encoded {
             message_type,
             scope: event.scope.as_deref().map(Box::from),
             token_of: token_of(event, &id),
+            completes_tokens: match &event.payload {
+                Payload::Token(token) => token.valid == Some(false),
+                _ => true,
+            },
             json,
             message_type_at,
             text_at,
