@@ -72,7 +72,7 @@ pub struct Decoder {
     /// The unfinished line as far as earlier chunks held it.
     line: Vec<u8>,
     block: Block,
-    /// The block is lent out as an item; it is forgotten before anything else happens.
+    /// The block is lent out as an item; it is forgotten before the next line is read.
     lent: bool,
     repaired_name: String,
     repaired_data: String,
@@ -109,7 +109,6 @@ impl Decoder {
     /// Take the items of the last chunk until `None` first: what is left unread is kept, but
     /// at the price of copying it, and it is not bounded by the limits.
     pub fn push(&mut self, chunk: Bytes) {
-        self.take_back();
         let unread = self.chunk.get(self.read..).unwrap_or_default();
         self.chunk = if unread.is_empty() {
             chunk
