@@ -5,14 +5,14 @@
 
 #![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
-pub mod sse;
-pub mod json;
-pub mod time;
-pub mod secret;
-pub mod template;
-pub mod event;
-pub mod cursor;
-pub mod channel;
-pub mod backoff;
-pub mod link;
 pub mod backend;
+pub mod backoff;
+pub mod channel;
+pub mod cursor;
+pub mod event;
+pub mod json;
+pub mod link;
+pub mod secret;
+pub mod sse;
+pub mod template;
+pub mod time;

@@ -3,6 +3,7 @@
 //! `config` reads options by [`OptionSpec`], `edge` sends what [`Plan::resolve`] gives. A dialect
 //! does no I/O: it is data and pure functions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::mapper::{Session, SessionStart};
@@ -36,9 +37,12 @@ pub enum Transport {
     /// One request after another; each answer is split into frames.
     Poll {
         /// Splits an answer into frames: event name and data.
-        frames: for<'a> fn(&'a str) -> Vec<(std::borrow::Cow<'a, str>, &'a str)>,
+        frames: SplitAnswer,
     },
 }
+
+/// Splits the body of an answer into frames: event name and data.
+pub type SplitAnswer = for<'a> fn(&'a str) -> Vec<(Cow<'a, str>, &'a str)>;
 
 /// What an HTTP answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +121,10 @@ impl Options {
     pub fn template(&self, name: &str) -> Option<&Template> {
         match self.0.get(name)? {
             OptionValue::Template(template) => Some(template),
-            OptionValue::Word(_) | OptionValue::Bool(_) | OptionValue::Secs(_) | OptionValue::Table(_) => None,
+            OptionValue::Word(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
         }
     }
 
@@ -126,7 +133,10 @@ impl Options {
     pub fn word(&self, name: &str) -> Option<&str> {
         match self.0.get(name)? {
             OptionValue::Word(word) => Some(word),
-            OptionValue::Template(_) | OptionValue::Bool(_) | OptionValue::Secs(_) | OptionValue::Table(_) => None,
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
         }
     }
 
@@ -141,7 +151,10 @@ impl Options {
     pub fn secs(&self, name: &str) -> Option<u64> {
         match self.0.get(name)? {
             OptionValue::Secs(secs) => Some(*secs),
-            OptionValue::Template(_) | OptionValue::Bool(_) | OptionValue::Word(_) | OptionValue::Table(_) => None,
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Table(_) => None,
         }
     }
 
@@ -150,7 +163,10 @@ impl Options {
     pub fn table(&self, name: &str) -> Option<&Self> {
         match self.0.get(name)? {
             OptionValue::Table(options) => Some(options),
-            OptionValue::Template(_) | OptionValue::Bool(_) | OptionValue::Word(_) | OptionValue::Secs(_) => None,
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Secs(_) => None,
         }
     }
 }
@@ -197,7 +213,9 @@ impl Piece {
         for part in &self.0 {
             match part {
                 PiecePart::Fixed(text) => out.push_str(text),
-                PiecePart::Value(template, place) => out.push_str(&template.resolve(variables, *place)?),
+                PiecePart::Value(template, place) => {
+                    out.push_str(&template.resolve(variables, *place)?)
+                }
             }
         }
         Ok(out)

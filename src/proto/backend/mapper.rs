@@ -62,13 +62,21 @@ pub struct Outbox<'s> {
 impl<'s> Outbox<'s> {
     /// An outbox for one frame.
     pub fn new(sink: &'s mut dyn FnMut(Event<'_>)) -> Self {
-        Self { sink, emitted: 0, handoffs: 0 }
+        Self {
+            sink,
+            emitted: 0,
+            handoffs: 0,
+        }
     }
 
     /// Sends an event on: the first keeps its id, the next become `<id>.2`, `<id>.3`.
     pub fn emit(&mut self, mut event: Event<'_>) {
         self.emitted += 1;
-        event.id.part = if self.emitted == 1 { Part::First } else { Part::Nth(self.emitted) };
+        event.id.part = if self.emitted == 1 {
+            Part::First
+        } else {
+            Part::Nth(self.emitted)
+        };
         (self.sink)(event);
     }
 
@@ -152,7 +160,11 @@ impl Reject {
     /// Broken, nothing of it was read.
     #[must_use]
     pub const fn malformed(why: &'static str) -> Self {
-        Self::Malformed { why, conversation_id: None, body: None }
+        Self::Malformed {
+            why,
+            conversation_id: None,
+            body: None,
+        }
     }
 }
 
@@ -176,7 +188,10 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { unmapped: Keep::Raw, malformed: Keep::Drop }
+        Self {
+            unmapped: Keep::Raw,
+            malformed: Keep::Drop,
+        }
     }
 }
 
@@ -208,7 +223,10 @@ impl Mapper {
     /// The same upstream stream for another subscription.
     #[must_use]
     pub fn fork(&self, start: &SessionStart<'_>) -> Self {
-        Self { session: self.session.fork(start), policy: self.policy }
+        Self {
+            session: self.session.fork(start),
+            policy: self.policy,
+        }
     }
 
     /// Maps one frame. Hot path: runs once per frame.
@@ -222,12 +240,24 @@ impl Mapper {
         let (keep, discard, why, conversation_id, body) = match reject {
             Reject::Discard(discard, why) => return Verdict::Discarded(discard, why),
             Reject::Ownerless(why) => return Verdict::Discarded(Discard::Malformed, why),
-            Reject::Unmapped { conversation_id } => {
-                (self.policy.unmapped, Discard::Unmapped, "not in the dialect's table", conversation_id, None)
-            }
-            Reject::Malformed { why, conversation_id, body } => {
-                (self.policy.malformed, Discard::Malformed, why, conversation_id, body)
-            }
+            Reject::Unmapped { conversation_id } => (
+                self.policy.unmapped,
+                Discard::Unmapped,
+                "not in the dialect's table",
+                conversation_id,
+                None,
+            ),
+            Reject::Malformed {
+                why,
+                conversation_id,
+                body,
+            } => (
+                self.policy.malformed,
+                Discard::Malformed,
+                why,
+                conversation_id,
+                body,
+            ),
         };
         match keep {
             Keep::Drop => Verdict::Discarded(discard, why),
@@ -252,7 +282,11 @@ impl Mapper {
 
 /// The frame as it is.
 fn raw<'a>(input: Input<'a>, conversation_id: Option<String>, body: Option<&'a str>) -> Event<'a> {
-    let name = if input.event.is_empty() { "unknown" } else { input.event };
+    let name = if input.event.is_empty() {
+        "unknown"
+    } else {
+        input.event
+    };
     let text = body.unwrap_or(input.data);
     let body = match json::value(text) {
         Some(value) if body.is_none() => Cow::Borrowed(value.get()),
@@ -262,7 +296,13 @@ fn raw<'a>(input: Input<'a>, conversation_id: Option<String>, body: Option<&'a s
             Cow::Owned(String::from_utf8(quoted).unwrap_or_default())
         }
     };
-    let mut event = Event::new(name, Payload::Raw { event: Cow::Borrowed(name), body });
+    let mut event = Event::new(
+        name,
+        Payload::Raw {
+            event: Cow::Borrowed(name),
+            body,
+        },
+    );
     event.id = EventId::minted();
     event.conversation_id = conversation_id.map(Cow::Owned);
     event
@@ -287,7 +327,9 @@ mod tests {
                 "broken" => Err(Reject::malformed("broken")),
                 "ownerless" => Err(Reject::Ownerless("no owner")),
                 "nothing" => Ok(()),
-                _ => Err(Reject::Unmapped { conversation_id: Some("c".into()) }),
+                _ => Err(Reject::Unmapped {
+                    conversation_id: Some("c".into()),
+                }),
             }
         }
 
@@ -312,15 +354,63 @@ mod tests {
 
     #[test]
     fn every_frame_is_mapped_or_discarded() {
-        let both_raw = Policy { unmapped: Keep::Raw, malformed: Keep::Raw };
-        let both_drop = Policy { unmapped: Keep::Drop, malformed: Keep::Drop };
+        let both_raw = Policy {
+            unmapped: Keep::Raw,
+            malformed: Keep::Raw,
+        };
+        let both_drop = Policy {
+            unmapped: Keep::Drop,
+            malformed: Keep::Drop,
+        };
         let mapped = Verdict::Mapped { raw: None };
-        check(both_raw, "two", "", mapped, &["First", "Handoff(1)", "Nth(2)"]);
-        check(both_raw, "x", "{\"a\": 1.0}", Verdict::Mapped { raw: Some(Discard::Unmapped) }, &["x {\"a\": 1.0}"]);
-        check(both_raw, "", "a\"b", Verdict::Mapped { raw: Some(Discard::Unmapped) }, &["unknown \"a\\\"b\""]);
-        check(both_raw, "broken", "{", Verdict::Mapped { raw: Some(Discard::Malformed) }, &["broken \"{\""]);
-        check(both_raw, "ownerless", "{", Verdict::Discarded(Discard::Malformed, "no owner"), &[]);
-        check(both_drop, "broken", "{", Verdict::Discarded(Discard::Malformed, "broken"), &[]);
+        check(
+            both_raw,
+            "two",
+            "",
+            mapped,
+            &["First", "Handoff(1)", "Nth(2)"],
+        );
+        check(
+            both_raw,
+            "x",
+            "{\"a\": 1.0}",
+            Verdict::Mapped {
+                raw: Some(Discard::Unmapped),
+            },
+            &["x {\"a\": 1.0}"],
+        );
+        check(
+            both_raw,
+            "",
+            "a\"b",
+            Verdict::Mapped {
+                raw: Some(Discard::Unmapped),
+            },
+            &["unknown \"a\\\"b\""],
+        );
+        check(
+            both_raw,
+            "broken",
+            "{",
+            Verdict::Mapped {
+                raw: Some(Discard::Malformed),
+            },
+            &["broken \"{\""],
+        );
+        check(
+            both_raw,
+            "ownerless",
+            "{",
+            Verdict::Discarded(Discard::Malformed, "no owner"),
+            &[],
+        );
+        check(
+            both_drop,
+            "broken",
+            "{",
+            Verdict::Discarded(Discard::Malformed, "broken"),
+            &[],
+        );
         let unmapped = Verdict::Discarded(Discard::Unmapped, "not in the dialect's table");
         check(both_drop, "x", "", unmapped, &[]);
         let filtered = Verdict::Discarded(Discard::Filtered, "nothing in it to tell");

@@ -14,14 +14,21 @@ pub mod salesforce;
 pub mod xians;
 
 pub use dialect::{
-    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Piece, Plan, Request, Transport,
+    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Piece, Plan, Request,
+    SessionValues, SplitAnswer, Transport,
 };
-pub use mapper::{Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict};
+pub use mapper::{
+    Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,
+};
 pub use memory::{Handover, Memory};
 
 /// All dialects.
-pub static ROSTER: &[&Dialect] =
-    &[&openfire::DIALECT, &xians::DIALECT, &salesforce::DIALECT, &brightpattern::DIALECT];
+pub static ROSTER: &[&Dialect] = &[
+    &openfire::DIALECT,
+    &xians::DIALECT,
+    &salesforce::DIALECT,
+    &brightpattern::DIALECT,
+];
 
 /// The dialect of a name.
 #[must_use]

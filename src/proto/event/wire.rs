@@ -68,11 +68,25 @@ impl Encoded {
         fields.text("id", &id);
         fields.maybe("threadId", event.thread_id.as_deref());
         fields.maybe("conversationId", event.conversation_id.as_deref());
-        fields.text("workflowId", event.workflow_id.as_deref().unwrap_or(&subscription.workflow_id));
-        fields.text("workflowType", event.workflow_type.as_deref().unwrap_or(&subscription.workflow_type));
+        fields.text(
+            "workflowId",
+            event
+                .workflow_id
+                .as_deref()
+                .unwrap_or(&subscription.workflow_id),
+        );
+        fields.text(
+            "workflowType",
+            event
+                .workflow_type
+                .as_deref()
+                .unwrap_or(&subscription.workflow_type),
+        );
         fields.text("participantId", &subscription.participant_id);
         fields.text("direction", event.direction.as_str());
-        let message_type_at = span(fields.key("messageType"), |out| write_text(out, message_type.as_str()));
+        let message_type_at = span(fields.key("messageType"), |out| {
+            write_text(out, message_type.as_str())
+        });
         let text_at = event
             .text
             .as_deref()
@@ -84,7 +98,10 @@ impl Encoded {
         if let Some(sender) = &event.sender {
             fields.nested("sender", |fields| write_sender(fields, sender));
         }
-        fields.text("createdAt", &event.created_at.unwrap_or(envelope.arrived).to_string());
+        fields.text(
+            "createdAt",
+            &event.created_at.unwrap_or(envelope.arrived).to_string(),
+        );
         fields.maybe("createdBy", event.created_by.as_deref());
         fields.nested("source", |fields| {
             fields.text("name", envelope.source);
@@ -96,10 +113,7 @@ impl Encoded {
             message_type,
             scope: event.scope.as_deref().map(Box::from),
             token_of: token_of(event, &id),
-            completes_tokens: match &event.payload {
-                Payload::Token(token) => token.valid == Some(false),
-                _ => true,
-            },
+            completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
             json,
             message_type_at,
             text_at,
@@ -141,7 +155,10 @@ impl Encoded {
     /// Whether the event leaves unchanged in the `core` vocabulary.
     #[must_use]
     pub const fn is_core(&self) -> bool {
-        matches!(self.message_type, MessageType::Chat | MessageType::Data | MessageType::Handoff)
+        matches!(
+            self.message_type,
+            MessageType::Chat | MessageType::Data | MessageType::Handoff
+        )
     }
 
     /// The event as `Data`, its type as `kind` and its data within.
@@ -251,13 +268,16 @@ fn write_data(fields: &mut Fields<'_>, payload: &Payload<'_>) -> Option<Range<us
             let mut inner = Fields::open(&mut object);
             write_typed(&mut inner, payload);
             inner.close();
-            (object != b"{}").then(|| span(fields.key("data"), |out| out.extend_from_slice(&object)))
+            (object != b"{}")
+                .then(|| span(fields.key("data"), |out| out.extend_from_slice(&object)))
         }
     }
 }
 
 fn raw_data(fields: &mut Fields<'_>, json: &str) -> Range<usize> {
-    span(fields.key("data"), |out| crate::proto::json::write_compact(out, json))
+    span(fields.key("data"), |out| {
+        crate::proto::json::write_compact(out, json)
+    })
 }
 
 fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
@@ -291,7 +311,10 @@ fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
                 fields.raw("payload", json);
             }
         }
-        Payload::Signal { signal, destination } => {
+        Payload::Signal {
+            signal,
+            destination,
+        } => {
             fields.raw("signal", signal);
             fields.maybe("destination", destination.as_deref());
         }
@@ -357,18 +380,35 @@ fn write_handoff(fields: &mut Fields<'_>, handoff: &Handoff<'_>) {
 }
 
 fn write_typing(fields: &mut Fields<'_>, typing: Typing) {
-    fields.text("state", if typing.is_started { "started" } else { "stopped" });
+    fields.text(
+        "state",
+        if typing.is_started {
+            "started"
+        } else {
+            "stopped"
+        },
+    );
     fields.maybe("detail", typing.detail.map(TypingDetail::as_str));
 }
 
 fn write_receipt(fields: &mut Fields<'_>, receipt: &Receipt<'_>) {
-    fields.text("receipt", if receipt.is_read { "read" } else { "delivered" });
+    fields.text(
+        "receipt",
+        if receipt.is_read { "read" } else { "delivered" },
+    );
     fields.text("messageId", &receipt.message_id);
     fields.maybe("at", receipt.at.map(|at| at.to_string()));
 }
 
 fn write_participant(fields: &mut Fields<'_>, participant: &Participant<'_>) {
-    fields.text("change", if participant.is_joined { "joined" } else { "left" });
+    fields.text(
+        "change",
+        if participant.is_joined {
+            "joined"
+        } else {
+            "left"
+        },
+    );
     fields.nested("participant", |fields| {
         let party = &participant.party;
         fields.maybe("id", party.id.as_deref());
@@ -502,7 +542,13 @@ mod tests {
     }
 
     fn typing() -> Event<'static> {
-        Event::new("chatapi.chat", Payload::Typing(Typing { is_started: true, detail: None }))
+        Event::new(
+            "chatapi.chat",
+            Payload::Typing(Typing {
+                is_started: true,
+                detail: None,
+            }),
+        )
     }
 
     #[test]
@@ -526,7 +572,9 @@ mod tests {
     fn check_core(event: &Event<'_>, want_data: &str) {
         let encoded = encode(event);
         let block = String::from_utf8(encoded.block(Vocabulary::Core, Some("c1"))).expect("text");
-        let data = block.strip_prefix("event: Data\nid: c1\ndata: ").expect("a Data event");
+        let data = block
+            .strip_prefix("event: Data\nid: c1\ndata: ")
+            .expect("a Data event");
         let core: serde_json::Value = serde_json::from_str(data).expect("JSON");
         let full: serde_json::Value = serde_json::from_str(encoded.json()).expect("JSON");
         let want: serde_json::Value = serde_json::from_str(want_data).expect("JSON");
@@ -546,13 +594,27 @@ mod tests {
         check_core(&progress, r#"{"kind":"Progress"}"#);
         progress.text = Some(Cow::Borrowed("a \"b\"\n"));
         check_core(&progress, r#"{"kind":"Progress","text":"a \"b\"\n"}"#);
-        progress.payload = Payload::Passed { message_type: MessageType::Tool, data: Some(Cow::Borrowed("[1.0, 2]")) };
-        check_core(&progress, r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#);
+        progress.payload = Payload::Passed {
+            message_type: MessageType::Tool,
+            data: Some(Cow::Borrowed("[1.0, 2]")),
+        };
+        check_core(
+            &progress,
+            r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#,
+        );
     }
 
     #[test]
     fn ids_are_numbered_within_a_frame() {
-        let id = |part| full_id(&EventId { base: Some(Cow::Borrowed("a")), part }, &mut String::new);
+        let id = |part| {
+            full_id(
+                &EventId {
+                    base: Some(Cow::Borrowed("a")),
+                    part,
+                },
+                &mut String::new,
+            )
+        };
         assert_eq!(id(Part::First), "a");
         assert_eq!(id(Part::Nth(2)), "a.2");
         assert_eq!(id(Part::Handoff(1)), "a.handoff");
