@@ -13,7 +13,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use super::cursor::Cursor;
-use super::event::{Encoded, GapReason, MessageType, TypeSet, Vocabulary};
+use super::event::{Encoded, Event, GapReason, MessageType, TypeSet, Vocabulary};
 
 /// How many streamed messages are remembered as complete, to skip their tokens.
 const COMPLETED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
@@ -101,6 +101,8 @@ pub struct Batch {
     pub messages: Vec<MessageType>,
     /// Ephemeral events that were skipped.
     pub skipped: usize,
+    /// When the last live one of them came.
+    pub last_arrived: Option<Instant>,
 }
 
 /// A reader's standing after a read.
@@ -337,6 +339,9 @@ impl Channel {
                     return;
                 }
                 batch.messages.push(encoded.message_type);
+                if at >= live_from {
+                    batch.last_arrived = Some(entry.at);
+                }
                 if filter.vocabulary == Vocabulary::Full || encoded.is_core() {
                     entry.full.clone()
                 } else {
@@ -357,6 +362,21 @@ impl Channel {
 }
 
 impl Filter {
+    /// Whether an event passes that is not encoded yet.
+    #[must_use]
+    pub fn passes_event(&self, event: &Event<'_>) -> bool {
+        let scope = match (&event.scope, event.is_scoped) {
+            (Some(scope), _) => Some(scope.as_ref()),
+            (None, true) => Some(""),
+            (None, false) => None,
+        };
+        self.types.contains(event.message_type())
+            && match (&self.scope, scope) {
+                (Some(wanted), Some(scope)) => **wanted == *scope,
+                (Some(_) | None, None) | (None, Some(_)) => true,
+            }
+    }
+
     fn passes(&self, encoded: &Encoded) -> bool {
         self.types.contains(encoded.message_type)
             && match (&self.scope, &encoded.scope) {

@@ -12,6 +12,7 @@ pub mod cursor;
 pub mod event;
 pub mod json;
 pub mod link;
+pub mod normalize;
 pub mod secret;
 pub mod sse;
 pub mod template;
