@@ -1,4 +1,5 @@
-//! One event stream in front of many chat backends: an edge proxy on Pingora.
+//! chatmux: one event stream in front of many chat backends.
 
+pub mod proto;
 #[doc(hidden)]
 pub mod scripted;

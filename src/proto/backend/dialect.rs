@@ -1,0 +1,301 @@
+//! What a backend is, said once: its options, its request, its answers.
+//!
+//! `config` reads options by [`OptionSpec`], `edge` sends what [`Plan::resolve`] gives. A dialect
+//! does no I/O: it is data and pure functions.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::mapper::{Session, SessionStart};
+use crate::proto::template::{Place, ResolveError, Template, Variables};
+
+/// One kind of backend.
+pub struct Dialect {
+    /// Its name in the configuration and in `source.backend`.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// How events are had from it.
+    pub transport: Transport,
+    /// The event names it is known to send: the closed label set of the frame counters.
+    pub events: &'static [&'static str],
+    /// What can be configured, beyond what every source has.
+    pub options: &'static [OptionSpec],
+    /// Makes the request out of the options.
+    pub plan: fn(&Options) -> Result<Plan, String>,
+    /// What an HTTP answer means, given its status and the start of its body.
+    pub answer: fn(u16, &str) -> Answer,
+    /// Starts the memory of one upstream stream.
+    pub session: fn(&SessionStart<'_>) -> Box<dyn Session>,
+}
+
+/// How events are had.
+#[derive(Clone, Copy)]
+pub enum Transport {
+    /// The backend's own event stream.
+    Stream,
+    /// One request after another; each answer is split into frames.
+    Poll {
+        /// Splits an answer into frames: event name and data.
+        frames: SplitAnswer,
+    },
+}
+
+/// Splits the body of an answer into frames: event name and data.
+pub type SplitAnswer = for<'a> fn(&'a str) -> Vec<(Cow<'a, str>, &'a str)>;
+
+/// What an HTTP answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Events follow.
+    Events,
+    /// Nothing new; ask again.
+    Empty,
+    /// Credentials were refused.
+    Unauthorized,
+    /// Asked too often, or at the same time.
+    RateLimited,
+    /// The conversation is over for good.
+    Gone,
+    /// Anything else.
+    Bad,
+}
+
+/// One configurable option.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionSpec {
+    /// Its key.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: OptionKind,
+    /// Whether it must be there.
+    pub is_required: bool,
+    /// One sentence for the reference.
+    pub doc: &'static str,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug)]
+pub enum OptionKind {
+    /// Text with holes.
+    Template,
+    /// Text with holes, or a whole `${env:...}` / `${file:...}`.
+    Secret,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Bool,
+    /// A duration in seconds, within bounds.
+    Secs {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// Options of its own.
+    Table(&'static [OptionSpec]),
+}
+
+/// The value of an option.
+#[derive(Clone)]
+pub enum OptionValue {
+    /// For [`OptionKind::Template`] and [`OptionKind::Secret`].
+    Template(Template),
+    /// For [`OptionKind::Word`].
+    Word(String),
+    /// For [`OptionKind::Bool`].
+    Bool(bool),
+    /// For [`OptionKind::Secs`].
+    Secs(u64),
+    /// For [`OptionKind::Table`].
+    Table(Options),
+}
+
+/// A source's options, as configured.
+#[derive(Clone, Default)]
+pub struct Options(pub BTreeMap<&'static str, OptionValue>);
+
+impl Options {
+    /// A template or secret.
+    #[must_use]
+    pub fn template(&self, name: &str) -> Option<&Template> {
+        match self.0.get(name)? {
+            OptionValue::Template(template) => Some(template),
+            OptionValue::Word(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
+        }
+    }
+
+    /// A word.
+    #[must_use]
+    pub fn word(&self, name: &str) -> Option<&str> {
+        match self.0.get(name)? {
+            OptionValue::Word(word) => Some(word),
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
+        }
+    }
+
+    /// A switch; absent = off.
+    #[must_use]
+    pub fn bool(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(OptionValue::Bool(true)))
+    }
+
+    /// A duration in seconds.
+    #[must_use]
+    pub fn secs(&self, name: &str) -> Option<u64> {
+        match self.0.get(name)? {
+            OptionValue::Secs(secs) => Some(*secs),
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Table(_) => None,
+        }
+    }
+
+    /// Nested options.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Self> {
+        match self.0.get(name)? {
+            OptionValue::Table(options) => Some(options),
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Secs(_) => None,
+        }
+    }
+}
+
+/// Text for one place of a request: fixed pieces and encoded values.
+#[derive(Clone, Default)]
+pub struct Piece(Vec<PiecePart>);
+
+#[derive(Clone)]
+enum PiecePart {
+    Fixed(&'static str),
+    Value(Template, Place),
+}
+
+impl Piece {
+    /// Only fixed text.
+    #[must_use]
+    pub fn fixed(text: &'static str) -> Self {
+        Self(vec![PiecePart::Fixed(text)])
+    }
+
+    /// Only a value.
+    #[must_use]
+    pub fn value(template: &Template, place: Place) -> Self {
+        Self(vec![PiecePart::Value(template.clone(), place)])
+    }
+
+    /// Fixed text after what is there.
+    #[must_use]
+    pub fn then(mut self, text: &'static str) -> Self {
+        self.0.push(PiecePart::Fixed(text));
+        self
+    }
+
+    /// A value after what is there.
+    #[must_use]
+    pub fn then_value(mut self, template: &Template, place: Place) -> Self {
+        self.0.push(PiecePart::Value(template.clone(), place));
+        self
+    }
+
+    fn resolve(&self, variables: &dyn Variables) -> Result<String, ResolveError> {
+        let mut out = String::new();
+        for part in &self.0 {
+            match part {
+                PiecePart::Fixed(text) => out.push_str(text),
+                PiecePart::Value(template, place) => {
+                    out.push_str(&template.resolve(variables, *place)?)
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// How a stream is asked for: always a GET.
+#[derive(Clone, Default)]
+pub struct Plan {
+    /// Appended to the path of the source's `url`; starts with `/`.
+    pub path: Piece,
+    /// Query parameters, names as they are sent.
+    pub query: Vec<(&'static str, Piece)>,
+    /// A query parameter that differs on every attempt (milliseconds).
+    pub fresh_query: Option<&'static str>,
+    /// Request headers in order; `Host` is added. Exact: nothing else is sent.
+    pub headers: Vec<(&'static str, Piece)>,
+    /// The header in which the backend takes the last event id, if it replays.
+    pub resume_header: Option<&'static str>,
+    /// Values that the session wants to know, such as the conversation.
+    pub values: Vec<(&'static str, Piece)>,
+    /// After so many seconds without a byte the stream (or one poll) counts as dead.
+    pub silence_secs: u64,
+}
+
+/// A plan with a client's values in it. Equal requests are the same upstream stream.
+/// No `Debug`: it holds credentials.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// Path and query, without the fresh parameter.
+    pub target: String,
+    /// Whether `target` already has a query.
+    pub has_query: bool,
+    /// As in the plan.
+    pub fresh_query: Option<&'static str>,
+    /// Headers in order.
+    pub headers: Vec<(&'static str, String)>,
+    /// As in the plan.
+    pub resume_header: Option<&'static str>,
+    /// As in the plan.
+    pub silence_secs: u64,
+}
+
+/// What a session is told of its request.
+pub type SessionValues = BTreeMap<&'static str, String>;
+
+impl Plan {
+    /// Fills in a client's values. `base_path` is the path of the source's `url`.
+    ///
+    /// # Errors
+    /// A value that is absent or cannot stand where it is wanted.
+    pub fn resolve(
+        &self,
+        base_path: &str,
+        variables: &dyn Variables,
+    ) -> Result<(Request, SessionValues), ResolveError> {
+        let mut target = base_path.trim_end_matches('/').to_owned();
+        target.push_str(&self.path.resolve(variables)?);
+        for (index, (name, piece)) in self.query.iter().enumerate() {
+            target.push(if index == 0 { '?' } else { '&' });
+            target.push_str(name);
+            target.push('=');
+            target.push_str(&piece.resolve(variables)?);
+        }
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, piece) in &self.headers {
+            headers.push((*name, piece.resolve(variables)?));
+        }
+        let mut values = SessionValues::new();
+        for (name, piece) in &self.values {
+            values.insert(name, piece.resolve(variables)?);
+        }
+        let request = Request {
+            target,
+            has_query: !self.query.is_empty(),
+            fresh_query: self.fresh_query,
+            headers,
+            resume_header: self.resume_header,
+            silence_secs: self.silence_secs,
+        };
+        Ok((request, values))
+    }
+}

@@ -1,0 +1,37 @@
+//! The room for newcomers: one file (or folder) per dialect.
+//!
+//! A dialect says how its stream is asked for ([`Plan`]) and what its frames mean
+//! ([`Session`]); [`Mapper`] adds what all share: numbering, `Raw`, the counting of every frame
+//! as mapped or discarded. To add a backend: its file, and the two roster lines below.
+
+mod dialect;
+mod mapper;
+mod memory;
+
+pub mod brightpattern;
+pub mod openfire;
+pub mod salesforce;
+pub mod xians;
+
+pub use dialect::{
+    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Piece, Plan, Request,
+    SessionValues, SplitAnswer, Transport,
+};
+pub use mapper::{
+    Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,
+};
+pub use memory::{Handover, Memory};
+
+/// All dialects.
+pub static ROSTER: &[&Dialect] = &[
+    &openfire::DIALECT,
+    &xians::DIALECT,
+    &salesforce::DIALECT,
+    &brightpattern::DIALECT,
+];
+
+/// The dialect of a name.
+#[must_use]
+pub fn dialect(name: &str) -> Option<&'static Dialect> {
+    ROSTER.iter().copied().find(|dialect| dialect.name == name)
+}

@@ -1,0 +1,515 @@
+//! JSON as it came: objects whose values stay raw text until somebody asks for a type.
+//!
+//! Numbers, key order, duplicates and escapes of passed-through values survive to the byte;
+//! strings that are rewritten lose only unpaired surrogates (U+FFFD). Depth is bounded at
+//! [`DEPTH_MAX`]. Not here: reading text that is not JSON (`backend::openfire::lenient`).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Arrays and objects nested deeper than this are refused: nothing that people say to each
+/// other needs it, and recursion over it must stay within a thread's stack.
+pub const DEPTH_MAX: usize = 128;
+
+/// A JSON object in the order it was written, duplicates included.
+#[derive(Clone, Debug, Default)]
+pub struct Object<'a> {
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    first_wins: bool,
+}
+
+impl<'a> Object<'a> {
+    /// Reads one object; `None` if the text is no JSON, no object, or nested too deep.
+    #[must_use]
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if !is_depth_bounded(text) {
+            return None;
+        }
+        Self::parse_part(text)
+    }
+
+    /// Reads an object out of text whose depth was checked before.
+    #[must_use]
+    pub fn parse_part(text: &'a str) -> Option<Self> {
+        // A cheap look first: serde's error for a wrong type costs more than this test.
+        if !text.trim_start().starts_with('{') {
+            return None;
+        }
+        serde_json::from_str(text).ok()
+    }
+
+    /// Lets the first of equal keys count, where by default the last does (as in browsers).
+    #[must_use]
+    pub const fn first_wins(mut self) -> Self {
+        self.first_wins = true;
+        self
+    }
+
+    /// The value of a key; `None` where it is absent or `null`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.raw(key).filter(|value| value.get() != "null")
+    }
+
+    /// The value of a key, `null` included.
+    #[must_use]
+    pub fn raw(&self, key: &str) -> Option<&'a RawValue> {
+        let mut hits = self.fields.iter().filter(|(name, _)| name == key);
+        let hit = if self.first_wins {
+            hits.next()
+        } else {
+            hits.next_back()
+        };
+        hit.map(|(_, value)| *value)
+    }
+
+    /// A string; `None` for any other type.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.get(key).and_then(text)
+    }
+
+    /// A string that is not empty.
+    #[must_use]
+    pub fn word(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.text(key).filter(|word| !word.is_empty())
+    }
+
+    /// An identifier: a non-empty string, or the digits of a number.
+    #[must_use]
+    pub fn id(&self, key: &str) -> Option<Cow<'a, str>> {
+        self.get(key).and_then(id)
+    }
+
+    /// An integer, written as a number or as text.
+    #[must_use]
+    pub fn int(&self, key: &str) -> Option<i64> {
+        self.get(key).and_then(int)
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        match self.get(key)?.get() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A nested object. Its depth was checked with the whole.
+    #[must_use]
+    pub fn object(&self, key: &str) -> Option<Self> {
+        self.get(key)
+            .and_then(|value| Self::parse_part(value.get()))
+    }
+
+    /// The elements of an array; `None` for any other type.
+    #[must_use]
+    pub fn array(&self, key: &str) -> Option<Vec<&'a RawValue>> {
+        self.get(key).and_then(array)
+    }
+
+    /// All fields as written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.fields
+            .iter()
+            .map(|(name, value)| (name.as_ref(), *value))
+    }
+
+    /// Whether there is no field at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(16);
+                while let Some(Text(key)) = map.next_key()? {
+                    fields.push((key, map.next_value()?));
+                }
+                Ok(Object {
+                    fields,
+                    first_wins: false,
+                })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A JSON string, unpaired surrogates replaced.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Wtf8;
+        impl<'de> Visitor<'de> for Wtf8 {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Text(match std::str::from_utf8(bytes) {
+                    Ok(text) => Cow::Borrowed(text),
+                    Err(_) => Cow::Owned(without_surrogates(bytes)),
+                }))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(match std::str::from_utf8(bytes) {
+                    Ok(text) => text.to_owned(),
+                    Err(_) => without_surrogates(bytes),
+                })))
+            }
+        }
+        // serde_json reads a string as bytes without insisting on paired surrogates: an
+        // unpaired one arrives as the three bytes that UTF-8 would have had for it.
+        deserializer.deserialize_bytes(Wtf8)
+    }
+}
+
+/// UTF-8 with each encoded surrogate (ED A0..BF xx) turned into one U+FFFD.
+fn without_surrogates(mut bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    loop {
+        match std::str::from_utf8(bytes) {
+            Ok(rest) => {
+                text.push_str(rest);
+                return text;
+            }
+            Err(error) => {
+                let (good, bad) = bytes.split_at(error.valid_up_to());
+                text.push_str(&String::from_utf8_lossy(good));
+                text.push('\u{FFFD}');
+                let skip = if matches!(bad, [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..]) {
+                    3
+                } else {
+                    1
+                };
+                bytes = bad.get(skip..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// The text of a JSON string; `None` for any other type.
+#[must_use]
+pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    if !value.get().starts_with('"') {
+        return None;
+    }
+    serde_json::from_str::<Text<'_>>(value.get())
+        .ok()
+        .map(|text| text.0)
+}
+
+/// An identifier: a non-empty string, or the digits of a number.
+#[must_use]
+pub fn id(value: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = value.get();
+    match raw.as_bytes().first() {
+        Some(b'"') => text(value).filter(|id| !id.is_empty()),
+        Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(raw)),
+        _ => None,
+    }
+}
+
+/// An integer, written as a number (fraction cut) or as text.
+#[must_use]
+pub fn int(value: &RawValue) -> Option<i64> {
+    let raw = id(value)?;
+    raw.parse().ok().or_else(|| {
+        let number: f64 = raw.parse().ok()?;
+        // 2^53: beyond it a float no longer names one integer.
+        (number.is_finite() && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
+    })
+}
+
+/// The elements of an array; `None` for any other type.
+#[must_use]
+pub fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
+    struct Elements<'a>(Vec<&'a RawValue>);
+    impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Seq;
+            impl<'de> Visitor<'de> for Seq {
+                type Value = Elements<'de>;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an array")
+                }
+
+                fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                    let mut elements = Vec::new();
+                    while let Some(element) = seq.next_element()? {
+                        elements.push(element);
+                    }
+                    Ok(Elements(elements))
+                }
+            }
+            deserializer.deserialize_seq(Seq)
+        }
+    }
+    if !value.get().starts_with('[') {
+        return None;
+    }
+    serde_json::from_str::<Elements<'_>>(value.get())
+        .ok()
+        .map(|elements| elements.0)
+}
+
+/// One whole JSON value, whatever its type; `None` if the text is none or nested too deep.
+#[must_use]
+pub fn value(text: &str) -> Option<&RawValue> {
+    if !is_depth_bounded(text) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
+/// Whether no bracket outside strings is nested deeper than [`DEPTH_MAX`].
+#[must_use]
+pub fn is_depth_bounded(text: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return false;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Appends valid JSON without its insignificant white space.
+pub fn write_compact(out: &mut Vec<u8>, raw: &str) {
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in raw.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else {
+            match byte {
+                b' ' | b'\t' | b'\n' | b'\r' => continue,
+                b'"' => in_string = true,
+                _ => {}
+            }
+        }
+        out.push(byte);
+    }
+}
+
+/// Appends a JSON string.
+pub fn write_text(out: &mut Vec<u8>, text: &str) {
+    // Writing to a vector cannot fail, and neither can encoding a string.
+    if serde_json::to_writer(&mut *out, text).is_err() {
+        out.extend_from_slice(b"\"\"");
+    }
+}
+
+/// Writes one JSON object, field by field.
+pub struct Fields<'o> {
+    out: &'o mut Vec<u8>,
+    is_first: bool,
+}
+
+impl<'o> Fields<'o> {
+    /// Opens the object.
+    pub fn open(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self {
+            out,
+            is_first: true,
+        }
+    }
+
+    /// Closes the object.
+    pub fn close(self) {
+        self.out.push(b'}');
+    }
+
+    /// Writes the key; the caller appends the value to what this returns.
+    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        if !self.is_first {
+            self.out.push(b',');
+        }
+        self.is_first = false;
+        write_text(self.out, key);
+        self.out.push(b':');
+        self.out
+    }
+
+    /// A string.
+    pub fn text(&mut self, key: &str, text: &str) {
+        write_text(self.key(key), text);
+    }
+
+    /// A string, if there is one.
+    pub fn maybe<T: AsRef<str>>(&mut self, key: &str, text: Option<T>) {
+        if let Some(text) = text {
+            self.text(key, text.as_ref());
+        }
+    }
+
+    /// A number.
+    pub fn int(&mut self, key: &str, number: i64) {
+        self.key(key)
+            .extend_from_slice(number.to_string().as_bytes());
+    }
+
+    /// `true` or `false`.
+    pub fn bool(&mut self, key: &str, yes: bool) {
+        self.key(key)
+            .extend_from_slice(if yes { b"true" } else { b"false" });
+    }
+
+    /// Valid JSON, white space removed.
+    pub fn raw(&mut self, key: &str, json: &str) {
+        write_compact(self.key(key), json);
+    }
+
+    /// A nested object.
+    pub fn nested(&mut self, key: &str, fill: impl FnOnce(&mut Fields<'_>)) {
+        let mut inner = Fields::open(self.key(key));
+        fill(&mut inner);
+        inner.close();
+    }
+
+    /// An array of objects.
+    pub fn list<T>(&mut self, key: &str, items: &[T], mut fill: impl FnMut(&mut Fields<'_>, &T)) {
+        let out = self.key(key);
+        out.push(b'[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let mut inner = Fields::open(out);
+            fill(&mut inner, item);
+            inner.close();
+        }
+        out.push(b']');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(json: &str, key: &str, want: Option<&str>) {
+        let object = Object::parse(json).expect("an object");
+        assert_eq!(object.text(key).as_deref(), want);
+    }
+
+    #[test]
+    fn strings_lose_only_unpaired_surrogates() {
+        check(r#"{"a":"x"}"#, "a", Some("x"));
+        check(r#"{"a":"\ud83d\ude00"}"#, "a", Some("😀"));
+        check(r#"{"a":"1\ud83d2"}"#, "a", Some("1\u{FFFD}2"));
+        check(r#"{"a":"\udc00\ud800"}"#, "a", Some("\u{FFFD}\u{FFFD}"));
+        check(r#"{"a":"\ud800\u0041é"}"#, "a", Some("\u{FFFD}Aé"));
+        check(r#"{"\u0061":"x"}"#, "a", Some("x"));
+        check(r#"{"a":null}"#, "a", None);
+        check(r#"{"a":7}"#, "a", None);
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_counts_unless_told() {
+        let json = r#"{"a":"1","a":"2"}"#;
+        check(json, "a", Some("2"));
+        let object = Object::parse(json).expect("an object").first_wins();
+        assert_eq!(object.text("a").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn broken_json_is_refused() {
+        for json in [
+            "",
+            "{",
+            "[]",
+            "7",
+            r#"{"a":}"#,
+            r#"{"a":1} x"#,
+            "{\"a\":\"\n\"}",
+            "{\"a\":{\"b\":\"\t\"}}",
+        ] {
+            assert!(Object::parse(json).is_none(), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(value(&nested(DEPTH_MAX)).is_some());
+        assert!(value(&nested(DEPTH_MAX + 1)).is_none());
+        assert!(
+            value(&format!("\"{}\"", nested(1000))).is_some(),
+            "brackets in strings"
+        );
+        assert!(Object::parse(&format!("{{\"a\":{}}}", nested(DEPTH_MAX))).is_none());
+    }
+
+    #[test]
+    fn types_are_converted_where_asked() {
+        let object = Object::parse(r#"{"a":"30","b":30,"c":30.9,"d":"x","e":1e400,"f":7}"#)
+            .expect("an object");
+        assert_eq!(object.int("a"), Some(30));
+        assert_eq!(object.int("b"), Some(30));
+        assert_eq!(object.int("c"), Some(30));
+        assert_eq!(object.int("d"), None);
+        assert_eq!(object.int("e"), None);
+        assert_eq!(object.id("f").as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn passed_values_keep_all_but_white_space() {
+        let mut out = Vec::new();
+        write_compact(
+            &mut out,
+            "{ \"a b\" : [ 1.10 ,\n\t9007199254740993 ], \"a b\": \"\\u0041 \\\" x\" }",
+        );
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "{\"a b\":[1.10,9007199254740993],\"a b\":\"\\u0041 \\\" x\"}"
+        );
+    }
+}

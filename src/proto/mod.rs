@@ -1,0 +1,18 @@
+//! The floor that decides: pure, repeatable, without I/O, clock, lock, log or async.
+//!
+//! Time comes in as an argument, randomness as a seed, bytes in any split. Everything here is
+//! tested without a socket.
+
+#![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
+
+pub mod backend;
+pub mod backoff;
+pub mod channel;
+pub mod cursor;
+pub mod event;
+pub mod json;
+pub mod link;
+pub mod secret;
+pub mod sse;
+pub mod template;
+pub mod time;
