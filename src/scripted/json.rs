@@ -26,7 +26,10 @@ pub(super) struct Object {
 impl Object {
     /// An empty object.
     pub(super) fn new(style: Style) -> Self {
-        Self { text: String::from("{"), style }
+        Self {
+            text: String::from("{"),
+            style,
+        }
     }
 
     /// Adds a member whose value is JSON already.
@@ -131,7 +134,9 @@ pub(super) fn restyle(style: Style, value: &serde_json::Value) -> String {
         Value::Array(items) => array(items.iter().map(|item| restyle(style, item))),
         Value::Object(members) => members
             .iter()
-            .fold(Object::new(style), |object, (key, item)| object.raw(key, &restyle(style, item)))
+            .fold(Object::new(style), |object, (key, item)| {
+                object.raw(key, &restyle(style, item))
+            })
             .end(),
     }
 }
@@ -143,17 +148,28 @@ mod tests {
     #[test]
     fn each_platform_has_its_escapes() {
         let text = "a\"<b></b>'+é😀\n\u{1}\\";
-        assert_eq!(quote(Style::Plain, text), "\"a\\\"<b></b>'+é😀\\n\\u0001\\\\\"");
-        assert_eq!(quote(Style::JsonLib, text), "\"a\\\"<b><\\/b>'+é😀\\n\\u0001\\\\\"");
+        assert_eq!(
+            quote(Style::Plain, text),
+            "\"a\\\"<b></b>'+é😀\\n\\u0001\\\\\""
+        );
+        assert_eq!(
+            quote(Style::JsonLib, text),
+            "\"a\\\"<b><\\/b>'+é😀\\n\\u0001\\\\\""
+        );
         assert_eq!(
             quote(Style::DotNet, text),
-            "\"a\\u0022\\u003Cb\\u003E\\u003C/b\\u003E\\u0027\\u002B\\u00E9\\uD83D\\uDE00\\n\\u0001\\\\\""
+            "\"a\\u0022\\u003Cb\\u003E\\u003C/b\\u003E\\u0027\\u002B\
+             \\u00E9\\uD83D\\uDE00\\n\\u0001\\\\\""
         );
     }
 
     #[test]
     fn members_keep_their_order() {
-        let text = Object::new(Style::Plain).text("z", "1").null("a").number("n", 2).end();
+        let text = Object::new(Style::Plain)
+            .text("z", "1")
+            .null("a")
+            .number("n", 2)
+            .end();
         assert_eq!(text, r#"{"z":"1","a":null,"n":2}"#);
         assert_eq!(Object::new(Style::Plain).end(), "{}");
     }
@@ -163,6 +179,9 @@ mod tests {
         let value = serde_json::json!({"a": ["<é>", 1, null, true]});
         let text = restyle(Style::DotNet, &value);
         assert_eq!(text, r#"{"a":["\u003C\u00E9\u003E",1,null,true]}"#);
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            value
+        );
     }
 }

@@ -81,7 +81,11 @@ enum Next {
     Instead(Fault),
     Plain(Response, Option<Fault>),
     Stream(Opened, Option<Fault>),
-    Poll { chat: String, held: (u64, mpsc::Receiver<Out>), fault: Option<Fault> },
+    Poll {
+        chat: String,
+        held: (u64, mpsc::Receiver<Out>),
+        fault: Option<Fault>,
+    },
 }
 
 async fn serve(mut wire: Wire, shared: &Shared) {
@@ -96,18 +100,18 @@ async fn serve(mut wire: Wire, shared: &Shared) {
                 After::Close
             }
             Next::Instead(fault) => match fault.instead() {
-                Some(response) => {
-                    poll::write(&mut wire, response, None).await.unwrap_or(After::Close)
-                }
+                Some(response) => poll::write(&mut wire, response, None)
+                    .await
+                    .unwrap_or(After::Close),
                 None => pending().await,
             },
             Next::Plain(_, Some(Fault::Stall)) => {
                 wire.gone().await;
                 After::Close
             }
-            Next::Plain(response, fault) => {
-                poll::write(&mut wire, response, fault.as_ref()).await.unwrap_or(After::Close)
-            }
+            Next::Plain(response, fault) => poll::write(&mut wire, response, fault.as_ref())
+                .await
+                .unwrap_or(After::Close),
             Next::Stream(opened, fault) => {
                 return stream::run(wire.socket, shared, opened, fault).await;
             }
@@ -128,18 +132,25 @@ fn admit(request: &Request, shared: &Shared) -> Next {
     shared.with(|stage, dialect| {
         stage.record(request);
         let fault = stage.take_fault(request, dialect.is_events(request));
-        match fault {
-            Some(
-                fault @ (Fault::Status(..) | Fault::NoAnswer | Fault::Reset | Fault::HalfOpen),
-            ) => return Next::Instead(fault),
-            Some(_) | None => {}
+        if let Some(
+            fault @ (Fault::Status(..) | Fault::NoAnswer | Fault::Reset | Fault::HalfOpen),
+        ) = fault
+        {
+            return Next::Instead(fault);
         }
         match dialect.answer(request, stage) {
             Answer::Plain(response) => Next::Plain(response, fault),
             Answer::Stream(mut opening) => {
                 let (number, inbox) = stage.open(&opening, false);
                 opening.first.clear();
-                Next::Stream(Opened { opening, number, inbox }, fault)
+                Next::Stream(
+                    Opened {
+                        opening,
+                        number,
+                        inbox,
+                    },
+                    fault,
+                )
             }
             Answer::Poll(chat) => {
                 let opening = Opening {

@@ -25,6 +25,14 @@ use super::{
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Messages the archive keeps; the oldest are forgotten first.
 const MAX_ARCHIVE: usize = 4096;
+/// Tokens the map holds; then all are forgotten, as after a restart.
+const MAX_TOKENS: usize = 10_000;
+/// What the plugin allows, as it prints it.
+const CORS_METHODS: &str = "PROPFIND,PROPPATCH,COPY,MOVE,DELETE,MKCOL,LOCK,UNLOCK,PUT,GETLIB,\
+    VERSION-CONTROL,CHECKIN,CHECKOUT,UNCHECKOUT,REPORT,UPDATE,CANCELUPLOAD,HEAD,OPTIONS,GET,POST";
+/// A Java list printed as text, and one header more.
+const CORS_HEADERS: &str = "[Overwrite, Destination, Content-Type, Depth, User-Agent, \
+    X-File-Size, X-Requested-With, If-Modified-Since, X-File-Name, Cache-Control], Authorization";
 /// Where the REST calls are.
 const REST: &str = "/sparkweb/api/rest/";
 
@@ -68,14 +76,20 @@ impl Openfire {
 
     /// A second log-in gives a new token for the same session.
     fn log_in(&mut self, user: &str, token: String, stage: &mut Stage) {
+        if self.tokens.len() >= MAX_TOKENS {
+            self.expire(stage);
+        }
         self.tokens.insert(token.clone(), user.to_owned());
         let resource = format!("sparkweb--{}", stage.ids.next() % 10_000_000_000);
-        let session = self.sessions.entry(user.to_owned()).or_insert_with(|| Session {
-            newest_token: String::new(),
-            resource,
-            last_own_id: String::from("none"),
-            handed_over: false,
-        });
+        let session = self
+            .sessions
+            .entry(user.to_owned())
+            .or_insert_with(|| Session {
+                newest_token: String::new(),
+                resource,
+                last_own_id: String::from("none"),
+                handed_over: false,
+            });
         session.newest_token = token;
     }
 
@@ -99,7 +113,9 @@ impl Openfire {
             return jetty(405).into();
         }
         let token = request.query("token").unwrap_or_default();
-        let Some(user) = self.tokens.get(&token) else { return jetty(503).into() };
+        let Some(user) = self.tokens.get(&token) else {
+            return jetty(503).into();
+        };
         let alive = self.sessions.contains_key(user);
         let hello = Object::new(Style::JsonLib)
             .text("name", user)
@@ -127,7 +143,9 @@ impl Openfire {
             return Response::json(200, r#"{"version":"0.0.4","about":"SparkWeb"}"#);
         }
         let token = request.header("authorization").unwrap_or_default();
-        let Some(user) = self.tokens.get(token).cloned() else { return Response::empty(401) };
+        let Some(user) = self.tokens.get(token).cloned() else {
+            return Response::empty(401);
+        };
         match (method, path) {
             ("POST", "logout") => {
                 // The token stays in the map, without a session behind it.
@@ -138,7 +156,10 @@ impl Openfire {
             ("GET", "chat/messages") => self.history(request, stage),
             ("POST", path) if path.starts_with("chat/message/") => {
                 let to = percent_decode(path.trim_start_matches("chat/message/"));
-                let body = request.json().get("body").and_then(|body| body.as_str().map(str::to_owned));
+                let body = request
+                    .json()
+                    .get("body")
+                    .and_then(|body| body.as_str().map(str::to_owned));
                 let body = body.unwrap_or_else(|| String::from_utf8_lossy(&request.body).into());
                 let from = format!("{user}@{}", stage.options.domain);
                 self.archive(&user, &from, &to, &body);
@@ -156,7 +177,9 @@ impl Openfire {
     fn answer_log_in(&mut self, user: &str, password: &[u8], stage: &mut Stage) -> Response {
         let known = &stage.options.passwords;
         let right = known.is_empty()
-            || known.iter().any(|(name, secret)| name == user && secret.as_bytes() == password);
+            || known
+                .iter()
+                .any(|(name, secret)| name == user && secret.as_bytes() == password);
         if !right {
             return jetty(500);
         }
@@ -170,20 +193,35 @@ impl Openfire {
             self.archive.remove(0);
         }
         let [owner, from, to, body] = [owner, from, to, body].map(str::to_owned);
-        self.archive.push(Archived { owner, from, to, body, ms: now_ms() });
+        self.archive.push(Archived {
+            owner,
+            from,
+            to,
+            body,
+            ms: now_ms(),
+        });
     }
 
     /// Without `to` the search is not restricted to the caller.
     fn history(&self, request: &Request, stage: &Stage) -> Response {
         let peer = request.query("to").unwrap_or_default();
-        let start = request.query("start").and_then(|start| parse_instant(&start)).unwrap_or(0);
+        let start = request
+            .query("start")
+            .and_then(|start| parse_instant(&start))
+            .unwrap_or(0);
         let start = start.saturating_sub(5 * 60_000);
         let token = request.header("authorization").unwrap_or_default();
-        let caller = self.tokens.get(token).map(String::as_str).unwrap_or_default();
+        let caller = self
+            .tokens
+            .get(token)
+            .map(String::as_str)
+            .unwrap_or_default();
         let wanted = self.archive.iter().filter(|message| {
             let peers = peer.is_empty()
                 || (message.owner == caller
-                    && [&message.from, &message.to].iter().any(|jid| bare(jid) == bare(&peer)));
+                    && [&message.from, &message.to]
+                        .iter()
+                        .any(|jid| bare(jid) == bare(&peer)));
             peers && message.ms >= start
         });
         let messages = array(wanted.map(|message| {
@@ -208,13 +246,19 @@ impl Openfire {
             return;
         }
         if stage.options.stanzas {
-            let data = Object::new(Style::JsonLib).text("xmpp", &STANDARD.encode(stanza)).end();
+            let data = Object::new(Style::JsonLib)
+                .text("xmpp", &STANDARD.encode(stanza))
+                .end();
             stage.send_to(user, &frame("chatapi.xmpp", &data));
         }
         for (event, parts) in derived {
             let text = template(parts);
             let legacy = stage.options.legacy_payloads;
-            if let Some(data) = if legacy { Some(text) } else { through_json_lib(&text) } {
+            if let Some(data) = if legacy {
+                Some(text)
+            } else {
+                through_json_lib(&text)
+            } {
                 stage.send_to(user, &frame(event, &data));
             }
         }
@@ -233,7 +277,9 @@ impl Dialect for Openfire {
                 _ => jetty(405).into(),
             };
         }
-        let Some(call) = request.path().strip_prefix(REST) else { return jetty(404).into() };
+        let Some(call) = request.path().strip_prefix(REST) else {
+            return jetty(404).into();
+        };
         let call = call.to_owned();
         let mut response = self.rest(request, &call, stage);
         if request.header("origin").is_some() {
@@ -253,13 +299,21 @@ impl Dialect for Openfire {
 
     fn beat(&mut self, _: &mut Stage) -> Vec<Out> {
         // Two flushes: a parser sees a lone CR at the end of a read, then a lone LF.
-        vec![Out::Bytes(Bytes::from_static(b"\r")), Out::Bytes(Bytes::from_static(b"\n"))]
+        vec![
+            Out::Bytes(Bytes::from_static(b"\r")),
+            Out::Bytes(Bytes::from_static(b"\n")),
+        ]
     }
 
     fn filler(&mut self, owner: &str, bytes: usize, stage: &mut Stage) -> Out {
         let domain = &stage.options.domain;
         let data = Object::new(Style::JsonLib)
-            .raw("data", &Object::new(Style::JsonLib).text("filler", &"x".repeat(bytes)).end())
+            .raw(
+                "data",
+                &Object::new(Style::JsonLib)
+                    .text("filler", &"x".repeat(bytes))
+                    .end(),
+            )
             .text("from", &format!("bot@{domain}/svc"))
             .text("to", &format!("{owner}@{domain}"))
             .text("type", "notify")
@@ -309,8 +363,8 @@ fn jetty(status: u16) -> Response {
 fn stream_headers() -> Vec<(String, String)> {
     [
         ("Content-Type", "text/event-stream;charset=utf-8"),
-        ("Access-Control-Allow-Methods", "PROPFIND,PROPPATCH,COPY,MOVE,DELETE,MKCOL,LOCK,UNLOCK,PUT,GETLIB,VERSION-CONTROL,CHECKIN,CHECKOUT,UNCHECKOUT,REPORT,UPDATE,CANCELUPLOAD,HEAD,OPTIONS,GET,POST"),
-        ("Access-Control-Allow-Headers", "[Overwrite, Destination, Content-Type, Depth, User-Agent, X-File-Size, X-Requested-With, If-Modified-Since, X-File-Name, Cache-Control], Authorization"),
+        ("Access-Control-Allow-Methods", CORS_METHODS),
+        ("Access-Control-Allow-Headers", CORS_HEADERS),
         ("Access-Control-Max-Age", "86400"),
         ("Access-Control-Allow-Origin", "[*]"),
         ("Connection", "close"),

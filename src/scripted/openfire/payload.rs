@@ -7,8 +7,8 @@ use super::super::json::{Object, Style, quote};
 
 /// Where SparkWeb's hash map puts keys; others follow as they came.
 const ORDER: [&str; 12] = [
-    "show", "reason", "password", "inviter", "data", "from", "to", "state", "type", "status", "room",
-    "body",
+    "show", "reason", "password", "inviter", "data", "from", "to", "state", "type", "status",
+    "room", "body",
 ];
 
 /// A member of a template.
@@ -36,11 +36,16 @@ pub(super) fn template(parts: &[Part<'_>]) -> String {
 pub(super) fn through_json_lib(template: &str) -> Option<String> {
     let mut members = parse(template)?;
     members.sort_by_key(|(key, _)| {
-        ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len())
+        ORDER
+            .iter()
+            .position(|known| known == key)
+            .unwrap_or(ORDER.len())
     });
     let object = members
         .iter()
-        .fold(Object::new(Style::JsonLib), |object, (key, json)| object.raw(key, json));
+        .fold(Object::new(Style::JsonLib), |object, (key, json)| {
+            object.raw(key, json)
+        });
     Some(object.end())
 }
 
@@ -73,7 +78,11 @@ fn parse(text: &str) -> Option<Vec<(String, String)>> {
 /// Text that looks like a function is written without quotes.
 fn written(text: &str) -> String {
     let function = text.starts_with("function(") && text.ends_with('}');
-    if function { text.to_owned() } else { quote(Style::JsonLib, text) }
+    if function {
+        text.to_owned()
+    } else {
+        quote(Style::JsonLib, text)
+    }
 }
 
 /// A string after its opening quote, and what follows its closing one.
@@ -116,18 +125,35 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, want: Option<&str>) {
-        let parts = [Part::Text("from", "a@b"), Part::Raw("data", "null"), Part::Text("body", body)];
-        assert_eq!(through_json_lib(&template(&parts)).as_deref(), want, "{body:?}");
+        let parts = [
+            Part::Text("from", "a@b"),
+            Part::Raw("data", "null"),
+            Part::Text("body", body),
+        ];
+        assert_eq!(
+            through_json_lib(&template(&parts)).as_deref(),
+            want,
+            "{body:?}"
+        );
     }
 
     #[test]
     fn what_people_type_is_dropped_altered_or_forged() {
-        check("hello", Some(r#"{"data":null,"from":"a@b","body":"hello"}"#));
-        check("</b> Olá 😀", Some(r#"{"data":null,"from":"a@b","body":"<\/b> Olá 😀"}"#));
+        check(
+            "hello",
+            Some(r#"{"data":null,"from":"a@b","body":"hello"}"#),
+        );
+        check(
+            "</b> Olá 😀",
+            Some(r#"{"data":null,"from":"a@b","body":"<\/b> Olá 😀"}"#),
+        );
         check("he said \"hi\" to me", None);
         check("line one\nline two", None);
         check("C:\\temp\\", None);
-        check("C:\\new\\table", Some("{\"data\":null,\"from\":\"a@b\",\"body\":\"C:\\new\\table\"}"));
+        check(
+            "C:\\new\\table",
+            Some("{\"data\":null,\"from\":\"a@b\",\"body\":\"C:\\new\\table\"}"),
+        );
         check(
             "hi\", \"from\":\"ceo@example.org/desk",
             Some(r#"{"data":null,"from":"ceo@example.org/desk","body":"hi"}"#),

@@ -29,6 +29,8 @@ const PING: Duration = Duration::from_secs(5);
 const EVENTS: &str = "/eventrouter/v1/sse";
 /// `_ts` values remembered.
 const MAX_STAMPS: usize = 4096;
+/// Tokens and conversations remembered; then all of the kind are forgotten.
+const MAX_REMEMBERED: usize = 10_000;
 /// The id before the first event.
 const FIRST_ID: u64 = 500;
 
@@ -95,7 +97,10 @@ impl Salesforce {
             Some(_) => Err(Response::new(401, "text/plain", "Jwt is expired")),
             None => {
                 let body = Object::new(Style::Plain)
-                    .text("timestamp", &super::clock::rfc3339(now_ms()).replace('Z', "+00:00"))
+                    .text(
+                        "timestamp",
+                        &super::clock::rfc3339(now_ms()).replace('Z', "+00:00"),
+                    )
                     .number("status", 401)
                     .text("error", "Unauthorized")
                     .text("path", request.path())
@@ -112,7 +117,9 @@ impl Salesforce {
             return Err(bad_request("OrgId in the header and token must match"));
         }
         let stamp = request.query("_ts").filter(|stamp| !stamp.is_empty());
-        let Some(stamp) = stamp else { return Err(bad_request("_ts is missing")) };
+        let Some(stamp) = stamp else {
+            return Err(bad_request("_ts is missing"));
+        };
         if self.stamps.len() >= MAX_STAMPS {
             self.stamps.clear();
         }
@@ -120,7 +127,9 @@ impl Salesforce {
             // What a cache would answer is of no use to anybody.
             return Err(bad_request("_ts was used before"));
         }
-        let after = request.header("last-event-id").and_then(|id| id.parse::<u64>().ok());
+        let after = request
+            .header("last-event-id")
+            .and_then(|id| id.parse::<u64>().ok());
         let after = after.unwrap_or(u64::MAX);
         let missed = self.log.iter().filter(|logged| {
             logged.number > after && self.may_hear(&subject, &logged.conversation)
@@ -138,20 +147,28 @@ impl Salesforce {
     }
 
     fn may_hear(&self, subject: &str, conversation: &str) -> bool {
-        let owner = self.chats.get(conversation).and_then(|chat| chat.owner.as_deref());
+        let owner = self
+            .chats
+            .get(conversation)
+            .and_then(|chat| chat.owner.as_deref());
         owner.is_none_or(|owner| owner == subject)
     }
 
     /// `keys` are all that the schema allows, the first three required.
     fn mint(&mut self, request: &Request, keys: &[&str], stage: &mut Stage) -> Response {
         let body = request.json();
-        let Some(body) = body.as_object() else { return bad_request("The body is no object") };
+        let Some(body) = body.as_object() else {
+            return bad_request("The body is no object");
+        };
         let missing = keys.iter().take(3).find(|key| !body.contains_key(**key));
         let extra = body.keys().find(|key| !keys.contains(&key.as_str()));
-        if let Some(key) = missing.copied().or(extra.map(String::as_str)) {
+        if let Some(key) = missing.copied().or_else(|| extra.map(String::as_str)) {
             return bad_request(&format!("Unrecognized or missing field {key}"));
         }
-        let org = body.get("orgId").and_then(|org| org.as_str()).unwrap_or_default();
+        let org = body
+            .get("orgId")
+            .and_then(|org| org.as_str())
+            .unwrap_or_default();
         if org.get(..15) != Some(&stage.options.org_id) {
             return bad_request("Unknown orgId");
         }
@@ -169,7 +186,16 @@ impl Salesforce {
             .end();
         let token = stage.ids.jwt(r#"{"alg":"RS256"}"#, &claims);
         let expires = Instant::now() + lifetime;
-        self.tokens.insert(token.clone(), Token { subject: subject.to_owned(), expires });
+        if self.tokens.len() >= MAX_REMEMBERED {
+            self.tokens.clear();
+        }
+        self.tokens.insert(
+            token.clone(),
+            Token {
+                subject: subject.to_owned(),
+                expires,
+            },
+        );
         let channel = Object::new(Style::Plain)
             .text("channelAddressIdentifier", &self.channel)
             .text("authMode", "UnAuth")
@@ -200,16 +226,24 @@ impl Salesforce {
     ) -> Result<Response, Response> {
         let subject = self.subject(request)?;
         let mut parts = call.trim_start_matches('/').splitn(2, '/');
-        let (id, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (id, rest) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
         if id.is_empty() {
             return self.create(request, subject, stage);
         }
         if id == "list" {
             return Ok(self.list(&subject));
         }
-        let Some(chat) = self.chats.get(id) else { return Err(not_found()) };
+        let Some(chat) = self.chats.get(id) else {
+            return Err(not_found());
+        };
         if !self.may_hear(&subject, id) {
-            return Err(Response::json(403, r#"{"code":"FORBIDDEN","message":"Not your conversation"}"#));
+            return Err(Response::json(
+                403,
+                r#"{"code":"FORBIDDEN","message":"Not your conversation"}"#,
+            ));
         }
         match (request.method.as_str(), rest) {
             ("GET", "") => {
@@ -224,7 +258,9 @@ impl Salesforce {
                 let body = request.json();
                 let message = body.get("message").unwrap_or(&body);
                 let text = |key: &str| message.get(key).and_then(|value| value.as_str());
-                let content = message.get("staticContent").and_then(|content| content.get("text"));
+                let content = message
+                    .get("staticContent")
+                    .and_then(|content| content.get("text"));
                 let content = content.and_then(|text| text.as_str()).unwrap_or_default();
                 let given = text("id").map_or_else(|| stage.ids.uuid(), str::to_owned);
                 let sender = Sender::participant(&subject);
@@ -233,7 +269,10 @@ impl Salesforce {
             }
             ("POST", "entry") => {
                 let kind = request.json();
-                let kind = kind.get("entryType").and_then(|kind| kind.as_str()).unwrap_or_default();
+                let kind = kind
+                    .get("entryType")
+                    .and_then(|kind| kind.as_str())
+                    .unwrap_or_default();
                 let entry = Entry::typing(stage, Sender::participant(&subject), kind);
                 self.publish(id, entry, stage);
                 Ok(Response::json(200, "{}"))
@@ -254,12 +293,21 @@ impl Salesforce {
         stage: &mut Stage,
     ) -> Result<Response, Response> {
         let body = request.json();
-        let id = body.get("conversationId").and_then(|id| id.as_str()).unwrap_or_default();
+        let id = body
+            .get("conversationId")
+            .and_then(|id| id.as_str())
+            .unwrap_or_default();
         if id.is_empty() {
             return Err(bad_request("conversationId is missing"));
         }
         if self.chats.get(id).is_some_and(|chat| chat.owner.is_some()) {
-            return Err(Response::json(409, r#"{"code":"CONFLICT","message":"Conversation exists"}"#));
+            return Err(Response::json(
+                409,
+                r#"{"code":"CONFLICT","message":"Conversation exists"}"#,
+            ));
+        }
+        if self.chats.len() >= MAX_REMEMBERED {
+            self.chats.clear();
         }
         let chat = self.chats.entry(id.to_owned()).or_default();
         (chat.owner, chat.routing) = (Some(subject), "INITIAL");
@@ -313,13 +361,22 @@ impl Salesforce {
             frame.data.replace('\n', "\ndata:")
         );
         let out = Out::Frame(frame.event, Bytes::from(text));
-        let owner = self.chats.get(conversation).and_then(|chat| chat.owner.clone());
-        stage.send(&out, |live| owner.as_ref().is_none_or(|owner| *owner == live.owner));
+        let owner = self
+            .chats
+            .get(conversation)
+            .and_then(|chat| chat.owner.clone());
+        stage.send(&out, |live| {
+            owner.as_ref().is_none_or(|owner| *owner == live.owner)
+        });
         if self.log.len() >= stage.options.replay {
             self.log.pop_front();
         }
         if stage.options.replay > 0 {
-            self.log.push_back(Logged { number, conversation: conversation.to_owned(), out });
+            self.log.push_back(Logged {
+                number,
+                conversation: conversation.to_owned(),
+                out,
+            });
         }
     }
 }
@@ -344,16 +401,24 @@ impl Dialect for Salesforce {
         };
         let answer = match (method, version, call) {
             ("POST", 2, "authorization/unauthenticated/access-token") => {
-                let keys = ["orgId", "esDeveloperName", "capabilitiesVersion", "platform", "context"];
+                let keys = [
+                    "orgId",
+                    "esDeveloperName",
+                    "capabilitiesVersion",
+                    "platform",
+                    "context",
+                ];
                 Ok(self.mint(request, &keys, stage))
             }
-            ("POST", 1, "authorization/unauthenticated/accessToken") => {
-                Ok(self.mint(request, &["orgId", "developerName", "capabilitiesVersion"], stage))
-            }
+            ("POST", 1, "authorization/unauthenticated/accessToken") => Ok(self.mint(
+                request,
+                &["orgId", "developerName", "capabilitiesVersion"],
+                stage,
+            )),
             ("GET", 2, "authorization/continuation-access-token")
-            | ("POST", 1, "continuityAccessToken") => {
-                self.subject(request).map(|subject| self.give_token(&subject, stage))
-            }
+            | ("POST", 1, "continuityAccessToken") => self
+                .subject(request)
+                .map(|subject| self.give_token(&subject, stage)),
             _ => match call.strip_prefix("conversation") {
                 Some(rest) => {
                     let rest = rest.to_owned();
@@ -396,14 +461,24 @@ impl Dialect for Salesforce {
     }
 
     fn beat(&mut self, _: &mut Stage) -> Vec<Out> {
-        vec![Out::Frame("ping".to_owned(), Bytes::from_static(b"event:ping\ndata:{}\n\n"))]
+        vec![Out::Frame(
+            "ping".to_owned(),
+            Bytes::from_static(b"event:ping\ndata:{}\n\n"),
+        )]
     }
 
     fn filler(&mut self, owner: &str, bytes: usize, stage: &mut Stage) -> Out {
-        let entry = Entry::message(&stage.ids.uuid(), Sender::participant(owner), &"x".repeat(bytes));
+        let entry = Entry::message(
+            &stage.ids.uuid(),
+            Sender::participant(owner),
+            &"x".repeat(bytes),
+        );
         let data = entry.envelope(&self.channel, &stage.ids.uuid());
         self.last_id += 1;
-        let text = format!("id:{}\nevent:{}\ndata:{data}\n\n", self.last_id, entry.event);
+        let text = format!(
+            "id:{}\nevent:{}\ndata:{data}\n\n",
+            self.last_id, entry.event
+        );
         Out::Frame(entry.event.to_owned(), Bytes::from(text))
     }
 
@@ -419,10 +494,16 @@ impl Dialect for Salesforce {
 
 /// A page of the transcript: newest first, but for `direction=FromStart`.
 fn entries(request: &Request, chat: &Chat) -> Response {
-    let number = |name: &str| request.query(name).and_then(|text| text.parse::<u64>().ok());
+    let number = |name: &str| {
+        request
+            .query(name)
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let limit = usize::try_from(number("limit").unwrap_or(20).min(50)).unwrap_or(50);
-    let (start, end) =
-        (number("startTimestamp").unwrap_or(0), number("endTimestamp").unwrap_or(u64::MAX));
+    let (start, end) = (
+        number("startTimestamp").unwrap_or(0),
+        number("endTimestamp").unwrap_or(u64::MAX),
+    );
     let kinds = request.query("entryTypeFilter").unwrap_or_default();
     let wanted = chat.entries.iter().filter(|entry| {
         let kind = kinds.is_empty() || kinds.split(',').any(|kind| kind == entry.kind);
@@ -436,7 +517,9 @@ fn entries(request: &Request, chat: &Chat) -> Response {
 }
 
 fn bad_request(message: &str) -> Response {
-    let body = Object::new(Style::Plain).text("code", "BAD_REQUEST").text("message", message);
+    let body = Object::new(Style::Plain)
+        .text("code", "BAD_REQUEST")
+        .text("message", message);
     Response::json(400, body.end())
 }
 

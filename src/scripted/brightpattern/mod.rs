@@ -4,45 +4,32 @@
 //! `nonce` gets the last answer again. A chat that has ended is not found. Event objects are
 //! compact, keys in alphabetical order. Not here: ICE servers, push, forms (push them).
 
+mod chat;
+
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use self::chat::{Chat, message};
 use super::{
-    clock::now_ms,
-    conversation::{Audience, Conversation, Person, Step},
+    conversation::{Audience, Conversation, Step},
     http::{Request, Response},
     json::{Object, Style, array},
     stage::{Answer, Dialect, Frame, Out, Polled, Stage},
 };
 
-/// Events kept in a chat's history; the oldest are forgotten first.
-const MAX_HISTORY: usize = 4096;
+/// Chats remembered; then all are forgotten, as after a restart.
+const MAX_CHATS: usize = 10_000;
+/// Files kept, as the vendor says; the oldest are replaced.
+const MAX_FILES: usize = 1000;
 /// Answers cached for each chat.
 const MAX_CACHE: usize = 64;
-
-/// One chat.
-#[derive(Debug, Default)]
-struct Chat {
-    /// Empty: everybody's.
-    client: String,
-    state: &'static str,
-    /// Event name and object, not read yet.
-    queue: VecDeque<(String, String)>,
-    history: VecDeque<String>,
-    cache: VecDeque<(String, Bytes)>,
-    held: bool,
-    ended: bool,
-    next_message: u64,
-    last_own_id: String,
-    handed_over: bool,
-}
 
 /// The server's memory.
 #[derive(Debug, Default)]
 pub(super) struct BrightPattern {
     chats: HashMap<String, Chat>,
-    files: HashMap<String, Bytes>,
+    files: VecDeque<(String, Bytes)>,
 }
 
 /// Who calls, and where: version, client and the path after the version.
@@ -56,7 +43,14 @@ impl BrightPattern {
     pub(super) fn new(stage: &mut Stage) -> Self {
         let mut server = Self::default();
         for (id, client) in stage.options.chats.clone() {
-            server.chats.insert(id, Chat { client, state: "connected", ..Chat::default() });
+            server.chats.insert(
+                id,
+                Chat {
+                    client,
+                    state: "connected",
+                    ..Chat::default()
+                },
+            );
         }
         server
     }
@@ -69,7 +63,10 @@ impl BrightPattern {
             Some(("2", call)) => (2, call.to_owned()),
             _ => return Err(Response::empty(404)),
         };
-        if request.query("tenantUrl").is_none_or(|tenant| tenant.is_empty()) {
+        if request
+            .query("tenantUrl")
+            .is_none_or(|tenant| tenant.is_empty())
+        {
             return Err(error(400, 1000, "Missing or invalid tenantUrl"));
         }
         let refused = if version == 1 { 401 } else { 403 };
@@ -77,26 +74,48 @@ impl BrightPattern {
             return Err(error(refused, 2000, "Authorization header is missing"));
         };
         let Some((scheme, parameters)) = header.split_once(' ') else {
-            return Err(error(refused, 2001, "Authorization parameter format is incorrect"));
+            return Err(error(
+                refused,
+                2001,
+                "Authorization parameter format is incorrect",
+            ));
         };
         if scheme != "MOBILE-API-140-327-PLAIN" {
             return Err(error(refused, 2002, "Authorization scheme is incorrect"));
         }
         let parameter = |name: &str| {
-            let mut pairs = parameters.split(',').filter_map(|pair| pair.split_once('='));
-            let found = pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim());
-            found.map(|value| value.trim_matches('"').to_owned()).filter(|value| !value.is_empty())
+            let mut pairs = parameters
+                .split(',')
+                .filter_map(|pair| pair.split_once('='));
+            let found = pairs
+                .find(|(key, _)| key.trim() == name)
+                .map(|(_, value)| value.trim());
+            found
+                .map(|value| value.trim_matches('"').to_owned())
+                .filter(|value| !value.is_empty())
         };
         let Some(app) = parameter("appId") else {
-            return Err(error(refused, 2003, "Authorization parameter is missing: appId"));
+            return Err(error(
+                refused,
+                2003,
+                "Authorization parameter is missing: appId",
+            ));
         };
         let Some(client) = parameter("clientId") else {
-            return Err(error(refused, 2004, "Authorization parameter is missing: clientId"));
+            return Err(error(
+                refused,
+                2004,
+                "Authorization parameter is missing: clientId",
+            ));
         };
         if !stage.options.app_id.is_empty() && app != stage.options.app_id {
             return Err(error(400, 3000, "Missing or invalid application unique id"));
         }
-        Ok(Caller { version, client, call })
+        Ok(Caller {
+            version,
+            client,
+            call,
+        })
     }
 
     /// A chat this client may see.
@@ -106,7 +125,11 @@ impl BrightPattern {
     }
 
     fn handle(&mut self, request: &Request, stage: &mut Stage) -> Result<Answer, Response> {
-        let Caller { version, client, call } = Self::caller(request, stage)?;
+        let Caller {
+            version,
+            client,
+            call,
+        } = Self::caller(request, stage)?;
         let parts: Vec<&str> = call.split('/').collect();
         let response = match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["availability"]) => Response::json(200, r#"{"chat":"available","ewt":"3"}"#),
@@ -126,13 +149,15 @@ impl BrightPattern {
             }
             ("POST", ["files"]) => {
                 let id = stage.ids.uuid();
-                self.files.insert(id.clone(), request.body.clone());
+                self.keep_file(&id, request.body.clone());
                 Response::json(200, Object::new(Style::Plain).text("file_id", &id).end())
             }
-            ("GET", ["chats", _, "files", id]) => match self.files.get(*id) {
-                Some(body) => Response::new(200, "application/octet-stream", body.clone()),
-                None => return Err(error(404, 5502, "File is not found")),
-            },
+            ("GET", ["chats", _, "files", id]) => {
+                match self.files.iter().find(|(known, _)| known == id) {
+                    Some((_, body)) => Response::new(200, "application/octet-stream", body.clone()),
+                    None => return Err(error(404, 5502, "File is not found")),
+                }
+            }
             _ => Response::empty(404),
         };
         Ok(response.into())
@@ -140,7 +165,10 @@ impl BrightPattern {
 
     fn poll(&mut self, request: &Request, id: &str, client: &str) -> Result<Answer, Response> {
         let chat = self.chat(id, client)?;
-        let cached = chat.cache.iter().find(|(target, _)| *target == request.target);
+        let cached = chat
+            .cache
+            .iter()
+            .find(|(target, _)| *target == request.target);
         if let Some((_, body)) = cached {
             return Ok(Response::json(200, body.clone()).into());
         }
@@ -174,7 +202,12 @@ impl BrightPattern {
         };
         let echo = stage.options.echo;
         for event in events {
-            let text = |key: &str| event.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+            let text = |key: &str| {
+                event
+                    .get(key)
+                    .and_then(|value| value.as_str())
+                    .unwrap_or_default()
+            };
             match text("event") {
                 "chat_session_message" => {
                     chat.own_message(id, text("msg_id"), text("msg"), echo);
@@ -201,9 +234,23 @@ impl BrightPattern {
             return Response::json(200, self.describe(&id, Some(false)));
         }
         let id = stage.ids.uuid();
-        let chat = Chat { client: client.to_owned(), state: "ivr", ..Chat::default() };
+        if self.chats.len() >= MAX_CHATS {
+            self.chats.clear();
+        }
+        let chat = Chat {
+            client: client.to_owned(),
+            state: "ivr",
+            ..Chat::default()
+        };
         self.chats.insert(id.clone(), chat);
         Response::json(200, self.describe(&id, Some(true)))
+    }
+
+    fn keep_file(&mut self, id: &str, body: Bytes) {
+        if self.files.len() >= MAX_FILES {
+            self.files.pop_front();
+        }
+        self.files.push_back((id.to_owned(), body));
     }
 
     /// The client's own chat that has not ended, else one that is everybody's.
@@ -223,79 +270,14 @@ impl BrightPattern {
 
     fn describe(&self, id: &str, new: Option<bool>) -> String {
         let state = self.chats.get(id).map_or("queued", |chat| chat.state);
-        let object = Object::new(Style::Plain).text("chat_id", id).text("ewt", "0");
+        let object = Object::new(Style::Plain)
+            .text("chat_id", id)
+            .text("ewt", "0");
         let object = match new {
             Some(new) => object.flag("is_new_chat", new),
             None => object,
         };
         object.text("phone_number", "").text("state", state).end()
-    }
-}
-
-impl Chat {
-    fn queue(&mut self, name: &str, event: String, in_history: bool) {
-        if in_history {
-            if self.history.len() >= MAX_HISTORY {
-                self.history.pop_front();
-            }
-            self.history.push_back(event.clone());
-        }
-        self.queue.push_back((name.to_owned(), event));
-    }
-
-    fn end(&mut self) {
-        let name = "chat_session_ended";
-        self.queue(name, Object::new(Style::Plain).text("event", name).end(), true);
-        self.ended = true;
-    }
-
-    fn status(&mut self, state: &'static str, ewt: &str) {
-        let name = "chat_session_status";
-        let event = Object::new(Style::Plain).text("event", name).text("ewt", ewt).text("state", state);
-        self.state = state;
-        self.queue(name, event.end(), false);
-    }
-
-    fn joined(&mut self, who: &Person, kind: &str) {
-        let name = "chat_session_party_joined";
-        let (first, last) = who.name.split_once(' ').unwrap_or((&who.name, ""));
-        let event = Object::new(Style::Plain)
-            .text("display_name", &who.name)
-            .text("event", name)
-            .text("first_name", first)
-            .text("last_name", last)
-            .text("party_id", &party(who))
-            .text("timestamp", &stamp())
-            .text("type", kind);
-        self.queue(name, event.end(), true);
-    }
-
-    fn left(&mut self, who: &Person, kind: &str) {
-        let name = "chat_session_party_left";
-        let event = from_party(name, who).text("timestamp", &stamp()).text("type", kind);
-        self.queue(name, event.end(), true);
-    }
-
-    fn says(&mut self, who: &Person, text: &str) {
-        let id = self.next_message.to_string();
-        self.next_message += 2;
-        let event = message(&party(who), &id, text);
-        self.queue("chat_session_message", event, true);
-    }
-
-    /// What the participant said: in the history, and on polls where they echo.
-    fn own_message(&mut self, chat: &str, id: &str, text: &str, echo: bool) {
-        let given = id.rsplit(':').next().unwrap_or_default();
-        id.clone_into(&mut self.last_own_id);
-        let event = message(chat, given, text);
-        self.queue("chat_session_message", event, true);
-        if !echo {
-            self.queue.pop_back();
-        }
-    }
-
-    fn simple(&mut self, name: &str, who: &Person) {
-        self.queue(name, from_party(name, who).text("timestamp", &stamp()).end(), false);
     }
 }
 
@@ -310,79 +292,12 @@ impl Dialect for BrightPattern {
 
     fn speak(&mut self, to: &Audience, who: &Conversation, step: &Step, stage: &mut Stage) -> bool {
         let id = &to.conversation;
-        let echo = stage.options.echo;
-        let chat = self.chats.entry(id.clone()).or_default();
-        if chat.ended {
-            return false;
+        let file = stage.ids.uuid();
+        if let Step::AgentSendsFile { name, .. } = step {
+            self.keep_file(&file, Bytes::from(format!("{name}\n")));
         }
-        let handler = if chat.handed_over { &who.agent } else { &who.bot };
-        let said = match step {
-            Step::Queued { wait, .. } => {
-                chat.handed_over = false;
-                chat.status("queued", &wait.as_secs().to_string());
-                true
-            }
-            Step::Connecting => {
-                chat.status("connecting", "");
-                true
-            }
-            Step::BotThinks(_) => return false,
-            Step::BotJoins => {
-                chat.joined(&who.bot, "scenario");
-                true
-            }
-            Step::BotSays(text) | Step::BotStreams(text) => {
-                chat.says(&who.bot, text);
-                true
-            }
-            Step::AgentSays(text) => {
-                chat.says(&who.agent, text);
-                true
-            }
-            Step::ParticipantSays(text) => {
-                let given = format!("{id}:{}", chat.next_message + 1);
-                chat.own_message(id, &given, text, echo);
-                chat.next_message += 2;
-                echo
-            }
-            Step::ParticipantMessageDelivered => {
-                chat.receipt("chat_session_message_delivered", handler);
-                true
-            }
-            Step::ParticipantMessageRead => {
-                chat.receipt("chat_session_message_read", handler);
-                true
-            }
-            Step::HandoffToAgent { .. } => {
-                chat.left(&who.bot, "scenario");
-                chat.joined(&who.agent, "internal");
-                chat.handed_over = true;
-                true
-            }
-            Step::AgentTyping => {
-                chat.simple("chat_session_typing", &who.agent);
-                true
-            }
-            Step::AgentStopsTyping => {
-                chat.simple("chat_session_not_typing", &who.agent);
-                true
-            }
-            Step::AgentSendsFile { name, media_type } => {
-                let file = stage.ids.uuid();
-                self.files.insert(file.clone(), Bytes::from(format!("{name}\n")));
-                chat.file(&who.agent, &file, name, media_type);
-                true
-            }
-            Step::AgentLeaves => {
-                chat.left(&who.agent, "internal");
-                chat.handed_over = false;
-                true
-            }
-            Step::Ended => {
-                chat.end();
-                true
-            }
-        };
+        let chat = self.chats.entry(id.clone()).or_default();
+        let said = !chat.ended && chat.say(id, who, step, &file, stage.options.echo);
         stage.send_to(id, &Out::Wake);
         said
     }
@@ -425,7 +340,10 @@ impl Dialect for BrightPattern {
 
     fn take_poll(&mut self, chat: &str, target: &str, timed_out: bool) -> Option<Polled> {
         let Some(chat) = self.chats.get_mut(chat) else {
-            return Some(Polled { response: not_found(), names: Vec::new() });
+            return Some(Polled {
+                response: not_found(),
+                names: Vec::new(),
+            });
         };
         if chat.queue.is_empty() && !timed_out {
             return None;
@@ -437,61 +355,11 @@ impl Dialect for BrightPattern {
             chat.cache.pop_front();
         }
         chat.cache.push_back((target.to_owned(), body.clone()));
-        Some(Polled { response: Response::json(200, body), names })
+        Some(Polled {
+            response: Response::json(200, body),
+            names,
+        })
     }
-}
-
-impl Chat {
-    fn receipt(&mut self, name: &str, who: &Person) {
-        let event = from_party(name, who)
-            .text("ref_msg_id", &self.last_own_id)
-            .text("timestamp", &stamp())
-            .end();
-        self.queue(name, event, true);
-    }
-
-    fn file(&mut self, who: &Person, file: &str, file_name: &str, media_type: &str) {
-        let name = "chat_session_file";
-        let kind = if media_type.starts_with("image/") { "image" } else { "attachment" };
-        let event = Object::new(Style::Plain)
-            .text("event", name)
-            .text("file_id", file)
-            .text("file_name", file_name)
-            .text("file_type", kind)
-            .text("msg_id", &self.next_message.to_string())
-            .text("party_id", &party(who))
-            .text("timestamp", &stamp());
-        self.next_message += 2;
-        self.queue(name, event.end(), true);
-    }
-}
-
-/// Unix seconds, as text.
-fn stamp() -> String {
-    (now_ms() / 1000).to_string()
-}
-
-/// Upper case, always the same for the same person.
-fn party(who: &Person) -> String {
-    super::clock::Ids::of(&who.id).uuid().to_uppercase()
-}
-
-fn from_party(name: &str, who: &Person) -> Object {
-    Object::new(Style::Plain).text("event", name).text("party_id", &party(who))
-}
-
-/// A message: HTML in `msg`, the same as plain text in `msg_text`.
-fn message(party: &str, id: &str, text: &str) -> String {
-    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    Object::new(Style::Plain)
-        .text("channel", "web")
-        .text("event", "chat_session_message")
-        .text("msg", &html.replace('"', "&quot;").replace('\n', "<br>"))
-        .text("msg_id", id)
-        .text("msg_text", text)
-        .text("party_id", party)
-        .text("timestamp", &stamp())
-        .end()
 }
 
 fn error(status: u16, code: u32, message: &str) -> Response {
