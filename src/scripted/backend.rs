@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::{
+use crate::scripted::{
     brightpattern::BrightPattern,
     conversation::{Audience, Conversation, Pace, Step},
     fault::{Armed, Fault, On},
@@ -236,7 +236,7 @@ impl Backend {
             .with(|stage, _| stage.sent.get(event).copied().unwrap_or_default())
     }
 
-    /// The requests of the past, oldest first, at most [`super::MAX_REQUESTS`].
+    /// The requests of the past, oldest first, at most [`MAX_REQUESTS`](crate::scripted::MAX_REQUESTS).
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared

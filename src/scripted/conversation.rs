@@ -22,6 +22,8 @@
 
 use std::time::Duration;
 
+use crate::scripted::clock::Ids;
+
 /// One thing that happens in a chat.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -227,7 +229,7 @@ impl Audience {
             participant: participant.to_owned(),
             tenant: String::from("acme"),
             workflow: String::from("customer-support"),
-            conversation: super::clock::Ids::of(participant).uuid(),
+            conversation: Ids::of(participant).uuid(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::http::{Request, Response};
+use crate::scripted::http::{Request, Response};
 
 /// One way to misbehave.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
+use crate::scripted::{
     fault::{Fault, Gzip, cut_at, garbage},
     http::{Response, Wire},
     stage::{Out, Polled, Shared},

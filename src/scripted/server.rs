@@ -10,7 +10,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{
+use crate::scripted::{
     fault::Fault,
     http::{Request, Response, Wire},
     poll::{self, After},

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::{
+use crate::scripted::{
     clock::Ids,
     conversation::{Audience, Conversation, Step},
     fault::{Armed, Fault},

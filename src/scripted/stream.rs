@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
-use super::{
+use crate::scripted::{
     fault::{Fault, Gzip, cut_at, garbage},
     http::{head, reset},
     stage::{Framing, Opening, Out, Shared},

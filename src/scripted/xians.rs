@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{
+use crate::scripted::{
     clock::{Ids, dotnet, now_ms},
     conversation::{Audience, Conversation, Step},
     http::{Request, Response},

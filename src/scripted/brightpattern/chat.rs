@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::super::{
+use crate::scripted::{
     clock::{Ids, now_ms},
     conversation::{Conversation, Person, Step},
     json::{Object, Style},

@@ -10,8 +10,8 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use self::chat::{Chat, message};
-use super::{
+use crate::scripted::brightpattern::chat::{Chat, message};
+use crate::scripted::{
     conversation::{Audience, Conversation, Step},
     http::{Request, Response},
     json::{Object, Style, array},

@@ -12,8 +12,8 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 
-use self::payload::{Part, template, through_json_lib};
-use super::{
+use crate::scripted::openfire::payload::{Part, template, through_json_lib};
+use crate::scripted::{
     clock::{now_ms, parse_instant, rfc3339},
     conversation::{Audience, Conversation, Step},
     http::{Request, Response, percent_decode},

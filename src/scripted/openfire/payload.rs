@@ -3,7 +3,7 @@
 //! json-lib reads the concatenated text again: what a person typed may break it (no frame at
 //! all), change it, or forge fields. Older plugins send the text as it is.
 
-use super::super::json::{Object, Style, quote};
+use crate::scripted::json::{Object, Style, quote};
 
 /// Where SparkWeb's hash map puts keys; others follow as they came.
 const ORDER: [&str; 12] = [

@@ -1,12 +1,12 @@
 //! The steps of a script as stanzas and the frames SparkWeb derives from them.
 
-use super::{
-    super::{
-        conversation::{Conversation, Step},
-        stage::Stage,
+use crate::scripted::{
+    conversation::{Conversation, Step},
+    openfire::{
+        Openfire,
+        payload::Part::{Raw, Text},
     },
-    Openfire,
-    payload::Part::{Raw, Text},
+    stage::Stage,
 };
 
 /// XML namespace of chat states.

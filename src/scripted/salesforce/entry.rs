@@ -1,6 +1,6 @@
 //! Conversation entries: how each step looks in an envelope.
 
-use super::super::{
+use crate::scripted::{
     clock::now_ms,
     conversation::{Conversation, Person, Step},
     json::{Object, Style, array, quote},

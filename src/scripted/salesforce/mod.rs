@@ -14,9 +14,9 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::entry::{Entry, Sender};
-use super::{
-    clock::{Ids, now_ms},
+use crate::scripted::salesforce::entry::{Entry, Sender};
+use crate::scripted::{
+    clock::{Ids, now_ms, rfc3339},
     conversation::{Audience, Conversation, Step},
     http::{Request, Response},
     json::{Object, Style, array},
@@ -97,10 +97,7 @@ impl Salesforce {
             Some(_) => Err(Response::new(401, "text/plain", "Jwt is expired")),
             None => {
                 let body = Object::new(Style::Plain)
-                    .text(
-                        "timestamp",
-                        &super::clock::rfc3339(now_ms()).replace('Z', "+00:00"),
-                    )
+                    .text("timestamp", &rfc3339(now_ms()).replace('Z', "+00:00"))
                     .number("status", 401)
                     .text("error", "Unauthorized")
                     .text("path", request.path())
