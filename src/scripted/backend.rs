@@ -236,6 +236,13 @@ impl Backend {
             .with(|stage, _| stage.sent.get(event).copied().unwrap_or_default())
     }
 
+    /// How many requests were answered with this status so far (streams and polls: 200).
+    #[must_use]
+    pub fn answers_of(&self, status: u16) -> u64 {
+        self.shared
+            .with(|stage, _| stage.answers.get(&status).copied().unwrap_or_default())
+    }
+
     /// The requests of the past, oldest first, at most [`MAX_REQUESTS`](crate::scripted::MAX_REQUESTS).
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {

@@ -10,6 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::Instant,
 };
 
 /// Bytes of a request head, as Jetty limits it.
@@ -30,6 +31,8 @@ pub struct Request {
     pub body: Bytes,
     /// Which of the backend's connections it came on, from 1.
     pub connection: u64,
+    /// When its head had been read; by tokio's clock, which tests may pause.
+    pub at: Instant,
 }
 
 impl Request {
@@ -331,6 +334,7 @@ fn parse_head(head: &str, connection: u64) -> Option<Request> {
         headers,
         body: Bytes::new(),
         connection,
+        at: Instant::now(),
     })
 }
 

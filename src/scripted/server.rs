@@ -14,7 +14,7 @@ use crate::scripted::{
     fault::Fault,
     http::{Request, Response, Wire},
     poll::{self, After},
-    stage::{Answer, Framing, Opening, Out, Shared},
+    stage::{Answer, Dialect, Framing, Opening, Out, Shared, Stage},
     stream::{self, Opened},
 };
 
@@ -130,42 +130,55 @@ async fn serve(mut wire: Wire, shared: &Shared) {
 /// Records a request and decides on it, under one lock.
 fn admit(request: &Request, shared: &Shared) -> Next {
     shared.with(|stage, dialect| {
-        stage.record(request);
-        let fault = stage.take_fault(request, dialect.is_events(request));
-        if let Some(
-            fault @ (Fault::Status(..) | Fault::NoAnswer | Fault::Reset | Fault::HalfOpen),
-        ) = fault
-        {
-            return Next::Instead(fault);
+        let next = decide(request, stage, dialect);
+        let status = match &next {
+            Next::Instead(Fault::Status(status, ..)) => Some(*status),
+            Next::Instead(_) => None,
+            Next::Plain(response, _) => Some(response.status),
+            Next::Stream(..) | Next::Poll { .. } => Some(200),
+        };
+        if let Some(status) = status {
+            *stage.answers.entry(status).or_default() += 1;
         }
-        match dialect.answer(request, stage) {
-            Answer::Plain(response) => Next::Plain(response, fault),
-            Answer::Stream(mut opening) => {
-                let (number, inbox) = stage.open(&opening, false);
-                opening.first.clear();
-                Next::Stream(
-                    Opened {
-                        opening,
-                        number,
-                        inbox,
-                    },
-                    fault,
-                )
-            }
-            Answer::Poll(chat) => {
-                let opening = Opening {
-                    headers: Vec::new(),
-                    framing: Framing::Close,
-                    owner: chat.clone(),
-                    detail: String::new(),
-                    muted: false,
-                    first: Vec::new(),
-                    beat: None,
-                    notices_late: false,
-                };
-                let held = stage.open(&opening, true);
-                Next::Poll { chat, held, fault }
-            }
-        }
+        next
     })
+}
+
+fn decide(request: &Request, stage: &mut Stage, dialect: &mut dyn Dialect) -> Next {
+    stage.record(request);
+    let fault = stage.take_fault(request, dialect.is_events(request));
+    if let Some(fault @ (Fault::Status(..) | Fault::NoAnswer | Fault::Reset | Fault::HalfOpen)) =
+        fault
+    {
+        return Next::Instead(fault);
+    }
+    match dialect.answer(request, stage) {
+        Answer::Plain(response) => Next::Plain(response, fault),
+        Answer::Stream(mut opening) => {
+            let (number, inbox) = stage.open(&opening, false);
+            opening.first.clear();
+            Next::Stream(
+                Opened {
+                    opening,
+                    number,
+                    inbox,
+                },
+                fault,
+            )
+        }
+        Answer::Poll(chat) => {
+            let opening = Opening {
+                headers: Vec::new(),
+                framing: Framing::Close,
+                owner: chat.clone(),
+                detail: String::new(),
+                muted: false,
+                first: Vec::new(),
+                beat: None,
+                notices_late: false,
+            };
+            let held = stage.open(&opening, true);
+            Next::Poll { chat, held, fault }
+        }
+    }
 }

@@ -196,6 +196,8 @@ pub(super) struct Stage {
     pub(super) requests: VecDeque<Request>,
     pub(super) faults: Vec<Armed>,
     pub(super) sent: BTreeMap<String, u64>,
+    /// Answers by status.
+    pub(super) answers: BTreeMap<u16, u64>,
     streams: BTreeMap<u64, Live>,
 }
 
@@ -208,6 +210,7 @@ impl Stage {
             requests: VecDeque::new(),
             faults: Vec::new(),
             sent: BTreeMap::new(),
+            answers: BTreeMap::new(),
             streams: BTreeMap::new(),
         }
     }

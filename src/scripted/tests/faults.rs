@@ -39,6 +39,9 @@ async fn an_answer_can_be_another() {
     assert_eq!(backend.now().requests, 5);
     assert_eq!(backend.event_requests().len(), 2);
     assert_eq!(backend.requests()[1].target, "/health");
+    assert!(backend.requests()[0].at <= backend.requests()[4].at);
+    let counts = [200, 404, 429, 503].map(|status| backend.answers_of(status));
+    assert_eq!(counts, [2, 0, 1, 2]);
 }
 
 #[tokio::test]
