@@ -243,7 +243,8 @@ impl Backend {
             .with(|stage, _| stage.answers.get(&status).copied().unwrap_or_default())
     }
 
-    /// The requests of the past, oldest first, at most [`MAX_REQUESTS`](crate::scripted::MAX_REQUESTS).
+    /// The requests of the past, oldest first, at most
+    /// [`MAX_REQUESTS`](crate::scripted::MAX_REQUESTS).
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared

@@ -1,8 +1,8 @@
 //! Salesforce Messaging for In-App and Web: tokens, one stream per person, resume by id.
 //!
 //! `entryPayload` is JSON in a string in JSON on the stream, and an object in the history. A
-//! conversation that nobody created over HTTP is everybody's: scripts need no token first. The
-//! steps and entries are in `entry`, the other calls in `rest`. Not here: files' bytes, v1's history call.
+//! conversation that nobody created over HTTP is everybody's: scripts need no token first.
+//! Entries are in `entry`, the other calls in `rest`. Not here: files, v1's history call.
 
 mod entry;
 mod rest;
