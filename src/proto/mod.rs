@@ -10,6 +10,7 @@ pub mod json;
 pub mod time;
 pub mod secret;
 pub mod template;
+pub mod html;
 pub mod event;
 pub mod cursor;
 pub mod backend;
