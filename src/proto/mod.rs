@@ -5,6 +5,14 @@
 
 #![warn(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
+pub mod sse;
+pub mod json;
+pub mod time;
+pub mod secret;
+pub mod template;
+pub mod html;
+pub mod event;
+pub mod cursor;
 pub mod backend;
 pub mod backoff;
 pub mod channel;
