@@ -29,7 +29,8 @@ pub struct Capture<'a> {
     pub policy: Policy,
     /// What leaves.
     pub filter: Filter,
-    /// The first part of minted ids; `None` numbers them `m1`, `m2`... and is repeatable.
+    /// The first part of minted ids; `None` numbers them `m1`, `m2`..., counting the events that
+    /// leave.
     pub mint: Option<String>,
     /// The cursors' epoch.
     pub epoch: u64,
@@ -47,7 +48,6 @@ pub struct Normalizer {
     mint: Option<String>,
     epoch: u64,
     left: u64,
-    minted: u64,
     frames: u64,
     mapped: u64,
     discarded: Vec<u64>,
@@ -71,7 +71,6 @@ impl Normalizer {
             mint: capture.mint,
             epoch: capture.epoch,
             left: 0,
-            minted: 0,
             frames: 0,
             mapped: 0,
             discarded: vec![0; Discard::ALL.len()],
@@ -165,7 +164,6 @@ impl Normalizer {
             mint,
             epoch,
             left,
-            minted,
             ..
         } = self;
         let mut types = Vec::new();
@@ -179,10 +177,7 @@ impl Normalizer {
             let mut mint_id = || {
                 id.get_or_insert_with(|| match mint {
                     Some(prefix) => format!("{prefix}-{frame}"),
-                    None => {
-                        *minted += 1;
-                        format!("m{minted}")
-                    }
+                    None => format!("m{left}"),
                 })
                 .clone()
             };

@@ -21,11 +21,13 @@ use crate::proto::event::{DisconnectReason, GapReason, MessageType};
 const CLOSE_REASONS: &[&str] = &["client_gone", "write_timeout", "write_error"];
 
 /// Seconds, from a fraction of a millisecond to a minute.
-const LATENCY_BUCKETS: &[f64] =
-    &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
+const LATENCY_BUCKETS: &[f64] = &[
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0,
+];
 /// Seconds, from a bounce to a day.
-const DURATION_BUCKETS: &[f64] =
-    &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
+const DURATION_BUCKETS: &[f64] = &[
+    1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0,
+];
 
 /// All metrics of the process.
 pub struct Metrics {
@@ -84,7 +86,9 @@ impl RouteMetrics {
 
     /// A client stream ended.
     pub fn on_closed(&self, reason: &str) {
-        self.closed.with_label_values(&[self.path.as_str(), reason]).inc();
+        self.closed
+            .with_label_values(&[self.path.as_str(), reason])
+            .inc();
     }
 }
 
@@ -95,11 +99,18 @@ impl Metrics {
     /// A name that is registered twice, which a test would have shown.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build = Build { registry: &registry };
-        let info = build.gauges("build_info", "Always 1; the labels say what runs.", &["version"])?;
+        let build = Build {
+            registry: &registry,
+        };
+        let info = build.gauges(
+            "build_info",
+            "Always 1; the labels say what runs.",
+            &["version"],
+        )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
-            heartbeats_sent: build.counter("heartbeats_sent_total", "Heartbeats written to clients.")?,
+            heartbeats_sent: build
+                .counter("heartbeats_sent_total", "Heartbeats written to clients.")?,
             sent_bytes: build.counter("sent_bytes_total", "Bytes of events written to clients.")?,
             event_latency: build.histogram(
                 "event_latency_seconds",
@@ -113,8 +124,10 @@ impl Metrics {
             )?,
             channels: build.gauge("channels", "Logs of subscriptions in memory.")?,
             ring_bytes: build.gauge("ring_bytes", "Bytes of events in those logs.")?,
-            replay_events: build
-                .counter("replay_events_total", "Events sent again to clients that came back.")?,
+            replay_events: build.counter(
+                "replay_events_total",
+                "Events sent again to clients that came back.",
+            )?,
             auth: build.counters(
                 "auth_total",
                 "Credentials looked at, by kind and outcome.",
@@ -177,12 +190,18 @@ impl Metrics {
     /// The series of a route, made at 0 on first use.
     pub fn route(&self, path: &str) -> Arc<RouteMetrics> {
         let mut routes = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.entry(path.to_owned()).or_insert_with(|| Arc::new(self.new_route(path))).clone()
+        routes
+            .entry(path.to_owned())
+            .or_insert_with(|| Arc::new(self.new_route(path)))
+            .clone()
     }
 
     /// The series of a source, made at 0 on first use.
     pub fn source(&self, name: &str, dialect: &'static Dialect) -> Arc<SourceMetrics> {
-        let mut sources = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self
+            .by_source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         sources
             .entry(name.to_owned())
             .or_insert_with(|| Arc::new(self.sources.source(name, dialect)))
@@ -191,7 +210,9 @@ impl Metrics {
 
     /// A request was answered. `route` is a configured path or `none`.
     pub fn on_request(&self, route: &str, code: u16) {
-        self.http_requests.with_label_values(&[route, &code.to_string()]).inc();
+        self.http_requests
+            .with_label_values(&[route, &code.to_string()])
+            .inc();
     }
 
     /// A credential was looked at.
@@ -234,7 +255,11 @@ impl Metrics {
     }
 
     fn new_route(&self, path: &str) -> RouteMetrics {
-        for reason in DisconnectReason::ALL.iter().map(|reason| reason.as_str()).chain(CLOSE_REASONS.iter().copied()) {
+        for reason in DisconnectReason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .chain(CLOSE_REASONS.iter().copied())
+        {
             self.streams_closed.with_label_values(&[path, reason]);
         }
         RouteMetrics {
@@ -244,7 +269,10 @@ impl Metrics {
             opened_resumed: self.streams_opened.with_label_values(&[path, "true"]),
             events: MessageType::ALL
                 .iter()
-                .map(|message_type| self.events_sent.with_label_values(&[path, message_type.as_str()]))
+                .map(|message_type| {
+                    self.events_sent
+                        .with_label_values(&[path, message_type.as_str()])
+                })
                 .collect(),
             closed: self.streams_closed.clone(),
         }
@@ -349,7 +377,10 @@ mod tests {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         for discard in Discard::ALL {
-            let line = format!("chatmux_frames_discarded_total{{reason=\"{}\",source=\"s\"}} 0", discard.as_str());
+            let line = format!(
+                "chatmux_frames_discarded_total{{reason=\"{}\",source=\"s\"}} 0",
+                discard.as_str()
+            );
             assert!(text.contains(&line), "{line} is not in\n{text}");
         }
     }

@@ -5,19 +5,15 @@
 //! the mapping as `chatmux normalize` takes them. `BLESS=1` rewrites; a person reads the diff.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::{
-    Dialect, Discard, Input, Keep, Mapper, Policy, SessionStart, Transport, Verdict, brightpattern,
-    dialect,
-};
-use crate::proto::cursor::Cursor;
-use crate::proto::event::{Encoded, Envelope, Subscription, Vocabulary};
-use crate::proto::sse::{Decoder, Item};
+use super::{Dialect, Keep, Policy, SessionValues, Transport, brightpattern, dialect};
+use crate::proto::channel::Filter;
+use crate::proto::event::{Subscription, TypeSet, Vocabulary};
+use crate::proto::normalize::{Capture, Normalizer};
 use crate::proto::time::UnixMillis;
 
 /// Captures over this are not fed byte by byte.
@@ -71,7 +67,7 @@ pub(super) fn check_all(name: &str) {
 }
 
 /// Feeds mutations of every capture: nothing panics, no frame is mapped and discarded or neither
-/// (see [`Run::frame`]).
+/// (see [`check_conservation`]).
 pub(super) fn check_mutations(name: &str) {
     let dialect = dialect(name).expect("a dialect");
     for capture in captures(name) {
@@ -130,17 +126,17 @@ fn compare(path: &Path, got: &str) {
     assert_eq!(got, want, "{}: BLESS=1 rewrites", path.display());
 }
 
-struct Capture {
+struct Fixture {
     name: String,
     path: PathBuf,
     args: BTreeMap<String, String>,
 }
 
 /// The captures of a dialect with their options: those of `*`, then their own.
-fn captures(dialect: &str) -> Vec<Capture> {
+fn captures(dialect: &str) -> Vec<Fixture> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(dialect);
     let lines = fs::read_to_string(folder.join("ARGS")).expect("ARGS");
-    let mut captures: Vec<Capture> = fs::read_dir(&folder)
+    let mut captures: Vec<Fixture> = fs::read_dir(&folder)
         .expect("fixtures")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "in"))
@@ -165,14 +161,14 @@ fn captures(dialect: &str) -> Vec<Capture> {
                     );
                 }
             }
-            Capture { name, path, args }
+            Fixture { name, path, args }
         })
         .collect();
     captures.sort_by(|a, b| a.name.cmp(&b.name));
     captures
 }
 
-impl Capture {
+impl Fixture {
     fn arg(&self, name: &str) -> Option<&str> {
         self.args.get(name).map(String::as_str)
     }
@@ -182,197 +178,106 @@ impl Capture {
         dialect: &'static Dialect,
         chunks: impl IntoIterator<Item = &'b [u8]>,
     ) -> Outcome {
-        let mut run = Run::new(self, dialect);
+        let mut normalizer = self.normalizer(dialect);
+        let (mut out, mut lines) = (Vec::new(), String::new());
+        let arrived = UnixMillis(0);
         match dialect.transport {
             Transport::Stream => {
-                let mut decoder = Decoder::default();
                 for chunk in chunks {
-                    decoder.push(Bytes::copy_from_slice(chunk));
-                    while let Some(item) = decoder.next_item() {
-                        match item {
-                            Item::Frame(frame) => run.frame(Input {
-                                event: frame.event,
-                                data: frame.data,
-                            }),
-                            Item::Oversize { event } => {
-                                run.verdict(
-                                    event,
-                                    Verdict::Discarded(Discard::Oversize, "too large"),
-                                    &[],
-                                );
-                            }
-                        }
-                    }
+                    let chunk = Bytes::copy_from_slice(chunk);
+                    normalizer.push(chunk, arrived, &mut out, &mut lines);
                 }
             }
             // Answers come whole, so the way in which the capture was split says nothing.
-            Transport::Poll { frames } => {
+            Transport::Poll { .. } => {
                 let bytes: Vec<u8> = chunks.into_iter().flatten().copied().collect();
                 let text = String::from_utf8_lossy(&bytes);
                 for document in brightpattern::documents(&text) {
-                    for (event, data) in frames(document) {
-                        run.frame(Input {
-                            event: &event,
-                            data,
-                        });
-                    }
+                    normalizer.answer(document, arrived, &mut out, &mut lines);
                 }
             }
         }
-        run.finish()
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Outcome {
-    out: String,
-    frames: String,
-}
-
-struct Run {
-    backend: &'static str,
-    subscription: std::sync::Arc<Subscription>,
-    scope: Option<String>,
-    mapper: Mapper,
-    out: Vec<u8>,
-    frames: String,
-    /// Events that left.
-    left: u64,
-    received: u64,
-    mapped: u64,
-    discarded: BTreeMap<&'static str, u64>,
-}
-
-impl Run {
-    fn new(capture: &Capture, dialect: &'static Dialect) -> Self {
-        let subscription = Subscription::new(
-            capture.arg("--tenant").unwrap_or("default"),
-            capture.arg("--workflow").unwrap_or("default"),
-            capture.arg("--participant").expect("--participant"),
-        );
-        let mut values = BTreeMap::new();
-        for (value, option) in [("conversation", "--conversation"), ("chat", "--chat")] {
-            if let Some(text) = capture.arg(option) {
-                values.insert(value, text.to_owned());
-            }
+        let summary = normalizer.summary();
+        let out = String::from_utf8(out).expect("UTF-8");
+        check_form(&out);
+        check_conservation(&lines, &summary);
+        Outcome {
+            out,
+            frames: format!("{lines}{summary}\n"),
         }
-        let keep = |option, default| match capture.arg(option) {
+    }
+
+    fn normalizer(&self, dialect: &'static Dialect) -> Normalizer {
+        let keep = |option, default| match self.arg(option) {
             Some("raw") => Keep::Raw,
             Some("drop") => Keep::Drop,
             Some(other) => panic!("{option} {other}"),
             None => default,
         };
         let default = Policy::default();
-        let policy = Policy {
-            unmapped: keep("--unmapped", default.unmapped),
-            malformed: keep("--malformed", default.malformed),
-        };
-        let start = SessionStart {
-            subscription: subscription.clone(),
+        let mut values = SessionValues::new();
+        for (value, option) in [("conversation", "--conversation"), ("chat", "--chat")] {
+            if let Some(text) = self.arg(option) {
+                values.insert(value, text.to_owned());
+            }
+        }
+        Normalizer::new(Capture {
+            dialect,
+            subscription: Subscription::new(
+                self.arg("--tenant").unwrap_or("default"),
+                self.arg("--workflow").unwrap_or("default"),
+                self.arg("--participant").expect("--participant"),
+            ),
             values: &values,
+            policy: Policy {
+                unmapped: keep("--unmapped", default.unmapped),
+                malformed: keep("--malformed", default.malformed),
+            },
+            filter: Filter {
+                types: TypeSet::ALL,
+                scope: self.arg("--scope").map(Box::from),
+                vocabulary: Vocabulary::Full,
+            },
+            mint: None,
+            epoch: 0,
             seed: 1,
+        })
+    }
+}
+
+/// Every event is four lines: `event:`, `id:`, one `data:` line of JSON, a blank one.
+fn check_form(out: &str) {
+    for block in out.split_inclusive("\n\n") {
+        let lines: Vec<&str> = block.split('\n').collect();
+        let [event, id, data, "", ""] = lines.as_slice() else {
+            panic!("{block:?}");
         };
-        Self {
-            backend: dialect.name,
-            mapper: Mapper::new((dialect.session)(&start), policy),
-            subscription,
-            scope: capture.arg("--scope").map(str::to_owned),
-            out: Vec::new(),
-            frames: String::new(),
-            left: 0,
-            received: 0,
-            mapped: 0,
-            discarded: BTreeMap::new(),
-        }
-    }
-
-    fn frame(&mut self, input: Input<'_>) {
-        let Self {
-            backend,
-            subscription,
-            scope,
-            mapper,
-            out,
-            left,
-            ..
-        } = self;
-        let minted = format!("m{}", *left + 1);
-        let mut types = Vec::new();
-        let verdict = mapper.on_frame(input, &mut |event| {
-            let mut envelope = Envelope {
-                subscription,
-                source: backend,
-                backend,
-                arrived: UnixMillis(0),
-                minted: &mut || minted.clone(),
-            };
-            let encoded = Encoded::new(&event, &mut envelope);
-            serde_json::from_str::<serde::de::IgnoredAny>(encoded.json()).expect("JSON");
-            types.push(encoded.message_type.as_str());
-            if encoded
-                .scope
-                .as_deref()
-                .is_some_and(|own| scope.as_deref().is_some_and(|scope| scope != own))
-            {
-                return;
-            }
-            *left += 1;
-            let cursor = Cursor {
-                epoch: 0,
-                sequence: *left,
-            }
-            .to_string();
-            let block = encoded.block(Vocabulary::Full, Some(&cursor));
-            assert_eq!(
-                block.iter().filter(|byte| **byte == b'\n').count(),
-                4,
-                "one data line"
-            );
-            out.extend(block);
-        });
-        self.verdict(input.event, verdict, &types);
-    }
-
-    /// Writes the verdict down; mapped means events, discarded means none.
-    fn verdict(&mut self, name: &str, verdict: Verdict, types: &[&str]) {
-        self.received += 1;
-        let number = self.received;
-        let said = match verdict {
-            Verdict::Mapped { .. } => {
-                assert!(!types.is_empty(), "mapped to nothing: {name}");
-                self.mapped += 1;
-                writeln!(self.frames, "{number} {name} -> {}", types.join(", "))
-            }
-            Verdict::Discarded(reason, why) => {
-                assert!(types.is_empty(), "discarded and mapped: {name}");
-                *self.discarded.entry(reason.as_str()).or_default() += 1;
-                writeln!(
-                    self.frames,
-                    "{number} {name} -> discarded: {} ({why})",
-                    reason.as_str()
-                )
-            }
-        };
-        said.expect("text");
-    }
-
-    fn finish(mut self) -> Outcome {
-        let discarded: u64 = self.discarded.values().sum();
-        assert_eq!(self.received, self.mapped + discarded, "conservation");
-        let mut last = format!(
-            "received={} mapped={} discarded={discarded}",
-            self.received, self.mapped
+        assert!(
+            event.starts_with("event: ") && id.starts_with("id: 1.0."),
+            "{block}"
         );
-        for reason in Discard::ALL {
-            if let Some(count) = self.discarded.get(reason.as_str()) {
-                write!(last, " {}={count}", reason.as_str()).expect("text");
-            }
-        }
-        self.frames.push_str(&last);
-        self.frames.push('\n');
-        Outcome {
-            out: String::from_utf8(self.out).expect("UTF-8"),
-            frames: self.frames,
-        }
+        let data = data.strip_prefix("data: ").expect("data");
+        serde_json::from_str::<serde::de::IgnoredAny>(data).expect("JSON");
     }
+}
+
+/// Each frame was mapped to at least one event, or discarded for one reason.
+fn check_conservation(lines: &str, summary: &str) {
+    let discarded = lines
+        .lines()
+        .filter(|line| line.contains(" -> discarded: "))
+        .count();
+    let received = lines.lines().count();
+    assert!(lines.lines().all(|line| !line.ends_with("-> ")), "{lines}");
+    let want = format!(
+        "received={received} mapped={} discarded={discarded}",
+        received - discarded
+    );
+    assert!(summary.starts_with(&want), "{summary} is not {want}");
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    out: String,
+    frames: String,
 }

@@ -439,7 +439,9 @@ mod tests {
     impl Session for Scoped {
         fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
             if input.event == "odd" {
-                return Err(Reject::Unmapped { conversation_id: None });
+                return Err(Reject::Unmapped {
+                    conversation_id: None,
+                });
             }
             out.emit(Event::new("x", Payload::Data("1".into())));
             Ok(())
@@ -456,12 +458,20 @@ mod tests {
 
     #[test]
     fn all_events_of_a_backend_with_scopes_are_scoped() {
-        for (session, want) in [(Box::new(Scoped) as Box<dyn Session>, true), (Box::new(Scripted), false)] {
+        for (session, want) in [
+            (Box::new(Scoped) as Box<dyn Session>, true),
+            (Box::new(Scripted), false),
+        ] {
             let mut mapper = Mapper::new(session, Policy::default());
             for event in ["two", "odd"] {
                 let mut seen = Vec::new();
-                mapper.on_frame(Input { event, data: "{}" }, &mut |event| seen.push(event.is_scoped));
-                assert!(!seen.is_empty() && seen.iter().all(|is_scoped| *is_scoped == want), "{event}");
+                mapper.on_frame(Input { event, data: "{}" }, &mut |event| {
+                    seen.push(event.is_scoped)
+                });
+                assert!(
+                    !seen.is_empty() && seen.iter().all(|is_scoped| *is_scoped == want),
+                    "{event}"
+                );
             }
         }
     }

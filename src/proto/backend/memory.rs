@@ -15,7 +15,7 @@ const CONVERSATIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 /// How far back a repeat is recognised within a conversation.
 const IDS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 /// How many parties of a conversation are remembered as having joined.
-const PARTIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+pub(super) const PARTIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 /// The memory of all conversations of one upstream stream.
 #[derive(Clone)]

@@ -112,7 +112,11 @@ impl Encoded {
         fields.close();
         Self {
             message_type,
-            scope: event.scope.as_deref().or(event.is_scoped.then_some("")).map(Box::from),
+            scope: event
+                .scope
+                .as_deref()
+                .or(event.is_scoped.then_some(""))
+                .map(Box::from),
             token_of: token_of(event, &id),
             completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
             json,
