@@ -1,3 +1,4 @@
 //! chatmux: one event stream in front of many chat backends.
 
+pub mod config;
 pub mod proto;
