@@ -4,8 +4,20 @@
 //! secrets are present. Nothing has to be checked twice. No `Debug`: credentials are inside.
 //! Not here: what was written and how it is read (`file`), what is done with it (`edge`).
 
+mod file;
+mod spec;
+mod auth;
+mod source;
+mod route;
+mod read;
+mod secret;
+mod yaml;
+mod error;
 mod net;
 mod pattern;
+mod units;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +28,11 @@ use crate::proto::event::Vocabulary;
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 
+pub use error::{ConfErrors, ERRORS_MAX, Finding, Position};
+pub use file::{FILE_BYTES_MAX, Input, Loaded, load, parse, read};
 pub use net::{IpNet, Rate, Scheme, Url};
 pub use pattern::{OriginRule, Pattern};
+pub use spec::{Field, Kind, Presence, reference};
 
 /// Everything.
 pub struct Config {
@@ -228,7 +243,7 @@ pub struct Limit {
 pub struct Replay {
     /// Events of a channel. Invariant: at least 1.
     pub events: usize,
-    /// Bytes of a channel. Invariant: room for one event of every source.
+    /// Bytes of a channel.
     pub bytes: usize,
     /// How old an event may become.
     pub age: Duration,
@@ -267,6 +282,14 @@ pub struct Source {
     pub sni: Option<String>,
     /// Bytes of one event (or one poll's answer); larger ones are discarded.
     pub event_bytes_max: usize,
+}
+
+impl Source {
+    /// The name that its certificate must hold. Never empty: TLS would check no name then.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        self.sni.as_deref().unwrap_or(&self.url.host)
+    }
 }
 
 /// A client-facing path.

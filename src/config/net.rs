@@ -49,6 +49,11 @@ impl IpNet {
         address.is_ipv4() == self.address.is_ipv4() && self.masked(address) == self.address
     }
 
+    /// Whether every address of its kind is in it.
+    pub(super) const fn is_all(&self) -> bool {
+        self.prefix == 0
+    }
+
     fn masked(&self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V4(v4) => {
@@ -56,7 +61,8 @@ impl IpNet {
                 IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
             }
             IpAddr::V6(v6) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
+                let mask =
+                    u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
                 IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
             }
         }
@@ -143,11 +149,16 @@ impl Url {
             None => (rest, "/"),
         };
         if authority.contains('@') {
-            return Err("a URL holds no user and no password; credentials are options of the source".to_owned());
+            return Err(
+                "a URL holds no user and no password; credentials are options of the source"
+                    .to_owned(),
+            );
         }
         let (host, port) = split_host(authority)?;
         if rest.contains(['{', '}']) {
-            return Err("a URL has no holes: where a source is comes from the conf alone".to_owned());
+            return Err(
+                "a URL has no holes: where a source is comes from the conf alone".to_owned()
+            );
         }
         let port = match port {
             Some(port) => parse_port(port).filter(|port| *port != 0),
@@ -162,7 +173,8 @@ impl Url {
     #[must_use]
     pub fn authority(&self) -> String {
         let implied = if self.scheme == Scheme::Https { 443 } else { 80 };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == implied { host } else { format!("{host}:{}", self.port) }
     }
 }
@@ -210,7 +222,9 @@ fn split_host(text: &str) -> Result<(String, Option<&str>), String> {
 pub(super) fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -231,7 +245,9 @@ fn parse_port(text: &str) -> Option<u16> {
 pub(super) fn parse_path(text: &str) -> Result<String, String> {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
     if !text.starts_with('/') || !text.bytes().all(is_fit) {
-        return Err("a path starts with / and holds no spaces, no ?, # or {}, and only ASCII".to_owned());
+        return Err(
+            "a path starts with / and holds no spaces, no ?, # or {}, and only ASCII".to_owned()
+        );
     }
     let is_dots = |part: &str| matches!(part, "." | "..");
     if text.split('/').any(is_dots) {
@@ -267,7 +283,9 @@ mod tests {
 
     #[test]
     fn odd_blocks_are_refused() {
-        for text in ["10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "::/129", "localhost", ""] {
+        for text in
+            ["10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "::/129", "localhost", ""]
+        {
             assert!(IpNet::parse(text).is_err(), "{text}");
         }
         let error = IpNet::parse("10.1.2.3/8").err().unwrap_or_default();
@@ -287,7 +305,10 @@ mod tests {
     #[test]
     fn urls_are_taken_apart() {
         check_url("https://Chat.example.com", Ok(("chat.example.com", 443, "/")));
-        check_url("http://chat.example.com:7443/sparkweb/", Ok(("chat.example.com", 7443, "/sparkweb")));
+        check_url(
+            "http://chat.example.com:7443/sparkweb/",
+            Ok(("chat.example.com", 7443, "/sparkweb")),
+        );
         check_url("http://127.0.0.1:80/a/b", Ok(("127.0.0.1", 80, "/a/b")));
         check_url("https://[2001:db8::1]:8443/x", Ok(("2001:db8::1", 8443, "/x")));
         check_url("https://[::1]", Ok(("::1", 443, "/")));
@@ -309,7 +330,9 @@ mod tests {
 
     #[test]
     fn urls_show_as_they_are_sent() {
-        let show = |text| Url::parse(text).map(|url| format!("{url} {}", url.authority())).unwrap_or_default();
+        let show = |text| {
+            Url::parse(text).map(|url| format!("{url} {}", url.authority())).unwrap_or_default()
+        };
         assert_eq!(show("https://a:443/x/"), "https://a/x a");
         assert_eq!(show("http://[::1]:443"), "http://[::1]:443/ [::1]:443");
     }
@@ -330,7 +353,9 @@ mod tests {
         for text in ["127.0.0.1:0", "0.0.0.0:8443", "[::]:8443", "localhost:80"] {
             assert_eq!(check_address(text), Ok(()), "{text}");
         }
-        for text in ["8080", ":8080", "127.0.0.1", "::1:80", "[::1]", "a:b", "a:99999", "1.2.3.4.5:80"] {
+        for text in
+            ["8080", ":8080", "127.0.0.1", "::1:80", "[::1]", "a:b", "a:99999", "1.2.3.4.5:80"]
+        {
             assert!(check_address(text).is_err(), "{text}");
         }
     }

@@ -30,17 +30,19 @@ impl Pattern {
         }
         // Compiled alone first, so that `a)(b` cannot close the group around it.
         let build = |text: &str| RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
-        build(text).and_then(|_| build(&format!("^(?:{text})$"))).map(Self::Regex).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                format!("the expression needs more than {REGEX_BYTES_MAX} bytes of memory")
-            }
-            error => {
-                // The last line names the fault, the ones before it draw the expression.
-                let text = error.to_string();
-                let line = text.lines().last().unwrap_or_default();
-                line.trim().trim_start_matches("error: ").to_owned()
-            }
-        })
+        build(text).and_then(|_| build(&format!("^(?:{text})$"))).map(Self::Regex).map_err(
+            |error| match error {
+                regex::Error::CompiledTooBig(_) => {
+                    format!("the expression needs more than {REGEX_BYTES_MAX} bytes of memory")
+                }
+                error => {
+                    // The last line names the fault, the ones before it draw the expression.
+                    let text = error.to_string();
+                    let line = text.lines().last().unwrap_or_default();
+                    line.trim().trim_start_matches("error: ").to_owned()
+                }
+            },
+        )
     }
 
     /// Whether all of the text matches.
@@ -84,7 +86,9 @@ impl OriginRule {
         if let Pattern::Exact(origin) = &pattern {
             let host = origin.split_once("://").map(|(_, host)| host);
             let is_host = |host: &str| {
-                !host.is_empty() && !host.contains(['/', '@', ' ']) && host == host.to_ascii_lowercase()
+                !host.is_empty()
+                    && !host.contains(['/', '@', ' '])
+                    && host == host.to_ascii_lowercase()
             };
             if origin != "null" && !host.is_some_and(is_host) {
                 return Err("an origin is scheme://host or scheme://host:port, in lower case, \
@@ -140,10 +144,7 @@ mod tests {
         // A comment must not swallow the anchor.
         assert_eq!(why("(?x) a+ # comment"), "unclosed group");
         assert_eq!(why("*a"), "repetition operator missing expression");
-        assert_eq!(
-            why("(a{1000}){1000}"),
-            "the expression needs more than 262144 bytes of memory"
-        );
+        assert_eq!(why("(a{1000}){1000}"), "the expression needs more than 262144 bytes of memory");
     }
 
     #[track_caller]
@@ -165,7 +166,9 @@ mod tests {
 
     #[test]
     fn what_no_browser_sends_is_refused() {
-        for text in ["app.example.com", "https://app.example.com/", "https://App.example.com", "https://"] {
+        for text in
+            ["app.example.com", "https://app.example.com/", "https://App.example.com", "https://"]
+        {
             assert!(OriginRule::parse(text).is_err(), "{text}");
         }
     }
