@@ -1,0 +1,357 @@
+//! From what was written to what is true: reads a conf file, all errors at once.
+//!
+//! Syntax errors and duplicate keys stop the parser and are told alone. A configuration is
+//! whole or not at all. Reads the files and variables that the conf names, nothing else. Not
+//! here: the tables of their own (`auth`, `source`, `route`), how values are read (`read`).
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::error::{ConfErrors, Finding, Position, quoted};
+use super::net::{IpNet, Rate, check_address};
+use super::pattern::OriginRule;
+use super::read::{Reader, Table, Value, parse_text};
+use super::secret::read_text;
+use super::{
+    Admin, Config, Cors, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay, Server, Timeouts,
+    Tls, auth, route, source, spec, yaml,
+};
+use crate::proto::backend::{Dialect, ROSTER};
+
+/// Larger conf files are refused.
+pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Larger certificate files are refused; the system's own bundle has a quarter of it.
+const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What a certificate file holds.
+pub(super) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+/// What a key file holds.
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
+/// A configuration, and what is odd about it.
+pub struct Loaded {
+    /// What is true.
+    pub config: Config,
+    /// What works but should not stay.
+    pub warnings: Vec<Finding>,
+}
+
+/// A text to be read as a conf file.
+pub struct Input<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// How the file is called in messages.
+    pub file_name: &'a str,
+    /// What the paths in it start from.
+    pub base_dir: &'a Path,
+    /// The environment.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The dialects that sources may speak.
+    pub roster: &'a [&'static Dialect],
+}
+
+/// Reads the conf file at a path. Paths in it start from its folder.
+///
+/// # Errors
+/// All that is wrong, in the order of the file; never with a secret in it.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfErrors> {
+    let name = path.display().to_string();
+    let text = match read_text(path, &name, FILE_BYTES_MAX) {
+        Ok(text) => Zeroizing::new(text),
+        Err(message) => {
+            return Err(alone(Finding {
+                file: name.into(),
+                position: None,
+                path: String::new(),
+                message,
+            }));
+        }
+    };
+    let base_dir = path.parent().unwrap_or_else(|| Path::new(""));
+    parse(&text, &name, base_dir, env)
+}
+
+/// Reads a text as a conf file.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfErrors> {
+    read(&Input { text, file_name, base_dir, env, roster: ROSTER })
+}
+
+/// Reads a text with dialects of the caller's choice.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(input: &Input<'_>) -> Result<Loaded, ConfErrors> {
+    let file: Arc<str> = input.file_name.into();
+    let whole = |message: &str| {
+        let file = Arc::clone(&file);
+        alone(Finding { file, position: None, path: String::new(), message: message.to_owned() })
+    };
+    if u64::try_from(input.text.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
+        return Err(whole(&format!("the file is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    let root = match yaml::parse(input.text) {
+        Ok(Some(root)) => root,
+        Ok(None) => return Err(whole("the file is empty")),
+        Err(yaml::YamlError { at, path, message }) => {
+            return Err(alone(Finding { file, position: Some(at), path, message }));
+        }
+    };
+    let mut reader = Reader {
+        file: Arc::clone(&file),
+        base_dir: input.base_dir,
+        env: input.env,
+        roster: input.roster,
+        errors: Vec::new(),
+        more: 0,
+        warnings: Vec::new(),
+    };
+    let config = config(&mut reader, &root);
+    let Reader { mut errors, more, mut warnings, .. } = reader;
+    errors.sort_by_key(|error| error.position);
+    warnings.sort_by_key(|warning| warning.position);
+    match config {
+        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
+        Some(_) | None if errors.is_empty() => Err(whole("the file does not make a configuration")),
+        Some(_) | None => Err(ConfErrors { errors, more, warnings }),
+    }
+}
+
+fn alone(error: Finding) -> ConfErrors {
+    ConfErrors { errors: vec![error], more: 0, warnings: Vec::new() }
+}
+
+fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
+    let root = reader.table(&Value { node: root, path: String::new() }, spec::ROOT)?;
+    reader.number(&root, "version");
+    let listen = reader.list_of(&root, "listen", listen);
+    let admin = admin(reader, &root);
+    refuse_twins(reader, &root);
+    let server = server(reader, &root);
+    let trusted_proxies = trusted_proxies(reader, &root);
+    let cors = cors(reader, &root);
+    let auth = auth::auth(reader, &root);
+    let limits = limits(reader, &root);
+    let replay = replay(reader, &root);
+    let timeouts = reader.sub_table(&root, "timeouts", spec::TIMEOUTS);
+    let write = timeouts.and_then(|table| reader.duration(&table, "write"));
+    let event_bytes_max = limits.as_ref().map(|(_, event_bytes_max)| *event_bytes_max);
+    let sources = source::sources(reader, &root, event_bytes_max);
+    let routes = route::routes(reader, &root, &sources);
+    let log = log(reader, &root);
+    Some(Config {
+        listen,
+        admin,
+        server: server?,
+        trusted_proxies,
+        cors: cors?,
+        auth: auth?,
+        limits: limits.map(|(limits, _)| limits)?,
+        replay: replay?,
+        timeouts: Timeouts { write: write? },
+        sources: sources.into_iter().filter_map(|named| named.source).collect(),
+        routes,
+        log: log?,
+    })
+}
+
+fn listen(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Listen> {
+    let table = reader.table(value, spec::LISTEN)?;
+    let address = reader.text(&table, "address", parse_address);
+    let h2c = reader.bool(&table, "h2c");
+    let tls = table.get("tls").and_then(|value| listen_tls(reader, &value));
+    if table.has("tls") && h2c == Some(true) {
+        let message = "with tls, HTTP/2 is there already; leave h2c out";
+        reader.error(table.at("h2c"), &format!("{}.h2c", table.path), message);
+    }
+    Some(Listen { address: address?, tls, h2c: h2c? })
+}
+
+fn listen_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Tls> {
+    let table = reader.table(value, spec::LISTEN_TLS)?;
+    let cert = pem_file(reader, &table, "cert", CERTIFICATE);
+    let key = pem_file(reader, &table, "key", PRIVATE_KEY);
+    Some(Tls { cert: cert?, key: key? })
+}
+
+fn parse_address(text: &str) -> Result<String, String> {
+    check_address(text).map(|()| text.to_ascii_lowercase())
+}
+
+fn admin(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Admin> {
+    let table = reader.table(&root.get("admin")?, spec::ADMIN)?;
+    reader.text(&table, "address", parse_address).map(|address| Admin { address })
+}
+
+/// Refuses an address that is listened on twice. A port of 0 is another one each time.
+fn refuse_twins(reader: &mut Reader<'_>, root: &Table<'_>) {
+    let mut places: Vec<(Position, String, String)> = Vec::new();
+    let tables = match root.get("listen").map(|value| &value.node.data) {
+        Some(yaml::Data::List(items)) => items.as_slice(),
+        Some(yaml::Data::Map(_) | yaml::Data::Scalar(_)) | None => &[],
+    };
+    let tables =
+        tables.iter().enumerate().map(|(index, node)| (format!("listen[{index}]"), &**node));
+    let admin = root.get("admin").map(|value| (value.path, value.node));
+    for (path, node) in tables.chain(admin) {
+        let yaml::Data::Map(entries) = &node.data else { continue };
+        let Some(entry) = entries.iter().find(|entry| entry.key == "address") else { continue };
+        let yaml::Data::Scalar(scalar) = &entry.value.data else { continue };
+        let address = scalar.text.to_ascii_lowercase();
+        if address.ends_with(":0") {
+            continue;
+        }
+        if let Some((_, _, first)) = places.iter().find(|(_, known, _)| *known == address) {
+            let message = format!("{first} has the same address");
+            reader.error(entry.value.at, &format!("{path}.address"), message);
+        }
+        places.push((entry.value.at, address, path));
+    }
+}
+
+/// A PEM file that is there and holds what it should. TLS itself would tell too late.
+pub(super) fn pem_file(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    name: &str,
+    marker: &str,
+) -> Option<PathBuf> {
+    let value = table.get(name)?;
+    let base_dir = reader.base_dir;
+    reader.parsed(&value, |scalar| {
+        let written = parse_text(&scalar.text)?;
+        let path = base_dir.join(&written);
+        let text = Zeroizing::new(read_text(&path, &written, PEM_BYTES_MAX)?);
+        let kind = marker.trim_matches('-').trim_start_matches("BEGIN ");
+        let has_it = text.contains(marker);
+        has_it
+            .then_some(path)
+            .ok_or_else(|| format!("the file {} holds no {kind}", quoted(&written)))
+    })
+}
+
+fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
+    let table = reader.sub_table(root, "server", spec::SERVER)?;
+    let threads = match table.has("threads") {
+        true => reader.number(&table, "threads").and_then(|threads| usize::try_from(threads).ok()),
+        false => Some(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+    };
+    let drain = reader.duration(&table, "drain");
+    let upgrade_socket = reader.file_path(&table, "upgrade_socket");
+    if let Some(folder) = upgrade_socket.as_deref().and_then(Path::parent)
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        let message = format!("the folder {} is not there", quoted(&folder.display().to_string()));
+        reader.error(
+            table.at("upgrade_socket"),
+            &format!("{}.upgrade_socket", table.path),
+            message,
+        );
+    }
+    Some(Server { threads: threads?, drain: drain?, upgrade_socket })
+}
+
+fn trusted_proxies(reader: &mut Reader<'_>, root: &Table<'_>) -> Vec<IpNet> {
+    reader.list_of(root, "trusted_proxies", |reader, value| {
+        let net = reader.parsed(value, |scalar| IpNet::parse(&scalar.text))?;
+        if net.is_all() {
+            let message = "everyone is trusted: clients can claim any address";
+            reader.warn(value.node.at, &value.path, message);
+        }
+        Some(net)
+    })
+}
+
+fn cors(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Cors> {
+    let table = reader.sub_table(root, "cors", spec::CORS)?;
+    let allow_origins = reader.list_of(&table, "allow_origins", |reader, value| {
+        reader.parsed(value, |scalar| {
+            parse_text(&scalar.text).and_then(|text| OriginRule::parse(&text))
+        })
+    });
+    let allow_credentials = reader.bool(&table, "allow_credentials");
+    let max_age = reader.duration_of_seconds(&table, "max_age");
+    let cors = Cors { allow_origins, allow_credentials: allow_credentials?, max_age: max_age? };
+    if cors.allow_credentials && cors.allows_any() {
+        let message = "credentials are never allowed for *; name the origins";
+        reader.error(
+            table.at("allow_credentials"),
+            &format!("{}.allow_credentials", table.path),
+            message,
+        );
+    }
+    Some(cors)
+}
+
+/// The limits, and the bytes of an event.
+fn limits(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<(Limits, usize)> {
+    let table = reader.sub_table(root, "limits", spec::LIMITS)?;
+    let address = limit(reader, &table, "address");
+    let subject = limit(reader, &table, "subject");
+    let tenant = limit(reader, &table, "tenant");
+    let event_bytes_max = reader.size(&table, "event");
+    Some((Limits { address: address?, subject: subject?, tenant: tenant? }, event_bytes_max?))
+}
+
+pub(super) fn limit(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> Option<Limit> {
+    let table = reader.sub_table(table, name, spec::LIMIT)?;
+    let opens = reader.text(&table, "opens", Rate::parse);
+    let burst = reader.number(&table, "burst").and_then(|burst| u32::try_from(burst).ok());
+    let concurrent =
+        reader.number(&table, "concurrent").and_then(|count| u32::try_from(count).ok());
+    if table.has("burst") && !table.has("opens") {
+        let message = "this has no meaning without opens";
+        reader.error(table.at("burst"), &format!("{}.burst", table.path), message);
+    }
+    Some(Limit { opens, burst, concurrent })
+}
+
+fn replay(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Replay> {
+    let table = reader.sub_table(root, "replay", spec::REPLAY)?;
+    let events = reader.number(&table, "events").and_then(|events| usize::try_from(events).ok());
+    let bytes = reader.size(&table, "bytes");
+    let age = reader.duration(&table, "age");
+    let linger = reader.duration(&table, "linger");
+    Some(Replay { events: events?, bytes: bytes?, age: age?, linger: linger? })
+}
+
+fn log(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Log> {
+    let table = reader.sub_table(root, "log", spec::LOG)?;
+    let level = reader.word(&table, "level", |word| match word {
+        "error" => Some(LogLevel::Error),
+        "warn" => Some(LogLevel::Warn),
+        "info" => Some(LogLevel::Info),
+        "debug" => Some(LogLevel::Debug),
+        "trace" => Some(LogLevel::Trace),
+        _ => None,
+    });
+    let format = reader.word(&table, "format", |word| match word {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    Some(Log { level: level?, format: format? })
+}
+
+impl Reader<'_> {
+    /// Whole seconds, as a duration.
+    pub(super) fn duration_of_seconds(
+        &mut self,
+        table: &Table<'_>,
+        name: &str,
+    ) -> Option<Duration> {
+        self.seconds(table, name).map(Duration::from_secs)
+    }
+}

@@ -1,0 +1,380 @@
+//! Every option of the conf file, once: its name, what it takes, its default, a sentence.
+//!
+//! The reader checks keys, takes bounds and defaults from here, so the reference that is made of
+//! this table is what really happens. The options of a dialect stand in its own file.
+
+use std::time::Duration;
+
+use crate::proto::backend::{Dialect, ROSTER};
+
+/// An option.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Its key.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What happens without it.
+    pub presence: Presence,
+    /// A sentence for the reference.
+    pub doc: &'static str,
+}
+
+/// What happens without an option.
+#[derive(Clone, Copy)]
+pub enum Presence {
+    /// It must be there.
+    Required,
+    /// It is as if this were written.
+    Default(&'static str),
+    /// Then it follows from elsewhere, in words.
+    Derived(&'static str),
+    /// Then there is none; a table then has the defaults of its options.
+    Optional,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Text, not empty.
+    Text,
+    /// `host:port`.
+    Address,
+    /// `https://host/path`.
+    Url,
+    /// A path of a URL.
+    UrlPath,
+    /// A file, relative to the conf file's folder.
+    File,
+    /// An address block.
+    IpNet,
+    /// An origin, `*`, or an expression over all of an origin.
+    Origin,
+    /// Text taken exactly, or an expression over all of it.
+    Pattern,
+    /// 64 hexadecimal digits.
+    Digest,
+    /// A day, or a time of RFC 3339.
+    Time,
+    /// `30/m`.
+    Rate,
+    /// `${env:NAME}` or `${file:PATH}`.
+    Secret,
+    /// PEM text, or as a secret.
+    Pem,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Number {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// `15s`.
+    Duration {
+        /// At least.
+        min: Duration,
+        /// At most.
+        max: Duration,
+    },
+    /// A duration in whole seconds.
+    Seconds {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// `64KiB`.
+    Size {
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// The name of a dialect.
+    Backend,
+    /// A list, not empty.
+    List(&'static Self),
+    /// One value, or a list of them.
+    OneOrMore(&'static Self),
+    /// Options of its own.
+    Table(&'static [Field]),
+    /// A table of tables: the key is a name.
+    Named(&'static [Field]),
+}
+
+/// The whole conf file, and the dialects whose options a source takes besides its own.
+#[must_use]
+pub fn reference() -> (&'static [Field], &'static [&'static Dialect]) {
+    (ROOT, ROSTER)
+}
+
+const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field { name, kind, presence: Presence::Required, doc }
+}
+
+const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field { name, kind, presence: Presence::Optional, doc }
+}
+
+const fn default(name: &'static str, kind: Kind, text: &'static str, doc: &'static str) -> Field {
+    Field { name, kind, presence: Presence::Default(text), doc }
+}
+
+const fn derived(name: &'static str, kind: Kind, words: &'static str, doc: &'static str) -> Field {
+    Field { name, kind, presence: Presence::Derived(words), doc }
+}
+
+const fn duration(min_millis: u64, max_secs: u64) -> Kind {
+    Kind::Duration { min: Duration::from_millis(min_millis), max: Duration::from_secs(max_secs) }
+}
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+
+pub(super) const ROOT: &[Field] = &[
+    default("version", Kind::Number { min: 1, max: 1 }, "1", "The version of this format."),
+    required("listen", Kind::List(&Kind::Table(LISTEN)), "Where clients come in."),
+    optional("admin", Kind::Table(ADMIN), "Where operators come in; without it, nowhere."),
+    optional("server", Kind::Table(SERVER), "The process."),
+    optional(
+        "trusted_proxies",
+        Kind::List(&Kind::IpNet),
+        "Peers whose X-Forwarded-For is believed.",
+    ),
+    optional("cors", Kind::Table(CORS), "Which web pages of other origins may read streams."),
+    required("auth", Kind::Table(AUTH), "Who is let in."),
+    optional("limits", Kind::Table(LIMITS), "How much at a time."),
+    optional("replay", Kind::Table(REPLAY), "What is kept for clients that come back."),
+    optional("timeouts", Kind::Table(TIMEOUTS), "How long is waited."),
+    required("sources", Kind::Named(SOURCE), "The backends, by name."),
+    required(
+        "routes",
+        Kind::List(&Kind::Table(ROUTE)),
+        "The paths; the first that matches counts.",
+    ),
+    optional("log", Kind::Table(LOG), "What is told, and how."),
+];
+
+pub(super) const LISTEN: &[Field] = &[
+    required("address", Kind::Address, "Address and port; port 0 takes a free one."),
+    optional(
+        "tls",
+        Kind::Table(LISTEN_TLS),
+        "The certificate; then HTTPS with HTTP/2 and HTTP/1.1.",
+    ),
+    default("h2c", Kind::Bool, "false", "HTTP/2 without TLS; only where all clients are trusted."),
+];
+
+pub(super) const LISTEN_TLS: &[Field] = &[
+    required("cert", Kind::File, "The certificate chain, PEM."),
+    required("key", Kind::File, "The private key, PEM."),
+];
+
+pub(super) const ADMIN: &[Field] = &[required(
+    "address",
+    Kind::Address,
+    "Address and port, best a loopback one; port 0 takes a free one.",
+)];
+
+pub(super) const SERVER: &[Field] = &[
+    derived("threads", Kind::Number { min: 1, max: 1024 }, "one for each core", "Worker threads."),
+    default(
+        "drain",
+        duration(0, HOUR),
+        "30s",
+        "How long open streams may take to leave on SIGTERM.",
+    ),
+    optional("upgrade_socket", Kind::File, "The socket that hands listeners to a new process."),
+];
+
+pub(super) const CORS: &[Field] = &[
+    optional("allow_origins", Kind::List(&Kind::Origin), "Origins: exact, as an expression, or *."),
+    default(
+        "allow_credentials",
+        Kind::Bool,
+        "false",
+        "Whether pages may send cookies; not with *.",
+    ),
+    default(
+        "max_age",
+        Kind::Seconds { min: 0, max: 24 * HOUR },
+        "10m",
+        "How long browsers keep a preflight.",
+    ),
+];
+
+pub(super) const AUTH: &[Field] = &[
+    optional(
+        "api_keys",
+        Kind::List(&Kind::Table(API_KEY)),
+        "API keys, by digest; `chatmux key` makes them.",
+    ),
+    optional("jwt", Kind::List(&Kind::Table(JWT)), "Issuers of tokens."),
+    default("anonymous", Kind::Bool, "false", "Whether requests without a credential are let in."),
+];
+
+pub(super) const API_KEY: &[Field] = &[
+    required("label", Kind::Text, "Its name in logs."),
+    required("sha256", Kind::Digest, "SHA-256 of the key."),
+    derived("tenants", TEXTS, "any", "The tenants it opens."),
+    derived("workflows", Kind::List(&Kind::Pattern), "any", "The workflows it opens."),
+    derived("participants", TEXTS, "any", "The participants it opens."),
+    derived(
+        "expires",
+        Kind::Time,
+        "never",
+        "From then on it is refused; a day starts at midnight UTC.",
+    ),
+    derived("limits", Kind::Table(LIMIT), "limits.subject", "Limits of its own."),
+];
+
+/// All words that `algorithms` takes.
+pub(super) const ALGORITHMS: &[&str] = &[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256",
+    "ES384", "EdDSA",
+];
+
+pub(super) const JWT: &[Field] = &[
+    required("issuer", Kind::Text, "The token's iss."),
+    derived(
+        "audience",
+        Kind::OneOrMore(&Kind::Text),
+        "any",
+        "The token's aud must hold one of these.",
+    ),
+    required("algorithms", Kind::List(&Kind::Word(ALGORITHMS)), "What tokens may be signed with."),
+    optional("secret", Kind::Secret, "The shared secret, for HS256, HS384 and HS512."),
+    optional("public_key", Kind::Pem, "The public key or certificate in PEM, for all others."),
+    default(
+        "leeway",
+        Kind::Seconds { min: 0, max: 5 * MINUTE },
+        "30s",
+        "By how much clocks may differ.",
+    ),
+    optional("bind", Kind::Table(BIND), "What of the request must equal a claim."),
+];
+
+pub(super) const BIND: &[Field] = &[
+    optional("participantId", Kind::Text, "The claim that participantId must equal."),
+    optional("tenantId", Kind::Text, "The claim that tenantId must equal."),
+    optional("workflow", Kind::Text, "The claim that workflow must equal."),
+];
+
+pub(super) const LIMITS: &[Field] = &[
+    optional("address", Kind::Table(LIMIT), "For each client address."),
+    optional("subject", Kind::Table(LIMIT), "For each API key or token subject."),
+    optional("tenant", Kind::Table(LIMIT), "For each tenant."),
+    default(
+        "event",
+        Kind::Size { min: KIB, max: 64 * MIB },
+        "1MiB",
+        "The largest event taken from a source; larger ones are discarded and counted.",
+    ),
+];
+
+pub(super) const LIMIT: &[Field] = &[
+    derived("opens", Kind::Rate, "no limit", "New streams in a second, minute or hour."),
+    derived(
+        "burst",
+        Kind::Number { min: 1, max: 1_000_000 },
+        "the count of opens",
+        "How many of them at once.",
+    ),
+    derived("concurrent", Kind::Number { min: 1, max: 10_000_000 }, "no limit", "Open streams."),
+];
+
+pub(super) const REPLAY: &[Field] = &[
+    default("events", Kind::Number { min: 1, max: 100_000 }, "512", "Events that a channel keeps."),
+    default(
+        "bytes",
+        Kind::Size { min: 4 * KIB, max: 1024 * MIB },
+        "1MiB",
+        "Bytes that a channel keeps.",
+    ),
+    default("age", duration(1000, 24 * HOUR), "10m", "How old a kept event may become."),
+    default("linger", duration(0, HOUR), "30s", "How long a channel stays after its last client."),
+];
+
+pub(super) const TIMEOUTS: &[Field] = &[default(
+    "write",
+    duration(100, 5 * MINUTE),
+    "10s",
+    "For one write to a client; past it the stream is closed.",
+)];
+
+const KEEP: Kind = Kind::Word(&["raw", "drop"]);
+
+pub(super) const SOURCE: &[Field] = &[
+    required("backend", Kind::Backend, "What it speaks."),
+    required("url", Kind::Url, "Where it is, to which the backend's own paths are added."),
+    default(
+        "optional",
+        Kind::Bool,
+        "false",
+        "Whether it is left out when a client lacks a value for it.",
+    ),
+    default("unmapped", KEEP, "raw", "What becomes of frames whose name is not known."),
+    default(
+        "malformed",
+        KEEP,
+        "drop",
+        "What becomes of frames that are not what their name promises.",
+    ),
+    default(
+        "connect_timeout",
+        duration(100, 5 * MINUTE),
+        "10s",
+        "For the connection, TLS included.",
+    ),
+    derived(
+        "event",
+        Kind::Size { min: KIB, max: 64 * MIB },
+        "limits.event",
+        "The largest event or poll answer taken from it.",
+    ),
+    optional("tls", Kind::Table(SOURCE_TLS), "How its certificate is checked; only with https."),
+];
+
+pub(super) const SOURCE_TLS: &[Field] = &[
+    derived("ca", Kind::File, "those of the system", "The certificate authorities to trust, PEM."),
+    derived("sni", Kind::Text, "the host of url", "The name that its certificate must hold."),
+];
+
+pub(super) const ROUTE: &[Field] = &[
+    required("path", Kind::UrlPath, "The path, exactly."),
+    optional("match", Kind::Table(MATCH), "Which requests it takes."),
+    required("sources", TEXTS, "The sources that are merged."),
+    optional("heartbeat", Kind::Table(HEARTBEAT), "How often clients hear of it that all is well."),
+    default("vocabulary", Kind::Word(&["full", "core"]), "full", "For clients that do not say."),
+    default("allow_errors_event", Kind::Bool, "false", "Whether errors=event works."),
+];
+
+pub(super) const MATCH: &[Field] = &[
+    derived("tenant", Kind::Pattern, "any", "The tenants."),
+    derived("workflow", Kind::Pattern, "any", "The workflows."),
+];
+
+const HEARTBEAT_SECS: Kind = Kind::Seconds { min: 1, max: 300 };
+
+pub(super) const HEARTBEAT: &[Field] = &[
+    default("default", HEARTBEAT_SECS, "5s", "For clients that do not say."),
+    default("min", HEARTBEAT_SECS, "1s", "Less is taken for this."),
+    default("max", HEARTBEAT_SECS, "300s", "More is taken for this."),
+];
+
+pub(super) const LOG: &[Field] = &[
+    default(
+        "level",
+        Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        "info",
+        "From which level on.",
+    ),
+    default("format", Kind::Word(&["text", "json"]), "text", "For people, or for machines."),
+];
