@@ -1,0 +1,143 @@
+//! Who asks, and which streams that opens.
+//!
+//! Not here: how that was found out (`api_key`, `jwt`), whether it is too much (`limits`).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::jwt::Verified;
+use crate::config::{ApiKey, Bound};
+use crate::proto::event::Subscription;
+use crate::proto::secret::Secret;
+use crate::proto::time::UnixMillis;
+
+/// Who asks.
+pub(super) enum Identity {
+    /// Nobody said, and that is allowed.
+    Anonymous,
+    /// Whoever has this key.
+    Key(Arc<ApiKey>),
+    /// Whoever this token is for.
+    Token(Box<Verified>, Secret),
+}
+
+/// By what a stream was opened: enough to ask again whether it still may be.
+/// No `Debug`: a token is inside.
+pub struct Grant(GrantKind);
+
+pub(super) enum GrantKind {
+    Anonymous,
+    Key([u8; 32]),
+    Token(Secret),
+}
+
+impl Grant {
+    pub(super) const fn kind(&self) -> &GrantKind {
+        &self.0
+    }
+}
+
+impl Identity {
+    /// The kind of credential, as in metrics.
+    pub(super) const fn method(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "none",
+            Self::Key(_) => "api_key",
+            Self::Token(..) => "jwt",
+        }
+    }
+
+    /// The one tenant that the credential names; none if it names several, or leaves it open.
+    pub(super) fn tenant(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Anonymous => None,
+            Self::Key(key) => match key.tenants.as_slice() {
+                [tenant] => Some(Cow::Borrowed(tenant)),
+                _ => None,
+            },
+            Self::Token(token, _) => {
+                let mut bind = token.issuer.bind.iter();
+                let (_, claim) = bind.find(|(bound, _)| *bound == Bound::TenantId)?;
+                token.claims.single(claim)
+            }
+        }
+    }
+
+    /// Whether it opens this stream. Workflows are compared by their type, the tenant apart.
+    pub(super) fn opens(&self, subscription: &Subscription) -> bool {
+        match self {
+            Self::Anonymous => true,
+            Self::Key(key) => {
+                let is_in =
+                    |list: &[String], value: &String| list.is_empty() || list.contains(value);
+                let workflow = &subscription.workflow_type;
+                is_in(&key.tenants, &subscription.tenant_id)
+                    && is_in(&key.participants, &subscription.participant_id)
+                    && (key.workflows.is_empty()
+                        || key
+                            .workflows
+                            .iter()
+                            .any(|pattern| pattern.is_match(workflow)))
+            }
+            Self::Token(token, _) => token.issuer.bind.iter().all(|(bound, claim)| {
+                let want = match bound {
+                    Bound::ParticipantId => &subscription.participant_id,
+                    Bound::TenantId => &subscription.tenant_id,
+                    Bound::Workflow => &subscription.workflow_type,
+                };
+                token.claims.holds(claim, want)
+            }),
+        }
+    }
+
+    /// When the credential ends, and the stream with it.
+    pub(super) fn expires(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Anonymous => None,
+            Self::Key(key) => key.expires,
+            Self::Token(token, _) => Some(token.expires),
+        }
+    }
+
+    /// A claim of the token, if it holds exactly one text.
+    pub(super) fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Anonymous | Self::Key(_) => None,
+            Self::Token(token, _) => token.claims.single(name),
+        }
+    }
+
+    /// What the subject's budget goes by; nobody has none. A token without `sub` stands for
+    /// itself: by its signed part, since signatures can be written in several ways.
+    pub(super) fn subject(&self) -> Option<[Cow<'_, str>; 2]> {
+        match self {
+            Self::Anonymous => None,
+            Self::Key(key) => Some([Cow::Borrowed("key"), Cow::Borrowed(&key.label)]),
+            Self::Token(token, text) => {
+                let signed = || {
+                    let text = text.reveal();
+                    Cow::Borrowed(text.rsplit_once('.').map_or(text, |(signed, _)| signed))
+                };
+                let subject = token.claims.single("sub").unwrap_or_else(signed);
+                Some([Cow::Owned(format!("jwt {}", token.issuer.issuer)), subject])
+            }
+        }
+    }
+
+    /// The label under which a key's own limits stand, if it may have any.
+    pub(super) fn own_limit_label(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(&key.label),
+            Self::Anonymous | Self::Token(..) => None,
+        }
+    }
+
+    /// What the stream keeps of it.
+    pub(super) fn into_grant(self) -> Grant {
+        Grant(match self {
+            Self::Anonymous => GrantKind::Anonymous,
+            Self::Key(key) => GrantKind::Key(key.sha256),
+            Self::Token(_, token) => GrantKind::Token(token),
+        })
+    }
+}

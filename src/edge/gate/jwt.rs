@@ -1,0 +1,182 @@
+//! JSON Web Tokens: whether one is true, and until when.
+//!
+//! The issuer is picked by the token's unverified `iss`, the algorithm must stand in that
+//! issuer's list, and the key is of one kind, so a token can choose neither its key nor how it is
+//! checked. Every failure is the same `None`. Not here: what a token opens (`identity`), key sets
+//! that are fetched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{AlgorithmFamily, DecodingKey, Validation};
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use crate::config::{Algorithm, Issuer, IssuerKey};
+use crate::proto::time::UnixMillis;
+
+/// Headers whose meaning must be known, and is not: extensions, encryption, compression.
+const UNKNOWN_HEADERS: &[&str] = &["crit", "b64", "enc", "zip"];
+
+/// Later ends are taken for this one, the year 2100: timers overflow, and no stream lives so long.
+const EXPIRES_MAX: UnixMillis = UnixMillis(4_102_444_800_000);
+
+/// An Ed25519 key.
+const ED_KEY_BYTES: usize = 32;
+
+/// The issuers of a configuration.
+pub(super) struct Issuers(HashMap<String, Verifier>);
+
+struct Verifier {
+    issuer: Arc<Issuer>,
+    key: DecodingKey,
+    validation: Validation,
+}
+
+/// What a true token gives.
+pub(super) struct Verified {
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) claims: Claims,
+    /// `exp`, without the leeway. Invariant: at most [`EXPIRES_MAX`].
+    pub(super) expires: UnixMillis,
+}
+
+impl Issuers {
+    /// Takes the keys in.
+    ///
+    /// # Errors
+    /// A key that cannot be used, with the issuer it is of.
+    pub(super) fn new(issuers: &[Arc<Issuer>]) -> Result<Self, String> {
+        let verifier = |issuer: &Arc<Issuer>| {
+            let verifier = Verifier::new(issuer.clone()).map_err(|why| {
+                format!("the key of issuer {} cannot be used: {why}", issuer.issuer)
+            })?;
+            Ok((issuer.issuer.clone(), verifier))
+        };
+        issuers
+            .iter()
+            .map(verifier)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Checks a token of at most `CREDENTIAL_BYTES_MAX`.
+    pub(super) fn verify(&self, token: &str, now: UnixMillis) -> Option<Verified> {
+        let mut parts = token.split('.');
+        let (header, payload) = (object(parts.next()?)?, object(parts.next()?)?);
+        if UNKNOWN_HEADERS
+            .iter()
+            .any(|name| header.contains_key(*name))
+        {
+            return None;
+        }
+        let verifier = self.0.get(payload.get("iss")?.as_str()?)?;
+        let decoded =
+            jsonwebtoken::decode::<Map<String, Value>>(token, &verifier.key, &verifier.validation);
+        let claims = decoded.ok()?.claims;
+        let leeway = i64::try_from(verifier.issuer.leeway.as_millis()).unwrap_or(i64::MAX);
+        let expires = numeric_date(claims.get("exp")?)?;
+        let not_before = match claims.get("nbf") {
+            Some(nbf) => numeric_date(nbf)?,
+            None => i64::MIN,
+        };
+        let is_in_time =
+            now.0 < expires.saturating_add(leeway) && now.0 >= not_before.saturating_sub(leeway);
+        is_in_time.then(|| Verified {
+            issuer: verifier.issuer.clone(),
+            claims: Claims::new(claims),
+            expires: UnixMillis(expires).min(EXPIRES_MAX),
+        })
+    }
+}
+
+impl Verifier {
+    fn new(issuer: Arc<Issuer>) -> Result<Self, String> {
+        let algorithms: Vec<_> = issuer.algorithms.iter().copied().map(algorithm).collect();
+        let Some(first) = algorithms.first().copied() else {
+            return Err("no algorithm is allowed".to_owned());
+        };
+        let family = first.family();
+        let key = decoding_key(&issuer.key, family)?;
+        for algorithm in &algorithms {
+            // A signature of nothing is false for a usable key, and an error for any other.
+            jsonwebtoken::crypto::verify("", b"", &key, *algorithm)
+                .map_err(|error| format!("{algorithm:?}: {error}"))?;
+        }
+        let mut validation = Validation::new(first);
+        validation.algorithms = algorithms;
+        // Times are checked here, against the clock that is passed in.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.set_issuer(&[&issuer.issuer]);
+        if issuer.audiences.is_empty() {
+            validation.validate_aud = false;
+            validation.set_required_spec_claims(&["exp", "iss"]);
+        } else {
+            validation.set_audience(&issuer.audiences);
+            validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        }
+        Ok(Self {
+            issuer,
+            key,
+            validation,
+        })
+    }
+}
+
+fn decoding_key(key: &IssuerKey, family: AlgorithmFamily) -> Result<DecodingKey, String> {
+    let key = match (key, family) {
+        (IssuerKey::Secret(secret), AlgorithmFamily::Hmac) => {
+            return Ok(DecodingKey::from_secret(secret.reveal().as_bytes()));
+        }
+        (IssuerKey::Pem(pem), AlgorithmFamily::Rsa) => DecodingKey::from_rsa_pem(pem),
+        (IssuerKey::Pem(pem), AlgorithmFamily::Ec) => DecodingKey::from_ec_pem(pem),
+        (IssuerKey::Pem(pem), AlgorithmFamily::Ed) => DecodingKey::from_ed_pem(pem),
+        (IssuerKey::Secret(_), _) => return Err("a secret is only for HS algorithms".to_owned()),
+        (IssuerKey::Pem(_), _) => return Err("a PEM key is not for HS algorithms".to_owned()),
+    };
+    let key = key.map_err(|error| format!("no such public key or certificate: {error}"))?;
+    // The verifier takes the first bytes of a key, however many there are.
+    let is_whole = key
+        .try_get_as_bytes()
+        .is_ok_and(|bytes| bytes.len() == ED_KEY_BYTES);
+    if family == AlgorithmFamily::Ed && !is_whole {
+        return Err("an Ed25519 key has 32 bytes".to_owned());
+    }
+    Ok(key)
+}
+
+const fn algorithm(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
+        Algorithm::Hs384 => jsonwebtoken::Algorithm::HS384,
+        Algorithm::Hs512 => jsonwebtoken::Algorithm::HS512,
+        Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::Rs384 => jsonwebtoken::Algorithm::RS384,
+        Algorithm::Rs512 => jsonwebtoken::Algorithm::RS512,
+        Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+        Algorithm::Ps384 => jsonwebtoken::Algorithm::PS384,
+        Algorithm::Ps512 => jsonwebtoken::Algorithm::PS512,
+        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+    }
+}
+
+/// A part of a token, before anything of it is believed. Nesting is bounded by the JSON reader.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+}
+
+/// Seconds since 1970, with or without a fraction, as milliseconds; more than fits is for ever.
+fn numeric_date(value: &Value) -> Option<i64> {
+    let number = value.as_number()?;
+    if let Some(secs) = number.as_i64() {
+        return Some(secs.saturating_mul(1000));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
+    let millis = (number.as_f64()? * 1000.0) as i64;
+    Some(millis)
+}

@@ -1,0 +1,1 @@
+//! Tokens, true and forged.

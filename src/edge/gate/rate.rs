@@ -1,0 +1,407 @@
+//! Budgets: how often and how many at once, by key, in bounded memory.
+//!
+//! New streams go by GCRA over a table that forgets the least recently used key: a flood of keys
+//! costs the flooders' history, never another's admission. Open streams are counted exactly and
+//! given back on drop. Not here: which keys (`limits`), how a refusal is told (`refusal`).
+
+use std::collections::HashMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::RateLimiter;
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use lru::LruCache;
+
+use crate::config::{Limit, Rate};
+use crate::edge::clock::Ticks;
+use crate::edge::refusal::{Limited, Policy, Quota};
+
+/// What is counted: an address, or the digest of a name.
+pub(super) type Key = [u8; 16];
+
+/// Keys of one policy whose new streams are remembered. With about 100 bytes each, 10 MB.
+pub(super) const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(100_000 - 1);
+
+/// Nobody knows when an open stream ends; so long a client waits that has too many.
+const CONCURRENT_RETRY_SECS: u64 = 5;
+
+/// Refused clients come back spread over at least so long.
+const JITTER_SECS_MIN: u64 = 2;
+
+/// Longer bursts overflow the arithmetic of the limiter: 100 years.
+const BURST_NANOS_MAX: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// What one policy remembers. Outlives the configuration.
+pub(super) struct Table {
+    /// When each key's budget of new streams is whole again.
+    opened: Mutex<LruCache<Key, Nanos>>,
+    /// Open streams. Invariant: no zeros, so it is bounded by the streams there are.
+    open: Mutex<HashMap<Key, u32>>,
+}
+
+impl Table {
+    pub(super) fn new(keys_max: NonZeroUsize) -> Arc<Self> {
+        Arc::new(Self {
+            opened: Mutex::new(LruCache::sparse(keys_max)),
+            open: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Keys in memory, those with a budget and those with open streams.
+    pub(super) fn keys(&self) -> usize {
+        let opened = lock(&self.opened).len();
+        opened + lock(&self.open).len()
+    }
+
+    fn release(&self, key: &Key) {
+        let mut open = lock(&self.open);
+        if let Some(count) = open.get_mut(key) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(key);
+            }
+        }
+    }
+}
+
+/// Nothing panics while a table is locked; were it so, the counts would still hold.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One open stream in the count of one key, until dropped.
+pub(super) struct Permit {
+    table: Arc<Table>,
+    key: Key,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.table.release(&self.key);
+    }
+}
+
+/// The budget of every key of one policy.
+pub(super) struct Budget {
+    policy: Policy,
+    table: Arc<Table>,
+    opens: Option<Opens>,
+    concurrent: Option<u32>,
+}
+
+struct Opens {
+    limiter: RateLimiter<Key, Shifted, Ticks, NoOpMiddleware<Nanos>>,
+    quota: Quota,
+}
+
+impl Budget {
+    pub(super) fn new(policy: Policy, limit: &Limit, table: Arc<Table>, ticks: &Ticks) -> Self {
+        let opens = limit.opens.map(|rate| {
+            let store = Shifted {
+                table: table.clone(),
+                start: ticks.now(),
+            };
+            let quota = governor_quota(rate, limit.burst);
+            Opens {
+                limiter: RateLimiter::new(quota, store, ticks.clone()),
+                quota: Quota::Opens {
+                    count: rate.count.get(),
+                    window_secs: rate.per.as_secs(),
+                },
+            }
+        });
+        Self {
+            policy,
+            table,
+            opens,
+            concurrent: limit.concurrent,
+        }
+    }
+
+    /// Whether anything is limited.
+    pub(super) const fn is_limiting(&self) -> bool {
+        self.opens.is_some() || self.concurrent.is_some()
+    }
+
+    pub(super) const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    pub(super) fn keys(&self) -> usize {
+        self.table.keys()
+    }
+
+    /// Takes a new stream out of the key's budget. Nothing is taken when it is refused.
+    pub(super) fn open(&self, key: &Key) -> Result<(), Limited> {
+        let Some(opens) = &self.opens else {
+            return Ok(());
+        };
+        opens.limiter.check_key(key).map_err(|until| {
+            let wait = until.wait_time_from(opens.limiter.clock().now());
+            self.refused(
+                opens.quota,
+                wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
+            )
+        })
+    }
+
+    /// Counts an open stream of the key. It is counted where nothing is limited, too: a limit
+    /// may come with the next configuration.
+    pub(super) fn hold(&self, key: &Key) -> Result<Permit, Limited> {
+        let mut open = lock(&self.table.open);
+        let count = open.get(key).copied().unwrap_or(0);
+        if let Some(max) = self.concurrent
+            && count >= max
+        {
+            return Err(self.refused(Quota::Concurrent { count: max }, CONCURRENT_RETRY_SECS));
+        }
+        open.insert(*key, count.saturating_add(1));
+        Ok(Permit {
+            table: self.table.clone(),
+            key: *key,
+        })
+    }
+
+    fn refused(&self, quota: Quota, wait_secs: u64) -> Limited {
+        let wait_secs = wait_secs.max(1);
+        let jitter = rand::random_range(0..=wait_secs.max(JITTER_SECS_MIN));
+        Limited {
+            policy: self.policy,
+            quota,
+            retry_secs: wait_secs.saturating_add(jitter),
+        }
+    }
+}
+
+fn governor_quota(rate: Rate, burst: Option<u32>) -> governor::Quota {
+    let count = rate.count;
+    let every = (rate.per / count.get()).max(Duration::from_nanos(1));
+    let every_nanos = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let burst_max = u32::try_from(BURST_NANOS_MAX / every_nanos).unwrap_or(u32::MAX);
+    let burst = burst.and_then(NonZeroU32::new).unwrap_or(count);
+    let burst = burst.min(NonZeroU32::new(burst_max).unwrap_or(NonZeroU32::MIN));
+    governor::Quota::with_period(every)
+        .unwrap_or_else(|| governor::Quota::per_second(count))
+        .allow_burst(burst)
+}
+
+/// A limiter counts from when it was made; the table, which outlives it, from the clock's zero.
+struct Shifted {
+    table: Arc<Table>,
+    start: Nanos,
+}
+
+impl StateStore for Shifted {
+    type Key = Key;
+
+    fn measure_and_replace<T, F, E>(&self, key: &Key, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut opened = lock(&self.table.opened);
+        let whole_at = opened.get(key).map(|at| at.saturating_sub(self.start));
+        let (outcome, whole_at) = decide(whole_at)?;
+        let whole_at = whole_at.as_u64().saturating_add(self.start.as_u64());
+        opened.put(*key, Nanos::new(whole_at));
+        Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    const A: Key = [1; 16];
+    const B: Key = [2; 16];
+
+    fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Limit {
+        let opens = opens.map(|rate| Rate::parse(rate).expect("a rate"));
+        Limit {
+            opens,
+            burst,
+            concurrent,
+        }
+    }
+
+    struct Bench {
+        clock: FakeRelativeClock,
+        ticks: Ticks,
+        table: Arc<Table>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let clock = FakeRelativeClock::default();
+            let ticks = Ticks::fake(clock.clone());
+            Self {
+                clock,
+                ticks,
+                table: Table::new(KEYS_MAX),
+            }
+        }
+
+        fn budget(&self, limit: &Limit) -> Budget {
+            Budget::new(Policy::Subject, limit, self.table.clone(), &self.ticks)
+        }
+
+        fn advance(&self, millis: u64) {
+            self.clock.advance(Duration::from_millis(millis));
+        }
+    }
+
+    fn opened(budget: &Budget, key: &Key, tries: usize) -> usize {
+        (0..tries).filter(|_| budget.open(key).is_ok()).count()
+    }
+
+    #[test]
+    fn bursts_pass_and_then_one_at_a_time() {
+        let bench = Bench::new();
+        let budget = bench.budget(&limit(Some("60/m"), Some(3), None));
+        assert_eq!(opened(&budget, &A, 10), 3);
+        bench.advance(999);
+        assert_eq!(opened(&budget, &A, 10), 0);
+        bench.advance(1);
+        assert_eq!(opened(&budget, &A, 10), 1);
+        bench.advance(3_600_000);
+        assert_eq!(opened(&budget, &A, 10), 3);
+    }
+
+    #[test]
+    fn without_a_burst_the_count_is_the_burst() {
+        let bench = Bench::new();
+        assert_eq!(
+            opened(&bench.budget(&limit(Some("5/s"), None, None)), &A, 10),
+            5
+        );
+    }
+
+    #[test]
+    fn one_key_never_spends_anothers_budget() {
+        let bench = Bench::new();
+        let budget = bench.budget(&limit(Some("2/h"), None, Some(1)));
+        let _permit = budget.hold(&A).expect("a permit");
+        assert_eq!(opened(&budget, &A, 1000), 2);
+        assert!(budget.hold(&A).is_err());
+        assert_eq!(opened(&budget, &B, 10), 2);
+        assert!(budget.hold(&B).is_ok());
+    }
+
+    #[test]
+    fn retry_times_suffice_are_whole_and_differ() {
+        let bench = Bench::new();
+        let budget = bench.budget(&limit(Some("6/m"), Some(1), None));
+        assert!(budget.open(&A).is_ok());
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let limited = budget.open(&A).expect_err("refused");
+            assert_eq!(
+                limited.quota,
+                Quota::Opens {
+                    count: 6,
+                    window_secs: 60
+                }
+            );
+            assert!(
+                (10..=20).contains(&limited.retry_secs),
+                "{}",
+                limited.retry_secs
+            );
+            seen.insert(limited.retry_secs);
+        }
+        assert!(seen.len() > 1, "no jitter");
+        bench.advance(9_001);
+        let limited = budget.open(&A).expect_err("refused");
+        assert!(
+            (1..=3).contains(&limited.retry_secs),
+            "{}",
+            limited.retry_secs
+        );
+        bench.advance(limited.retry_secs * 1000);
+        assert!(budget.open(&A).is_ok());
+    }
+
+    #[test]
+    fn open_streams_are_given_back() {
+        let bench = Bench::new();
+        let budget = bench.budget(&limit(None, None, Some(2)));
+        let first = budget.hold(&A).expect("a permit");
+        let second = budget.hold(&A).expect("a permit");
+        let limited = budget.hold(&A).map(|_| ()).expect_err("refused");
+        assert_eq!(limited.quota, Quota::Concurrent { count: 2 });
+        assert!(limited.retry_secs >= CONCURRENT_RETRY_SECS);
+        drop(first);
+        let third = budget.hold(&A).expect("a permit");
+        assert!(budget.hold(&A).is_err());
+        drop((second, third));
+        assert_eq!(bench.table.keys(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_keys_stays_within_its_memory_and_refuses_nobody() {
+        let bench = Bench::new();
+        let budget = bench.budget(&limit(Some("1/h"), None, None));
+        let key = |number: u32| {
+            let mut key = Key::default();
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            key
+        };
+        for number in 0..120_000 {
+            assert!(budget.open(&key(number)).is_ok(), "{number}");
+        }
+        assert_eq!(bench.table.keys(), KEYS_MAX.get());
+        // The newest are remembered, the oldest forgotten.
+        assert!(budget.open(&key(119_999)).is_err());
+        assert!(budget.open(&key(0)).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_refused_again_and_again_is_not_forgotten() {
+        let bench = Bench::new();
+        let table = Table::new(NonZeroUsize::MIN.saturating_add(3));
+        let limit = limit(Some("1/h"), None, None);
+        let budget = Budget::new(Policy::Tenant, &limit, table, &bench.ticks);
+        assert!(budget.open(&A).is_ok());
+        for number in 10..100 {
+            assert!(budget.open(&[number; 16]).is_ok());
+            assert!(budget.open(&A).is_err());
+        }
+    }
+
+    #[test]
+    fn counts_outlive_the_configuration() {
+        let bench = Bench::new();
+        bench.advance(50_000);
+        let before = bench.budget(&limit(Some("60/m"), Some(5), None));
+        assert_eq!(opened(&before, &A, 10), 5);
+        let permit = before.hold(&A).expect("a permit");
+        bench.advance(1_000);
+        let after = bench.budget(&limit(Some("60/m"), Some(5), Some(1)));
+        assert_eq!(opened(&after, &A, 10), 1);
+        assert!(after.hold(&A).is_err());
+        drop(permit);
+        assert!(after.hold(&A).is_ok());
+        bench.advance(5_000);
+        assert_eq!(opened(&after, &A, 10), 5);
+    }
+
+    #[test]
+    fn extreme_rates_do_not_overflow() {
+        for (rate, burst) in [
+            ("4294967295/s", Some(u32::MAX)),
+            ("1/h", Some(u32::MAX)),
+            ("1/s", Some(1)),
+        ] {
+            let bench = Bench::new();
+            let budget = bench.budget(&limit(Some(rate), burst, None));
+            assert!(opened(&budget, &A, 100) >= 1, "{rate}");
+            bench.advance(1000 * 3600 * 24 * 365);
+            assert!(opened(&budget, &A, 100) >= 1, "{rate}");
+        }
+    }
+}
