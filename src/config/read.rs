@@ -32,7 +32,10 @@ impl<'n> Table<'n> {
     /// What stands at a key.
     pub(super) fn get(&self, name: &str) -> Option<Value<'n>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(Value { node: &entry.value, path: join(&self.path, name) })
+        Some(Value {
+            node: &entry.value,
+            path: join(&self.path, name),
+        })
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -90,7 +93,12 @@ impl Reader<'_> {
             message.truncate(end);
             message.push('…');
         }
-        Finding { file: Arc::clone(&self.file), position: Some(at), path: path.to_owned(), message }
+        Finding {
+            file: Arc::clone(&self.file),
+            position: Some(at),
+            path: path.to_owned(),
+            message,
+        }
     }
 
     /// A table; unknown keys and missing ones are told.
@@ -121,15 +129,22 @@ impl Reader<'_> {
         fields: &'static [Field],
     ) -> Option<Table<'n>> {
         match &value.node.data {
-            Data::Map(entries) => {
-                Some(Table { at: value.node.at, path: value.path.clone(), entries, fields })
-            }
+            Data::Map(entries) => Some(Table {
+                at: value.node.at,
+                path: value.path.clone(),
+                entries,
+                fields,
+            }),
             Data::Scalar(scalar) if scalar.is_null() => {
                 self.no_value(value);
                 None
             }
             Data::Scalar(_) | Data::List(_) => {
-                self.error(value.node.at, &value.path, "this must be a table of key: value");
+                self.error(
+                    value.node.at,
+                    &value.path,
+                    "this must be a table of key: value",
+                );
                 None
             }
         }
@@ -139,7 +154,11 @@ impl Reader<'_> {
         for field in table.fields {
             if matches!(field.presence, Presence::Required) && !table.has(field.name) {
                 let path = join(&table.path, field.name);
-                self.error(table.at, &path, format!("this is missing: {}", lower_first(field.doc)));
+                self.error(
+                    table.at,
+                    &path,
+                    format!("this is missing: {}", lower_first(field.doc)),
+                );
             }
         }
     }
@@ -153,22 +172,35 @@ impl Reader<'_> {
     ) -> Option<Table<'n>> {
         match table.get(name) {
             Some(value) => self.table(&value, fields),
-            None => {
-                Some(Table { at: table.at, path: join(&table.path, name), entries: &[], fields })
-            }
+            None => Some(Table {
+                at: table.at,
+                path: join(&table.path, name),
+                entries: &[],
+                fields,
+            }),
         }
     }
 
     /// The values of a list that must not be empty; absent, none.
     pub(super) fn list<'n>(&mut self, table: &Table<'n>, name: &str) -> Vec<Value<'n>> {
-        let Some(value) = table.get(name) else { return Vec::new() };
+        let Some(value) = table.get(name) else {
+            return Vec::new();
+        };
         match &value.node.data {
             Data::List(items) if items.is_empty() => {
                 let is_derived = table
                     .field(name)
                     .is_some_and(|field| matches!(field.presence, Presence::Derived(_)));
-                let hint = if is_derived { "; leave the key out for any" } else { "" };
-                self.error(value.node.at, &value.path, format!("this list is empty{hint}"));
+                let hint = if is_derived {
+                    "; leave the key out for any"
+                } else {
+                    ""
+                };
+                self.error(
+                    value.node.at,
+                    &value.path,
+                    format!("this list is empty{hint}"),
+                );
                 Vec::new()
             }
             Data::List(items) => {
@@ -205,7 +237,10 @@ impl Reader<'_> {
         mut read: impl FnMut(&mut Self, &Value<'n>) -> Option<T>,
     ) -> Vec<T> {
         let values = self.list(table, name);
-        values.iter().filter_map(|value| read(self, value)).collect()
+        values
+            .iter()
+            .filter_map(|value| read(self, value))
+            .collect()
     }
 
     fn no_value(&mut self, value: &Value<'_>) {
@@ -272,8 +307,16 @@ impl Reader<'_> {
         if let Some(value) = table.get(name) {
             return self.parsed(&value, |scalar| parse(scalar, field.kind));
         }
-        let Presence::Default(text) = field.presence else { return None };
-        let parsed = parse(&Scalar { text: text.to_owned(), is_plain: true }, field.kind);
+        let Presence::Default(text) = field.presence else {
+            return None;
+        };
+        let parsed = parse(
+            &Scalar {
+                text: text.to_owned(),
+                is_plain: true,
+            },
+            field.kind,
+        );
         if let Err(message) = &parsed {
             self.error(table.at, &join(&table.path, name), message.as_str());
         }
@@ -286,7 +329,9 @@ impl Reader<'_> {
 
     pub(super) fn number(&mut self, table: &Table<'_>, name: &str) -> Option<u64> {
         self.parsed_at(table, name, |scalar, kind| {
-            let Kind::Number { min, max } = kind else { return Err(NOT_THAT_KIND.to_owned()) };
+            let Kind::Number { min, max } = kind else {
+                return Err(NOT_THAT_KIND.to_owned());
+            };
             let number = parse_number(scalar)?;
             check_bounds(&scalar.text, number, min, max, |number| number.to_string())
         })
@@ -294,7 +339,9 @@ impl Reader<'_> {
 
     pub(super) fn duration(&mut self, table: &Table<'_>, name: &str) -> Option<Duration> {
         self.parsed_at(table, name, |scalar, kind| {
-            let Kind::Duration { min, max } = kind else { return Err(NOT_THAT_KIND.to_owned()) };
+            let Kind::Duration { min, max } = kind else {
+                return Err(NOT_THAT_KIND.to_owned());
+            };
             let duration = units::parse_duration(&scalar.text)?;
             check_bounds(&scalar.text, duration, min, max, units::show_duration)
         })
@@ -302,14 +349,18 @@ impl Reader<'_> {
 
     pub(super) fn seconds(&mut self, table: &Table<'_>, name: &str) -> Option<u64> {
         self.parsed_at(table, name, |scalar, kind| {
-            let Kind::Seconds { min, max } = kind else { return Err(NOT_THAT_KIND.to_owned()) };
+            let Kind::Seconds { min, max } = kind else {
+                return Err(NOT_THAT_KIND.to_owned());
+            };
             parse_seconds(&scalar.text, min, max)
         })
     }
 
     pub(super) fn size(&mut self, table: &Table<'_>, name: &str) -> Option<usize> {
         self.parsed_at(table, name, |scalar, kind| {
-            let Kind::Size { min, max } = kind else { return Err(NOT_THAT_KIND.to_owned()) };
+            let Kind::Size { min, max } = kind else {
+                return Err(NOT_THAT_KIND.to_owned());
+            };
             let bytes = units::parse_size(&scalar.text)?;
             let bytes = check_bounds(&scalar.text, bytes, min, max, units::show_size)?;
             usize::try_from(bytes).map_err(|_| "the machine cannot address that much".to_owned())
@@ -324,7 +375,9 @@ impl Reader<'_> {
         known: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         self.parsed_at(table, name, |scalar, kind| {
-            let Kind::Word(words) = kind else { return Err(NOT_THAT_KIND.to_owned()) };
+            let Kind::Word(words) = kind else {
+                return Err(NOT_THAT_KIND.to_owned());
+            };
             let value = known(&scalar.text).filter(|_| words.contains(&scalar.text.as_str()));
             value.ok_or_else(|| no_word(&scalar.text, words))
         })
@@ -385,7 +438,11 @@ pub(super) fn parse_bool(scalar: &Scalar) -> Result<bool, String> {
 
 fn parse_number(scalar: &Scalar) -> Result<u64, String> {
     let is_number = scalar.is_plain && scalar.text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if is_number { scalar.text.parse().ok() } else { None };
+    let number = if is_number {
+        scalar.text.parse().ok()
+    } else {
+        None
+    };
     number.ok_or_else(|| "this must be a whole number, without quotes".to_owned())
 }
 
@@ -395,7 +452,9 @@ pub(super) fn parse_seconds(text: &str, min: u64, max: u64) -> Result<u64, Strin
     if duration.subsec_millis() != 0 {
         return Err(format!("{} is not a whole number of seconds", quoted(text)));
     }
-    check_bounds(text, duration.as_secs(), min, max, |secs| format!("{secs}s"))
+    check_bounds(text, duration.as_secs(), min, max, |secs| {
+        format!("{secs}s")
+    })
 }
 
 fn check_bounds<T: PartialOrd + Copy>(
@@ -417,5 +476,10 @@ fn check_bounds<T: PartialOrd + Copy>(
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_ascii_lowercase());
-    first.into_iter().chain(chars).collect::<String>().trim_end_matches('.').to_owned()
+    first
+        .into_iter()
+        .chain(chars)
+        .collect::<String>()
+        .trim_end_matches('.')
+        .to_owned()
 }

@@ -1,9 +1,22 @@
 //! The floor that does: Pingora, tokio, sockets, the clock.
 //!
 //! A request passes the [`gate`], which decides without a socket; what it turns away is put into
-//! HTTP by [`refusal`]. Not here: what events mean (`proto`), what was configured (`config`).
+//! HTTP by [`refusal`]; what it lets in listens to a log of the [`hub`], which [`upstream`]
+//! streams feed. Not here: what events mean (`proto`), what was configured (`config`).
 
-pub mod clock;
-pub mod cors;
-pub mod gate;
-pub mod refusal;
+mod clock;
+mod refusal;
+mod cors;
+mod gate;
+mod channel;
+mod hub;
+mod upstream;
+mod client;
+mod proxy;
+mod admin;
+mod server;
+
+pub use admin::Admin;
+pub use clock::wall;
+pub use proxy::{Edge, Proxy};
+pub use server::{Bound, RunOptions, run, run_edge};

@@ -1,0 +1,247 @@
+//! `chatmux demo`: everything in one process, with no set-up.
+//!
+//! Four scripted backends speak their dialects over loopback sockets and play a conversation
+//! again and again; the proxy stands in front; the merged stream is printed, colour by source.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{log, tail};
+use crate::config;
+use crate::edge::{self, Edge, RunOptions};
+use crate::proto::sse::Item;
+use crate::scripted::{Audience, Backend, Conversation, Kind, Options, Pace};
+
+/// Long enough to read a line, short enough to see something happen.
+const BETWEEN_STEPS: Duration = Duration::from_millis(1200);
+/// Whose chat it is.
+const PARTICIPANT: &str = "jane";
+const TENANT: &str = "acme";
+const WORKFLOW: &str = "customer-support";
+/// The demo's credential: it opens nothing but the demo.
+const KEY: &str = "demo-key";
+const KEY_SHA256: &str = "c48a01f49fd0f2cc404bc3cbbc80e91457a3d41bb429a695243de4c61794155c";
+
+/// Options of `demo`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  chatmux demo
+  chatmux demo --seconds 20 --port 8080")]
+pub(super) struct Args {
+    /// End after so many seconds; without it, Ctrl-C ends
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// The port of the stream; 0 = a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let audience = Audience::new(PARTICIPANT).tenant(TENANT).workflow(WORKFLOW);
+    let backends = runtime
+        .block_on(start_backends(&audience))
+        .map_err(|error| format!("the scripted backends cannot start: {error}"))?;
+    let conf = conf(args.port, &backends, &audience);
+    let loaded = config::parse(&conf, "demo.yaml", Path::new("."), &|_| None)
+        .map_err(|errors| errors.to_string())?;
+    log::init(loaded.config.log);
+    let edge = Edge::new(Arc::new(loaded.config))?;
+    let options = RunOptions {
+        stop_after: args.seconds.map(Duration::from_secs),
+        ..RunOptions::default()
+    };
+    let done = edge::run_edge(edge, &options, |bound| {
+        if let (Some((url, _)), Some(admin)) = (bound.listen.first(), bound.admin) {
+            show(url, &format!("http://{admin}"));
+        }
+    });
+    drop(backends);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+/// Starts all four, each playing its conversation again and again.
+async fn start_backends(audience: &Audience) -> io::Result<Vec<Backend>> {
+    let mut backends = Vec::new();
+    for (index, kind) in Kind::ALL.iter().enumerate() {
+        let options = Options {
+            tokens: vec![(PARTICIPANT.to_owned(), "demo-token".to_owned())],
+            api_keys: vec![("demo-key".to_owned(), TENANT.to_owned())],
+            chats: vec![(audience.conversation.clone(), String::new())],
+            echo: true,
+            ..Options::default()
+        };
+        let backend = Backend::start(*kind, options).await?;
+        let conversation = match kind {
+            Kind::Salesforce => Conversation::assistant_case(),
+            Kind::Openfire | Kind::Xians | Kind::BrightPattern => Conversation::support_case(),
+        };
+        // Out of step, so that the merged stream shows all four side by side.
+        let pace = BETWEEN_STEPS + Duration::from_millis(170) * u32::try_from(index).unwrap_or(0);
+        backend.play(audience, &conversation, Pace::forever(pace));
+        backends.push(backend);
+    }
+    Ok(backends)
+}
+
+/// The conf file that an operator would have written.
+fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
+    let chat = &audience.conversation;
+    let mut conf = format!(
+        "version: 1\n\
+         listen: [{{address: \"127.0.0.1:{port}\"}}]\n\
+         admin: {{address: \"127.0.0.1:0\"}}\n\
+         server: {{threads: 1, drain: 1s}}\n\
+         cors: {{allow_origins: [\"*\"]}}\n\
+         auth: {{api_keys: [{{label: demo, sha256: \"{KEY_SHA256}\", tenants: [{TENANT}]}}]}}\n\
+         replay: {{linger: 5s}}\n\
+         log: {{level: warn, format: text}}\n\
+         sources:\n"
+    );
+    for backend in backends {
+        let url = backend.url();
+        let (name, options) = match backend.kind() {
+            Kind::Openfire => ("desk", "backend: openfire, token: demo-token".to_owned()),
+            Kind::Xians => ("agent", "backend: xians, api_key: demo-key".to_owned()),
+            Kind::Salesforce => (
+                "care",
+                format!(
+                    "backend: salesforce, org_id: \"00D000000000001\", bearer: demo-token, \
+                     conversation: \"{chat}\""
+                ),
+            ),
+            Kind::BrightPattern => (
+                "voice",
+                format!(
+                    "backend: brightpattern, app_id: webchat, tenant_url: demo.example.com, \
+                     chat: \"{chat}\""
+                ),
+            ),
+        };
+        conf.push_str(&format!("  {name}: {{{options}, url: \"{url}\"}}\n"));
+    }
+    conf.push_str(
+        "routes:\n  - {path: /api/user/sse/events, sources: [desk, care, agent, voice], \
+         allow_errors_event: true}\n",
+    );
+    conf
+}
+
+/// Prints the addresses, then the stream.
+fn show(url: &str, admin: &str) {
+    let stream = format!(
+        "{url}/api/user/sse/events?tenantId={TENANT}&workflow={WORKFLOW}\
+         &participantId={PARTICIPANT}&apikey={KEY}"
+    );
+    println!("Four scripted backends, one stream. Try it from another terminal:");
+    println!();
+    println!("  curl -N '{stream}'");
+    println!("  new EventSource('{stream}')");
+    println!("  {admin}/metrics    {admin}/streams    {admin}/ready");
+    println!();
+    let args = tail::Args {
+        url: stream,
+        headers: Vec::new(),
+        once: false,
+    };
+    let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    std::thread::spawn(move || {
+        let mut print = |item: &Item<'_>| match item {
+            Item::Frame(frame) => {
+                let line = line(frame.event, frame.data, is_coloured);
+                writeln!(io::stdout(), "{line}").is_ok()
+            }
+            Item::Oversize { .. } => true,
+        };
+        if let Err(why) = tail::follow_blocking(&args, &mut print) {
+            eprintln!("chatmux: {why}");
+        }
+    });
+}
+
+/// One event on one line: when, where, what, who, words.
+fn line(event: &str, data: &str, is_coloured: bool) -> String {
+    let data: Value = serde_json::from_str(data).unwrap_or_default();
+    let text = |pointer: &str| {
+        data.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let source = match text("/source/backend") {
+        "" => "chatmux",
+        backend => backend,
+    };
+    let colour = match source {
+        "openfire" => "36",
+        "salesforce" => "34",
+        "xians" => "35",
+        "brightpattern" => "33",
+        _ => "90",
+    };
+    let time = text("/createdAt")
+        .get(11..19)
+        .or_else(|| text("/timestamp").get(11..19));
+    let who = match (text("/sender/name"), text("/sender/role")) {
+        ("", role) => role,
+        (name, _) => name,
+    };
+    let words = match text("/text") {
+        "" => summary(&data),
+        text => text.replace('\n', " / "),
+    };
+    let line = format!(
+        "{} {source:<13} {event:<12} {who:<16} {words}",
+        time.unwrap_or("        ")
+    );
+    if is_coloured {
+        format!("\x1b[{colour}m{line}\x1b[0m")
+    } else {
+        line
+    }
+}
+
+/// What an event without words says.
+fn summary(data: &Value) -> String {
+    if let Some(count) = data.get("subscriberCount") {
+        return format!("{count} listening");
+    }
+    let data = data
+        .get("data")
+        .or_else(|| data.get("source"))
+        .unwrap_or(&Value::Null);
+    match data {
+        Value::Null => String::new(),
+        data => data.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let data = r#"{"createdAt":"2026-01-19T18:43:09.074Z","text":"a\nb","sender":{"role":"bot"},"source":{"backend":"xians"}}"#;
+        assert_eq!(
+            line("Chat", data, false),
+            "18:43:09 xians         Chat         bot              a / b"
+        );
+        assert_eq!(
+            line(
+                "heartbeat",
+                r#"{"timestamp":"2026-01-19T18:43:09.074Z","subscriberCount":2}"#,
+                false
+            ),
+            "18:43:09 chatmux       heartbeat                     2 listening"
+        );
+    }
+}

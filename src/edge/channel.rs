@@ -1,0 +1,265 @@
+//! A log with its lock, its wake-ups and the standing of its sources.
+//!
+//! Writers append under the lock and wake readers once per batch; readers copy what they want
+//! under the lock and write outside. Not here: which log belongs to whom (`hub`), the rules of
+//! the ring (`proto::channel`).
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::clock;
+use crate::proto::channel::{Batch, Channel, Filter, Join, Standing};
+use crate::proto::cursor::Cursor;
+use crate::proto::event::{
+    Control, DownReason, Encoded, GapReason, SourceTag, Subscription, Vocabulary,
+};
+use crate::proto::link::Told;
+use crate::proto::time::UnixMillis;
+use crate::telemetry::Metrics;
+
+/// One log.
+pub struct ChannelCell {
+    /// The route's path.
+    pub route: String,
+    /// Whose it is.
+    pub subscription: Arc<Subscription>,
+    log: Mutex<Log>,
+    wake: watch::Sender<u64>,
+    listeners: AtomicUsize,
+    visits: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+struct Log {
+    channel: Channel,
+    sources: Vec<SourceStanding>,
+    minted: u64,
+}
+
+/// How a source of the log stands.
+#[derive(Clone, Debug)]
+pub struct SourceStanding {
+    /// Which source.
+    pub tag: SourceTag,
+    /// How it is.
+    pub state: SourceState,
+}
+
+/// How a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// Not known yet.
+    Starting,
+    /// Events may come.
+    Up,
+    /// It was lost.
+    Down(DownReason),
+    /// Nothing will ever come again.
+    Ended,
+}
+
+impl SourceStanding {
+    /// Of a source that was not tried yet.
+    #[must_use]
+    pub const fn new(tag: SourceTag) -> Self {
+        Self {
+            tag,
+            state: SourceState::Starting,
+        }
+    }
+}
+
+impl ChannelCell {
+    /// A log without readers.
+    pub(super) fn new(
+        route: &str,
+        subscription: Arc<Subscription>,
+        channel: Channel,
+        sources: Vec<SourceStanding>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            route: route.to_owned(),
+            subscription,
+            log: Mutex::new(Log {
+                channel,
+                sources,
+                minted: 0,
+            }),
+            wake: watch::Sender::new(0),
+            listeners: AtomicUsize::new(0),
+            visits: AtomicU64::new(0),
+            metrics,
+        }
+    }
+
+    /// Appends an event. Readers are woken by [`Self::wake`].
+    pub(super) fn append(&self, encoded: Encoded) {
+        self.change(|log| log.channel.append(encoded, clock::now()));
+    }
+
+    /// Wakes the readers: once per batch, not per event.
+    pub(super) fn wake(&self) {
+        self.wake
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// A source's link has news.
+    pub(super) fn on_told(&self, index: usize, told: Told, is_resumed: bool) {
+        let wall = clock::wall();
+        self.change(|log| {
+            let Some(standing) = log.sources.get_mut(index) else {
+                return;
+            };
+            let source = standing.tag.clone();
+            let control = match told {
+                Told::Up { .. } => {
+                    standing.state = SourceState::Up;
+                    Control::SourceUp { source, is_resumed }
+                }
+                Told::Down { reason, retry_in } => {
+                    standing.state = match reason {
+                        DownReason::Ended => SourceState::Ended,
+                        reason => SourceState::Down(reason),
+                    };
+                    Control::SourceDown {
+                        source,
+                        reason,
+                        retry_secs: retry_in.map(whole_secs),
+                    }
+                }
+            };
+            log.append_control(&control, &self.subscription, wall);
+        });
+        self.wake();
+    }
+
+    /// Events of a source may be missing.
+    pub(super) fn on_gap(&self, index: usize, reason: GapReason, since: Option<UnixMillis>) {
+        self.metrics.on_gap(reason);
+        let wall = clock::wall();
+        self.change(|log| {
+            let source = log.sources.get(index).map(|standing| standing.tag.clone());
+            let control = Control::Gap {
+                source,
+                reason,
+                since,
+            };
+            log.append_control(&control, &self.subscription, wall);
+        });
+        self.wake();
+    }
+
+    /// Where a client starts, and how the sources stand at that moment.
+    pub(super) fn join(&self, cursor: Option<Cursor>) -> (Join, Vec<SourceStanding>) {
+        let mut log = self.log();
+        log.channel.expire(clock::now());
+        (log.channel.join(cursor), log.sources.clone())
+    }
+
+    /// Takes what a reader has not read yet.
+    pub(super) fn read(
+        &self,
+        position: &mut u64,
+        live_from: u64,
+        filter: &Filter,
+        bytes_max: usize,
+        batch: &mut Batch,
+    ) -> Standing {
+        self.log()
+            .channel
+            .read(position, live_from, filter, bytes_max, batch)
+    }
+
+    /// Whether a reader at this position would get at least one message.
+    pub(super) fn has_unread(&self, join: Join, filter: &Filter) -> bool {
+        self.log().channel.has_unread(join, filter)
+    }
+
+    /// How the sources stand.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStanding> {
+        self.log().sources.clone()
+    }
+
+    /// Whether every source has ended for good.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.log()
+            .sources
+            .iter()
+            .all(|standing| standing.state == SourceState::Ended)
+    }
+
+    /// Clients that listen.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.wake.subscribe()
+    }
+
+    pub(super) fn enter(&self) {
+        self.visits.fetch_add(1, Ordering::Relaxed);
+        self.listeners.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One client less. The number of visits so far, if it was the last.
+    pub(super) fn leave(&self) -> Option<u64> {
+        (self.listeners.fetch_sub(1, Ordering::Relaxed) == 1)
+            .then(|| self.visits.load(Ordering::Relaxed))
+    }
+
+    /// Whether nobody came since that visit.
+    pub(super) fn is_idle_since(&self, visit: u64) -> bool {
+        self.listeners() == 0 && self.visits.load(Ordering::Relaxed) == visit
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the log and keeps the gauge of its bytes.
+    fn change(&self, change: impl FnOnce(&mut Log)) {
+        let mut log = self.log();
+        let before = log.channel.bytes();
+        change(&mut log);
+        let after = log.channel.bytes();
+        drop(log);
+        // The gauge is of all logs, so it is moved, not set.
+        self.metrics.ring_bytes.add(difference(before, after));
+    }
+}
+
+impl Drop for ChannelCell {
+    fn drop(&mut self) {
+        let bytes = self.log().channel.bytes();
+        self.metrics.ring_bytes.sub(difference(0, bytes));
+    }
+}
+
+impl Log {
+    fn append_control(&mut self, control: &Control, subscription: &Subscription, wall: UnixMillis) {
+        self.minted += 1;
+        let minted = || format!("gap-{}-{}", wall.0, self.minted);
+        let (mut full, mut core) = (Vec::new(), Vec::new());
+        control.write(&mut full, Vocabulary::Full, subscription, wall, String::new);
+        control.write(&mut core, Vocabulary::Core, subscription, wall, minted);
+        self.channel.append_control(full, core, clock::now());
+    }
+}
+
+fn difference(before: usize, after: usize) -> i64 {
+    let signed = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    signed(after) - signed(before)
+}
+
+/// Seconds, rounded up: a client told 0 would not wait at all.
+pub(super) fn whole_secs(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}

@@ -1,0 +1,397 @@
+//! One client stream: what is new, heartbeats, the end.
+//!
+//! A position in a log, a clock, and a connection. It waits for the log, its heartbeat, the
+//! client's leaving and the end of its time in one select; it writes outside of it, since a
+//! write must not be cancelled half-way. Nothing it does holds up the log or a neighbour. Not
+//! here: who may open a stream (`gate`), what stands in the log (`hub`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pingora::protocols::http::ServerSession;
+use pingora::{ErrorType, Result};
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::channel::{SourceStanding, SourceState};
+use super::clock;
+use super::hub::Listener;
+use crate::proto::channel::{Batch, Filter, Join, Standing};
+use crate::proto::event::{Control, DisconnectReason, GapReason};
+use crate::proto::sse::write_retry;
+use crate::telemetry::{Metrics, RouteMetrics};
+
+/// One write holds about this much: a client that is far behind gets many events in one go, but
+/// never so many that they must be held twice.
+const WRITE_BYTES: usize = 64 * 1024;
+/// How long a client waits before it comes back, drawn per connection.
+const RETRY_MILLIS: std::ops::Range<u64> = 2_000..4_000;
+/// After a drain: the node that takes over must not be met by all at once.
+const DRAIN_RETRY_MILLIS: std::ops::Range<u64> = 1_000..10_000;
+
+/// What a stream needs to run.
+pub(super) struct Stream {
+    /// Its place at the log.
+    pub(super) listener: Listener,
+    /// What passes.
+    pub(super) filter: Filter,
+    /// Where it starts.
+    pub(super) join: Join,
+    /// How the sources stood at that moment.
+    pub(super) standings: Vec<SourceStanding>,
+    /// Its heartbeat.
+    pub(super) heartbeat: Duration,
+    /// For one write.
+    pub(super) write_timeout: Duration,
+    /// When its credential ends.
+    pub(super) expires_in: Option<Duration>,
+    /// Told when the process is to stop: over how long streams may be spread.
+    pub(super) drain: watch::Receiver<Option<Duration>>,
+    /// Where it is counted.
+    pub(super) metrics: Arc<Metrics>,
+    /// Where it is counted, too.
+    pub(super) route: Arc<RouteMetrics>,
+    /// Open streams of the process.
+    pub(super) open: Arc<AtomicUsize>,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseReason {
+    /// We ended it, and said so.
+    Told(DisconnectReason),
+    /// The client left.
+    ClientGone,
+    /// A write did not finish in time.
+    WriteTimeout,
+    /// A write failed.
+    WriteError,
+}
+
+impl CloseReason {
+    /// As in metrics and logs.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Told(reason) => reason.as_str(),
+            Self::ClientGone => "client_gone",
+            Self::WriteTimeout => "write_timeout",
+            Self::WriteError => "write_error",
+        }
+    }
+}
+
+/// What a stream has done, for its access line.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Message events.
+    pub(super) events: u64,
+    /// Bytes of events.
+    pub(super) bytes: u64,
+}
+
+/// Counts an open stream for as long as it lives, however it ends.
+struct OpenGuard {
+    open: Arc<AtomicUsize>,
+    route: Arc<RouteMetrics>,
+}
+
+impl OpenGuard {
+    fn new(stream: &Stream) -> Self {
+        stream.open.fetch_add(1, Ordering::SeqCst);
+        stream.route.streams.inc();
+        if stream.join.is_resumed {
+            stream.route.opened_resumed.inc();
+        } else {
+            stream.route.opened_fresh.inc();
+        }
+        Self {
+            open: stream.open.clone(),
+            route: stream.route.clone(),
+        }
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.route.streams.dec();
+    }
+}
+
+/// What woke a waiting stream.
+enum Woken {
+    Gone,
+    Log,
+    Heartbeat,
+    Drain,
+    Deadline,
+}
+
+/// When a stream ends by itself, and why.
+struct Deadline {
+    at: Instant,
+    reason: DisconnectReason,
+}
+
+/// Runs a stream to its end. The head of the answer was written before.
+pub(super) async fn serve(down: &mut ServerSession, mut stream: Stream) -> (CloseReason, Tally) {
+    let guard = OpenGuard::new(&stream);
+    let started = clock::now();
+    let mut tally = Tally::default();
+    down.set_write_timeout(Some(stream.write_timeout));
+    let reason = match run(down, &mut stream, &mut tally).await {
+        Ok(reason) => reason,
+        Err(error) if *error.etype() == ErrorType::WriteTimedout => CloseReason::WriteTimeout,
+        Err(_) => CloseReason::WriteError,
+    };
+    let lived = clock::now().saturating_duration_since(started);
+    stream.metrics.stream_duration.observe(lived.as_secs_f64());
+    stream.route.on_closed(reason.as_str());
+    drop(guard);
+    (reason, tally)
+}
+
+async fn run(
+    down: &mut ServerSession,
+    stream: &mut Stream,
+    tally: &mut Tally,
+) -> Result<CloseReason> {
+    let mut position = stream.join.position;
+    let mut heartbeat = heartbeats(stream.heartbeat);
+    let mut deadline = stream.expires_in.map(|left| Deadline {
+        at: Instant::now() + left,
+        reason: DisconnectReason::TokenExpired,
+    });
+    if let Some(spread) = *stream.drain.borrow_and_update() {
+        deadline = Some(drain_deadline(spread));
+    }
+    down.write_response_body(opening(stream), false).await?;
+    loop {
+        stream.listener.wake.mark_unchanged();
+        match send_news(down, stream, &mut position, tally).await? {
+            Standing::Behind => continue,
+            Standing::Overtaken => return end(down, stream, DisconnectReason::SlowConsumer).await,
+            Standing::Current => {}
+        }
+        if stream.listener.channel.is_over() {
+            return end(down, stream, DisconnectReason::SourcesEnded).await;
+        }
+        match wait(down, stream, &mut heartbeat, deadline.as_ref()).await {
+            Woken::Gone => return Ok(CloseReason::ClientGone),
+            Woken::Log => {}
+            Woken::Heartbeat => {
+                let subscriber_count = stream.listener.subscriber_count();
+                let block = control(stream, &Control::Heartbeat { subscriber_count });
+                down.write_response_body(block.into(), false).await?;
+                stream.metrics.heartbeats_sent.inc();
+            }
+            Woken::Drain => {
+                let spread = stream.drain.borrow_and_update().unwrap_or_default();
+                deadline = Some(drain_deadline(spread));
+            }
+            Woken::Deadline => {
+                let reason = deadline.map_or(DisconnectReason::MaxAge, |deadline| deadline.reason);
+                return end(down, stream, reason).await;
+            }
+        }
+    }
+}
+
+async fn wait(
+    down: &mut ServerSession,
+    stream: &mut Stream,
+    heartbeat: &mut Interval,
+    deadline: Option<&Deadline>,
+) -> Woken {
+    let until_deadline = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // Anything but silence from a client that has nothing more to say is its end.
+        _ = down.read_body_or_idle(true) => Woken::Gone,
+        _ = stream.listener.wake.changed() => Woken::Log,
+        _ = heartbeat.tick() => Woken::Heartbeat,
+        Ok(()) = stream.drain.changed() => Woken::Drain,
+        () = until_deadline => Woken::Deadline,
+    }
+}
+
+/// Writes what the client has not got yet, up to one write's worth.
+async fn send_news(
+    down: &mut ServerSession,
+    stream: &Stream,
+    position: &mut u64,
+    tally: &mut Tally,
+) -> Result<Standing> {
+    let mut batch = Batch::default();
+    let channel = &stream.listener.channel;
+    let first = *position;
+    let standing = channel.read(
+        position,
+        stream.join.live_from,
+        &stream.filter,
+        WRITE_BYTES,
+        &mut batch,
+    );
+    if batch.skipped > 0 {
+        stream
+            .metrics
+            .on_slow_client("skipped", batch.skipped as u64);
+    }
+    if batch.blocks.is_empty() {
+        return Ok(standing);
+    }
+    let bytes = batch.bytes as u64;
+    down.write_response_body(joined(batch.blocks), false)
+        .await?;
+    if let Some(arrived) = batch.last_arrived {
+        let latency = clock::now().saturating_duration_since(arrived);
+        stream.metrics.event_latency.observe(latency.as_secs_f64());
+    }
+    for message_type in &batch.messages {
+        stream.route.on_event_sent(*message_type);
+    }
+    if first < stream.join.live_from {
+        stream
+            .metrics
+            .replay_events
+            .inc_by(batch.messages.len() as u64);
+    }
+    stream.metrics.sent_bytes.inc_by(bytes);
+    tally.events += batch.messages.len() as u64;
+    tally.bytes += bytes;
+    Ok(standing)
+}
+
+/// Says why, and ends the answer in order.
+async fn end(
+    down: &mut ServerSession,
+    stream: &Stream,
+    reason: DisconnectReason,
+) -> Result<CloseReason> {
+    let mut block = Vec::new();
+    match reason {
+        DisconnectReason::Draining => {
+            write_retry(&mut block, rand::random_range(DRAIN_RETRY_MILLIS));
+        }
+        DisconnectReason::SlowConsumer => stream.metrics.on_slow_client("closed", 1),
+        DisconnectReason::TokenExpired
+        | DisconnectReason::Revoked
+        | DisconnectReason::MaxAge
+        | DisconnectReason::SourcesEnded => {}
+    }
+    block.extend(control(stream, &Control::Disconnected(reason)));
+    down.write_response_body(block.into(), false).await?;
+    down.finish_body().await?;
+    Ok(CloseReason::Told(reason))
+}
+
+/// The first bytes: they leave before any upstream has answered.
+fn opening(stream: &Stream) -> Bytes {
+    let mut block = Vec::with_capacity(512);
+    write_retry(&mut block, rand::random_range(RETRY_MILLIS));
+    block.extend(control(
+        stream,
+        &Control::Connected {
+            is_resumed: stream.join.is_resumed,
+        },
+    ));
+    if let Some(reason) = stream.join.gap {
+        stream.metrics.on_gap(reason);
+        block.extend(control(
+            stream,
+            &Control::Gap {
+                source: None,
+                reason,
+                since: None,
+            },
+        ));
+    }
+    for standing in &stream.standings {
+        let source = standing.tag.clone();
+        let news = match standing.state {
+            SourceState::Starting => continue,
+            SourceState::Up => Control::SourceUp {
+                source,
+                is_resumed: false,
+            },
+            SourceState::Down(reason) => Control::SourceDown {
+                source,
+                reason,
+                retry_secs: None,
+            },
+            SourceState::Ended => {
+                let reason = crate::proto::event::DownReason::Ended;
+                Control::SourceDown {
+                    source,
+                    reason,
+                    retry_secs: None,
+                }
+            }
+        };
+        block.extend(control(stream, &news));
+    }
+    block.into()
+}
+
+fn control(stream: &Stream, control: &Control) -> Vec<u8> {
+    let mut block = Vec::with_capacity(128);
+    let minted = || format!("gap-{:016x}", rand::random::<u64>());
+    let subscription = &stream.listener.channel.subscription;
+    control.write(
+        &mut block,
+        stream.filter.vocabulary,
+        subscription,
+        clock::wall(),
+        minted,
+    );
+    block
+}
+
+/// One buffer out of many; a single one is not copied.
+fn joined(mut blocks: Vec<Bytes>) -> Bytes {
+    if blocks.len() == 1 {
+        return blocks.pop().unwrap_or_default();
+    }
+    let mut buffer = BytesMut::with_capacity(blocks.iter().map(Bytes::len).sum());
+    for block in &blocks {
+        buffer.extend_from_slice(block);
+    }
+    buffer.freeze()
+}
+
+fn heartbeats(period: Duration) -> Interval {
+    let mut heartbeat = interval_at(Instant::now() + period, period);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat
+}
+
+fn drain_deadline(spread: Duration) -> Deadline {
+    let at = Instant::now() + spread.mul_f64(rand::random());
+    Deadline {
+        at,
+        reason: DisconnectReason::Draining,
+    }
+}
+
+/// What a cursor came to, for the metrics.
+pub(super) const fn replay_outcome(join: Join) -> &'static str {
+    match (join.is_resumed, join.gap) {
+        (true, None) => "replayed",
+        (true, Some(_)) => "partial",
+        (false, _) => "unknown",
+    }
+}
+
+/// A client whose cursor cannot even be read starts afresh, and is told.
+pub(super) const fn unreadable_cursor(join: Join) -> Join {
+    Join {
+        gap: Some(GapReason::CursorExpired),
+        ..join
+    }
+}

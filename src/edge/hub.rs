@@ -1,0 +1,290 @@
+//! Who listens to what: logs of subscriptions, and the upstream streams that feed them.
+//!
+//! Two client streams share a log when their route, subscription and resolved requests are
+//! equal, two logs share an upstream stream when its resolved request is equal, credentials
+//! included: safe by construction. What nobody listens to any more stays for `linger`, then
+//! goes. Locks are held for short, never across an await. Not here: sockets.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::channel::{ChannelCell, SourceStanding};
+use super::gate::Resolved;
+use super::upstream::{Dialer, UpstreamCell};
+use crate::config::Replay;
+use crate::proto::backend::{Request, SessionValues};
+use crate::proto::channel::{Channel, RingLimits};
+use crate::proto::event::{SourceTag, Subscription};
+use crate::telemetry::Metrics;
+
+/// What tells one log from another. Holds credentials; never shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct ChannelKey {
+    route: String,
+    subscription: Arc<Subscription>,
+    requests: Vec<(UpstreamKey, SessionValues)>,
+}
+
+/// What tells one upstream stream from another. Holds credentials; never shown.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct UpstreamKey {
+    source: String,
+    origin: String,
+    request: Request,
+}
+
+/// All logs and upstream streams of the process.
+pub struct Hub {
+    tables: Mutex<Tables>,
+    dialer: Arc<Dialer>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Tables {
+    channels: HashMap<ChannelKey, Arc<ChannelCell>>,
+    upstreams: HashMap<UpstreamKey, Arc<UpstreamCell>>,
+    audiences: HashMap<Arc<Subscription>, Arc<AtomicUsize>>,
+}
+
+/// One client's place at a log. Dropping it leaves.
+pub struct Listener {
+    /// The log.
+    pub channel: Arc<ChannelCell>,
+    /// Told of every change of the log.
+    pub wake: watch::Receiver<u64>,
+    hub: Weak<Hub>,
+    key: ChannelKey,
+    audience: Arc<AtomicUsize>,
+    linger: Duration,
+}
+
+/// What a client asks the hub for.
+pub struct Subscribe<'a> {
+    /// The route's path.
+    pub route: &'a str,
+    /// Whose stream it is.
+    pub subscription: &'a Arc<Subscription>,
+    /// The sources, resolved.
+    pub sources: Vec<Resolved>,
+    /// Limits of the log.
+    pub replay: &'a Replay,
+}
+
+/// Numbers for `/streams` and readiness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HubCounts {
+    /// Logs in memory.
+    pub channels: usize,
+    /// Upstream streams.
+    pub upstreams: usize,
+}
+
+impl Hub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(dialer: Arc<Dialer>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            tables: Mutex::default(),
+            dialer,
+            metrics,
+        })
+    }
+
+    /// Takes a place at the log of a subscription, which is made if there is none yet.
+    pub fn listen(self: &Arc<Self>, subscribe: Subscribe<'_>) -> Listener {
+        let requests = subscribe
+            .sources
+            .iter()
+            .map(|resolved| (UpstreamKey::new(resolved), resolved.values.clone()))
+            .collect();
+        let key = ChannelKey {
+            route: subscribe.route.to_owned(),
+            subscription: subscribe.subscription.clone(),
+            requests,
+        };
+        let mut tables = self.tables();
+        let channel = match tables.channels.get(&key) {
+            Some(channel) => channel.clone(),
+            None => self.open_channel(&mut tables, &key, &subscribe),
+        };
+        channel.enter();
+        let audience = tables
+            .audiences
+            .entry(subscribe.subscription.clone())
+            .or_insert_with(|| Arc::new(AtomicUsize::new(0)))
+            .clone();
+        audience.fetch_add(1, Ordering::Relaxed);
+        drop(tables);
+        Listener {
+            wake: channel.watch(),
+            channel,
+            hub: Arc::downgrade(self),
+            key,
+            audience,
+            linger: subscribe.replay.linger,
+        }
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn counts(&self) -> HubCounts {
+        let tables = self.tables();
+        HubCounts {
+            channels: tables.channels.len(),
+            upstreams: tables.upstreams.len(),
+        }
+    }
+
+    /// Sources of which every upstream stream has failed repeatedly. A source that nobody asks
+    /// for has none and counts as usable.
+    #[must_use]
+    pub fn failing_sources(&self) -> HashSet<String> {
+        let tables = self.tables();
+        let mut failing = HashSet::new();
+        let mut usable = HashSet::new();
+        for upstream in tables.upstreams.values() {
+            let set = if upstream.is_failing() {
+                &mut failing
+            } else {
+                &mut usable
+            };
+            set.insert(upstream.source_name().to_owned());
+        }
+        failing.difference(&usable).cloned().collect()
+    }
+
+    /// Every log, for the operators' view.
+    #[must_use]
+    pub fn channels(&self) -> Vec<Arc<ChannelCell>> {
+        self.tables().channels.values().cloned().collect()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_channel(
+        self: &Arc<Self>,
+        tables: &mut Tables,
+        key: &ChannelKey,
+        subscribe: &Subscribe<'_>,
+    ) -> Arc<ChannelCell> {
+        let replay = subscribe.replay;
+        let limits = RingLimits {
+            events_max: replay.events,
+            bytes_max: replay.bytes,
+            age_max: replay.age,
+        };
+        let standings = subscribe
+            .sources
+            .iter()
+            .map(|resolved| {
+                SourceStanding::new(SourceTag {
+                    name: resolved.source.name.clone(),
+                    backend: resolved.source.dialect.name,
+                })
+            })
+            .collect();
+        let channel = Arc::new(ChannelCell::new(
+            subscribe.route,
+            subscribe.subscription.clone(),
+            Channel::new(rand::random(), limits),
+            standings,
+            self.metrics.clone(),
+        ));
+        tables.channels.insert(key.clone(), channel.clone());
+        self.metrics.channels.inc();
+        for (index, resolved) in subscribe.sources.iter().enumerate() {
+            let upstream_key = UpstreamKey::new(resolved);
+            if let Some(upstream) = tables.upstreams.get(&upstream_key) {
+                upstream.attach(&channel, index, &resolved.values);
+                continue;
+            }
+            let metrics = self
+                .metrics
+                .source(&resolved.source.name, resolved.source.dialect);
+            let upstream =
+                UpstreamCell::new(resolved.source.clone(), resolved.request.clone(), metrics);
+            upstream.attach(&channel, index, &resolved.values);
+            tables.upstreams.insert(upstream_key, upstream.clone());
+            tokio::spawn(super::upstream::run(upstream, self.dialer.clone()));
+        }
+        channel
+    }
+
+    /// A log without clients has lingered long enough.
+    fn close_if_idle(&self, key: &ChannelKey, channel: &Arc<ChannelCell>, visit: u64) {
+        let mut tables = self.tables();
+        let is_same = tables
+            .channels
+            .get(key)
+            .is_some_and(|there| Arc::ptr_eq(there, channel));
+        if !is_same || !channel.is_idle_since(visit) {
+            return;
+        }
+        tables.channels.remove(key);
+        self.metrics.channels.dec();
+        for (upstream_key, _) in &key.requests {
+            let is_idle = tables
+                .upstreams
+                .get(upstream_key)
+                .is_some_and(|upstream| upstream.detach(channel));
+            if is_idle && let Some(upstream) = tables.upstreams.remove(upstream_key) {
+                upstream.stop();
+            }
+        }
+    }
+}
+
+impl UpstreamKey {
+    fn new(resolved: &Resolved) -> Self {
+        Self {
+            source: resolved.source.name.clone(),
+            origin: resolved.source.url.to_string(),
+            request: resolved.request.clone(),
+        }
+    }
+}
+
+impl Listener {
+    /// Live client streams of the same tenant, workflow and participant on this node.
+    #[must_use]
+    pub fn subscriber_count(&self) -> usize {
+        self.audience.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let Some(hub) = self.hub.upgrade() else {
+            return;
+        };
+        {
+            // Under the lock, so that nobody takes the count while it is thrown away.
+            let mut tables = hub.tables();
+            if self.audience.fetch_sub(1, Ordering::Relaxed) == 1 {
+                tables.audiences.remove(&self.key.subscription);
+            }
+        }
+        let Some(visit) = self.channel.leave() else {
+            return;
+        };
+        // Without a runtime the process is ending and everything goes anyway.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (key, channel, linger) = (self.key.clone(), self.channel.clone(), self.linger);
+        let hub = self.hub.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(linger).await;
+            if let Some(hub) = hub.upgrade() {
+                hub.close_if_idle(&key, &channel, visit);
+            }
+        });
+    }
+}

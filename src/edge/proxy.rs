@@ -1,0 +1,363 @@
+//! The Pingora phases: a request comes in, the gate decides, a stream is served.
+//!
+//! A stream lives inside `request_filter`, written against `ServerSession`, so the same engine
+//! serves HTTP/1.1 and HTTP/2. Not here: the decision (`gate`), the stream (`client`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::{Method, Version};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use tokio::sync::watch;
+
+use super::channel::SourceStanding;
+use super::client::{self, Stream};
+use super::clock;
+use super::cors::Headers;
+use super::gate::{Admitted, Asked, Decided, Decision, Gate, Resume};
+use super::hub::{Hub, Listener, Subscribe};
+use super::refusal::Refusal;
+use super::upstream::Dialer;
+use crate::config::Config;
+use crate::proto::channel::Join;
+use crate::proto::time::UnixMillis;
+use crate::telemetry::Metrics;
+
+/// When to come back to whoever runs after a drain, drawn per client.
+const DRAIN_RETRY_SECS: std::ops::Range<u64> = 1..10;
+
+/// Everything that serves streams, shared by all listeners of a process.
+pub struct Edge {
+    running: ArcSwap<Running>,
+    hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
+    drain: watch::Sender<Option<Duration>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// What one configuration came to.
+struct Running {
+    config: Arc<Config>,
+    gate: Gate,
+}
+
+impl Edge {
+    /// Builds the edge of a configuration. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// A key of a token issuer that cannot be used.
+    pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
+        let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
+        let gate = Gate::new(config.clone(), metrics.clone())?;
+        metrics.route("none");
+        for route in &config.routes {
+            metrics.route(&route.path);
+        }
+        for source in &config.sources {
+            metrics.source(&source.name, source.dialect);
+        }
+        Ok(Arc::new(Self {
+            running: ArcSwap::from_pointee(Running { config, gate }),
+            hub: Hub::new(Arc::new(Dialer::new()), metrics.clone()),
+            metrics,
+            drain: watch::Sender::new(None),
+            open: Arc::new(AtomicUsize::new(0)),
+        }))
+    }
+
+    /// The metrics of this edge.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Logs and upstream streams.
+    #[must_use]
+    pub const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        self.running.load().config.clone()
+    }
+
+    /// Open client streams.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Refuses new streams from now on and ends the open ones, spread over this time.
+    pub fn drain(&self, spread: Duration) {
+        self.drain.send_replace(Some(spread));
+    }
+
+    /// Whether the process is to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.borrow().is_some()
+    }
+
+    /// Serves the request if its path is one of the routes; `false` if it is none, and nothing
+    /// was written. For embedding next to other routes in somebody's own `ProxyHttp`.
+    ///
+    /// # Errors
+    /// The connection broke before the answer was written.
+    pub async fn serve_if_routed(&self, down: &mut ServerSession) -> Result<bool> {
+        let path = down.req_header().uri.path().to_owned();
+        let is_routed = self
+            .running
+            .load()
+            .config
+            .routes
+            .iter()
+            .any(|route| route.path == path);
+        if is_routed {
+            self.serve(down).await?;
+        }
+        Ok(is_routed)
+    }
+
+    /// Answers the request, whatever it is.
+    ///
+    /// # Errors
+    /// The connection broke before the answer was written.
+    pub async fn serve(&self, down: &mut ServerSession) -> Result<()> {
+        let request_id = format!("{:016x}", rand::random::<u64>());
+        let Decided {
+            decision,
+            headers,
+            route,
+        } = self.decide(down);
+        let answered = Answered {
+            request_id,
+            headers,
+            route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
+        };
+        match decision {
+            Decision::Stream(admitted) => self.stream(down, *admitted, answered).await,
+            Decision::Head(_) => {
+                let head = self.head(down, &answered)?;
+                down.write_response_header(Box::new(head)).await
+            }
+            Decision::Options => self.empty(down, &answered).await,
+            Decision::Refused(refusal) => self.refuse(down, &refusal, &answered).await,
+            Decision::RefusedInStream(refusal) => {
+                let head = self.head(down, &answered)?;
+                down.write_response_header(Box::new(head)).await?;
+                if down.req_header().method != Method::HEAD {
+                    let mut event = Vec::new();
+                    refusal.write_in_stream(&mut event);
+                    down.write_response_body(event.into(), false).await?;
+                }
+                down.finish_body().await
+            }
+        }
+    }
+
+    fn decide(&self, down: &ServerSession) -> Decided {
+        let header = down.req_header();
+        let peer = down
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map(|inet| inet.ip());
+        let peer: Option<IpAddr> = peer.map(|ip| ip.to_canonical());
+        let asked = Asked {
+            method: &header.method,
+            path: header.uri.path(),
+            query: header.uri.query().unwrap_or_default(),
+            headers: &header.headers,
+            peer,
+        };
+        let running = self.running.load();
+        let mut decided = running.gate.decide(&asked, clock::wall());
+        if self.is_draining()
+            && let Decision::Stream(_) | Decision::Head(_) = &decided.decision
+        {
+            let retry_secs = rand::random_range(DRAIN_RETRY_SECS);
+            decided.decision = Decision::Refused(Refusal::Draining { retry_secs });
+        }
+        decided
+    }
+
+    async fn stream(
+        &self,
+        down: &mut ServerSession,
+        admitted: Admitted,
+        answered: Answered,
+    ) -> Result<()> {
+        let config = self.config();
+        let Admitted {
+            route,
+            subscription,
+            filter,
+            heartbeat,
+            resume,
+            sources,
+            expires,
+            permits,
+            ..
+        } = admitted;
+        let listener = self.hub.listen(Subscribe {
+            route: &route.path,
+            subscription: &subscription,
+            sources,
+            replay: &config.replay,
+        });
+        let (join, standings) = self.join(&listener, &resume);
+        if listener.channel.is_over() && !listener.channel.has_unread(join, &filter) {
+            // It has seen the end. 204 tells EventSource to stop for good.
+            return self.empty(down, &answered).await;
+        }
+        let left = |at: UnixMillis| at.0.saturating_sub(clock::wall().0);
+        let stream = Stream {
+            listener,
+            filter,
+            join,
+            standings,
+            heartbeat,
+            write_timeout: config.timeouts.write,
+            expires_in: expires
+                .map(|at| Duration::from_millis(u64::try_from(left(at)).unwrap_or(0))),
+            drain: self.drain.subscribe(),
+            metrics: self.metrics.clone(),
+            route: self.metrics.route(&route.path),
+            open: self.open.clone(),
+        };
+        let head = self.head(down, &answered)?;
+        down.write_response_header(Box::new(head)).await?;
+        let started = clock::now();
+        let (reason, tally) = client::serve(down, stream).await;
+        drop(permits);
+        log::info!(
+            "stream ended: request_id={} route={} reason={} duration={:.3}s events={} bytes={}",
+            answered.request_id,
+            answered.route,
+            reason.as_str(),
+            clock::now()
+                .saturating_duration_since(started)
+                .as_secs_f64(),
+            tally.events,
+            tally.bytes
+        );
+        Ok(())
+    }
+
+    fn join(&self, listener: &Listener, resume: &Resume) -> (Join, Vec<SourceStanding>) {
+        let (join, standings) = match resume {
+            Resume::Fresh => return listener.channel.join(None),
+            Resume::After(cursor) => listener.channel.join(Some(*cursor)),
+            Resume::Unreadable => {
+                let (join, standings) = listener.channel.join(None);
+                (client::unreadable_cursor(join), standings)
+            }
+        };
+        self.metrics.on_replay(client::replay_outcome(join));
+        (join, standings)
+    }
+
+    async fn refuse(
+        &self,
+        down: &mut ServerSession,
+        refusal: &Refusal,
+        answered: &Answered,
+    ) -> Result<()> {
+        let answer = refusal.answer();
+        self.metrics
+            .on_request(&answered.route, answer.status.as_u16());
+        let mut head = ResponseHeader::build(answer.status, Some(16))?;
+        for (name, value) in answer.headers {
+            head.append_header(name, value)?;
+        }
+        head.insert_header("content-length", answer.body.len().to_string())?;
+        answered.write(&mut head)?;
+        down.write_response_header(Box::new(head)).await?;
+        if down.req_header().method != Method::HEAD {
+            down.write_response_body(answer.body.into(), true).await?;
+        }
+        Ok(())
+    }
+
+    /// 204, with the headers that go on every answer.
+    async fn empty(&self, down: &mut ServerSession, answered: &Answered) -> Result<()> {
+        self.metrics.on_request(&answered.route, 204);
+        let mut head = ResponseHeader::build(204, Some(8))?;
+        answered.write(&mut head)?;
+        down.write_response_header(Box::new(head)).await
+    }
+
+    /// The head of a stream. Never compressed, never kept by anything in between.
+    fn head(&self, down: &mut ServerSession, answered: &Answered) -> Result<ResponseHeader> {
+        self.metrics.on_request(&answered.route, 200);
+        // The connection ends with the stream.
+        down.set_keepalive(None);
+        let mut head = ResponseHeader::build(200, Some(12))?;
+        head.insert_header("content-type", "text/event-stream")?;
+        head.insert_header("cache-control", "no-cache, no-transform")?;
+        head.insert_header("x-accel-buffering", "no")?;
+        head.insert_header("referrer-policy", "no-referrer")?;
+        answered.write(&mut head)?;
+        // HTTP/1.0 knows no chunks: there the stream ends with the connection.
+        if down.req_header().version == Version::HTTP_11 {
+            head.insert_header("transfer-encoding", "chunked")?;
+        }
+        Ok(head)
+    }
+}
+
+/// What goes on every answer to a request.
+struct Answered {
+    request_id: String,
+    /// CORS, and what else the gate wants on it.
+    headers: Headers,
+    /// The route's path, or `none`.
+    route: String,
+}
+
+impl Answered {
+    fn write(&self, head: &mut ResponseHeader) -> Result<()> {
+        head.insert_header("x-request-id", &self.request_id)?;
+        for (name, value) in &self.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// The edge as a Pingora proxy. Everything is answered in `request_filter`; no request is
+/// proxied.
+pub struct Proxy(pub Arc<Edge>);
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = ();
+
+    fn new_ctx(&self) -> Self::CTX {}
+
+    async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
+        self.0.serve(session.as_downstream_mut()).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        Error::e_explain(
+            ErrorType::InternalError,
+            "every request is answered before this phase",
+        )
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
+        // A client that leaves is no error; the access line says how its stream ended.
+        true
+    }
+}

@@ -1,0 +1,339 @@
+//! The process: listeners, signals, drain, exit.
+//!
+//! Every address is bound once before anything starts, since a Pingora listener that cannot
+//! bind would leave a half-alive process. SIGTERM drains: streams are told, and the process ends
+//! as soon as the last is gone; a second SIGTERM, or SIGINT, ends it at once.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
+use pingora::proxy::ProxyServiceBuilder;
+use pingora::server::configuration::{Opt, ServerConf};
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::admin::Admin;
+use super::proxy::{Edge, Proxy};
+use crate::config::{Config, Listen};
+
+/// Kernel send buffer of a client: with the default of the system a reader that has stalled
+/// would not be noticed for minutes.
+const SEND_BUFFER: usize = 64 * 1024;
+/// A request head fits; the default of 64 KiB would be paid per connection.
+const READ_BUFFER: usize = 4096;
+/// One event usually fits, so that it leaves in one write.
+const WRITE_BUFFER: usize = 8192;
+/// An HTTP/2 connection without streams is closed after this.
+const H2_IDLE: Duration = Duration::from_secs(60);
+/// For the probe that tells when the listeners are up.
+const PROBE_PAUSE: Duration = Duration::from_millis(10);
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Take the listeners over from a running process.
+    pub is_upgrade: bool,
+    /// Go to the background.
+    pub is_daemon: bool,
+    /// Where a background process writes its id.
+    pub pid_file: Option<String>,
+    /// End by itself after this time.
+    pub stop_after: Option<Duration>,
+}
+
+/// The addresses that were bound.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Client listeners: URL and address.
+    pub listen: Vec<(String, SocketAddr)>,
+    /// The operators' listener.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs until a signal ends the process.
+///
+/// # Errors
+/// An address that cannot be bound, a certificate that cannot be used, a key that cannot be
+/// read. Nothing was started then.
+pub fn run(config: Arc<Config>, options: &RunOptions) -> Result<(), String> {
+    let edge = Edge::new(config)?;
+    run_edge(edge, options, |_| {})
+}
+
+/// As [`run`], for an edge that was built before. `on_ready` is called once clients can come in.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_edge(
+    edge: Arc<Edge>,
+    options: &RunOptions,
+    on_ready: impl Fn(&Bound) + Send + Sync + 'static,
+) -> Result<(), String> {
+    let config = edge.config();
+    let bound = bind(&config, options.is_upgrade)?;
+    let mut server = Server::new_with_opt_and_conf(
+        Some(Opt {
+            upgrade: options.is_upgrade,
+            daemon: options.is_daemon,
+            ..Opt::default()
+        }),
+        server_conf(&config, options),
+    );
+    server.bootstrap();
+
+    let is_started = Arc::new(AtomicBool::new(false));
+    for is_h2c in [false, true] {
+        add_listeners(&mut server, &edge, &config, &bound, is_h2c)?;
+    }
+    if let Some(address) = bound.admin {
+        let admin = Admin::new(edge.clone(), is_started.clone());
+        let mut service = Service::new("admin".to_owned(), admin);
+        service.add_tcp(&address.to_string());
+        server.add_service(service);
+    }
+    server.add_service(background_service(
+        "announce",
+        Announce {
+            bound,
+            is_started,
+            on_ready: Box::new(on_ready),
+        },
+    ));
+    let shutdown_signal = Box::new(Signals {
+        edge,
+        drain: config.server.drain,
+        stop_after: options.stop_after,
+    });
+    server.run(RunArgs { shutdown_signal });
+    Ok(())
+}
+
+fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
+    let defaults = ServerConf::default();
+    ServerConf {
+        daemon: options.is_daemon,
+        pid_file: options
+            .pid_file
+            .clone()
+            .unwrap_or_else(|| defaults.pid_file.clone()),
+        upgrade_sock: config.server.upgrade_socket.as_ref().map_or_else(
+            || defaults.upgrade_sock.clone(),
+            |path| path.display().to_string(),
+        ),
+        threads: config.server.threads,
+        // Our own drain comes before; nothing is left to wait for.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..defaults
+    }
+}
+
+/// Finds out whether every address can be bound, and which port a 0 stands for.
+fn bind(config: &Config, is_upgrade: bool) -> Result<Bound, String> {
+    let bind_one = |address: &str| -> Result<SocketAddr, String> {
+        let wanted = address
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut addresses| addresses.next())
+            .ok_or_else(|| format!("cannot listen on {address}: the host is not known"))?;
+        // The old process holds it until it has handed it over.
+        if is_upgrade {
+            return Ok(wanted);
+        }
+        let listener = TcpListener::bind(wanted)
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        listener
+            .local_addr()
+            .map_err(|error| format!("cannot listen on {address}: {error}"))
+    };
+    let mut listen = Vec::new();
+    for one in &config.listen {
+        let address = bind_one(&one.address)?;
+        let scheme = if one.tls.is_some() { "https" } else { "http" };
+        listen.push((format!("{scheme}://{address}"), address));
+    }
+    let admin = match &config.admin {
+        Some(admin) => Some(bind_one(&admin.address)?),
+        None => None,
+    };
+    Ok(Bound { listen, admin })
+}
+
+/// One service for the listeners with HTTP/2 by prior knowledge, one for all others: the
+/// option is the service's.
+fn add_listeners(
+    server: &mut Server,
+    edge: &Arc<Edge>,
+    config: &Config,
+    bound: &Bound,
+    is_h2c: bool,
+) -> Result<(), String> {
+    let wanted: Vec<_> = config
+        .listen
+        .iter()
+        .zip(&bound.listen)
+        .filter(|(listen, _)| listen.h2c == is_h2c)
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut options = HttpServerOptions::default();
+    options.h2c = is_h2c;
+    options.h2_idle_timeout = Some(H2_IDLE);
+    let mut service = ProxyServiceBuilder::new(&server.configuration, Proxy(edge.clone()))
+        .name(if is_h2c { "streams-h2c" } else { "streams" })
+        .server_options(options)
+        .build();
+    for (listen, (_, address)) in wanted {
+        service.add_listener(listener(listen, *address)?);
+    }
+    server.add_service(service);
+    Ok(())
+}
+
+fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, String> {
+    let mut options = TcpSocketOptions::default();
+    options.tcp_snd_buf = Some(SEND_BUFFER);
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        count: 6,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(60),
+    });
+    let config = ListenerConfig::tcp(address.to_string())
+        .tcp_socket_options(options)
+        .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER));
+    let Some(tls) = &listen.tls else {
+        return Ok(config);
+    };
+    let (cert, key) = (
+        tls.cert.display().to_string(),
+        tls.key.display().to_string(),
+    );
+    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(|error| {
+        format!("cannot use the certificate {cert} with the key {key}: {error}")
+    })?;
+    settings.enable_h2();
+    Ok(config.tls(settings))
+}
+
+/// Says where clients come in, as soon as they can.
+struct Announce {
+    bound: Bound,
+    is_started: Arc<AtomicBool>,
+    on_ready: Box<dyn Fn(&Bound) + Send + Sync>,
+}
+
+#[async_trait]
+impl BackgroundService for Announce {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let addresses = self
+            .bound
+            .listen
+            .iter()
+            .map(|(_, address)| *address)
+            .chain(self.bound.admin);
+        for address in addresses {
+            // Pingora binds in its own time and tells nobody; a connection shows that it has.
+            while tokio::net::TcpStream::connect(reachable(address))
+                .await
+                .is_err()
+            {
+                tokio::time::sleep(PROBE_PAUSE).await;
+                if *shutdown.borrow_and_update() {
+                    return;
+                }
+            }
+        }
+        self.is_started.store(true, Ordering::SeqCst);
+        let urls: Vec<_> = self
+            .bound
+            .listen
+            .iter()
+            .map(|(url, _)| url.as_str())
+            .collect();
+        let admin = self
+            .bound
+            .admin
+            .map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
+        log::info!("listening: streams={} admin={admin}", urls.join(","));
+        (self.on_ready)(&self.bound);
+    }
+}
+
+/// An address that stands for all is reached by loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Turns signals into ends: drained, handed over, or at once.
+struct Signals {
+    edge: Arc<Edge>,
+    drain: Duration,
+    stop_after: Option<Duration>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let signals = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::quit()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) = signals else {
+            log::error!("signals cannot be watched; only SIGKILL ends this process");
+            return std::future::pending().await;
+        };
+        let stop = async {
+            match self.stop_after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
+            _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
+        }
+        log::info!(
+            "draining: open_streams={} over={:?}",
+            self.edge.open_streams(),
+            self.drain
+        );
+        self.edge.drain(self.drain.mul_f64(0.9));
+        tokio::select! {
+            () = self.drained() => log::info!("drained"),
+            _ = terminate.recv() => log::info!("ended by a second signal"),
+            _ = interrupt.recv() => log::info!("ended by a second signal"),
+        }
+        ShutdownSignal::FastShutdown
+    }
+}
+
+impl Signals {
+    /// Until the last stream is gone, or the time is over.
+    async fn drained(&self) {
+        let deadline = tokio::time::Instant::now() + self.drain;
+        while self.edge.open_streams() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

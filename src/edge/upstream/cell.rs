@@ -1,0 +1,311 @@
+//! An upstream stream as others see it: who is attached, how it stands.
+//!
+//! Each attached log has a mapper of its own, since events carry the subscription; a frame is
+//! decoded once and counted once, however many logs want it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::config::Source;
+use crate::edge::channel::ChannelCell;
+use crate::edge::clock;
+use crate::proto::backend::{
+    Discard, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+};
+use crate::proto::event::{Encoded, Envelope, Event, GapReason};
+use crate::proto::link::Told;
+use crate::proto::time::UnixMillis;
+use crate::telemetry::SourceMetrics;
+
+/// One upstream stream.
+pub struct UpstreamCell {
+    pub(super) source: Arc<Source>,
+    pub(super) request: Request,
+    pub(super) metrics: Arc<SourceMetrics>,
+    shared: Mutex<Shared>,
+    stop: Notify,
+}
+
+struct Shared {
+    attachments: Vec<Attachment>,
+    /// The last thing told, for logs that attach later.
+    standing: Option<Told>,
+    state: &'static str,
+    lost_at: Option<UnixMillis>,
+    /// Failures since it was last up.
+    failures: u32,
+}
+
+/// So many failures in a row are no hiccup.
+const FAILING_AFTER: u32 = 3;
+
+/// One log that the stream feeds.
+struct Attachment {
+    channel: Arc<ChannelCell>,
+    index: usize,
+    mapper: Mapper,
+    /// Minted ids are this and a number: unguessable, never repeated.
+    mint: String,
+    frames: u64,
+}
+
+impl UpstreamCell {
+    /// A stream that is about to be dialled.
+    pub(in crate::edge) fn new(
+        source: Arc<Source>,
+        request: Request,
+        metrics: Arc<SourceMetrics>,
+    ) -> Arc<Self> {
+        metrics.on_state("", "connecting");
+        Arc::new(Self {
+            source,
+            request,
+            metrics,
+            shared: Mutex::new(Shared {
+                attachments: Vec::new(),
+                standing: None,
+                state: "connecting",
+                lost_at: None,
+                failures: 0,
+            }),
+            stop: Notify::new(),
+        })
+    }
+
+    /// Feeds a log from now on.
+    pub(in crate::edge) fn attach(
+        &self,
+        channel: &Arc<ChannelCell>,
+        index: usize,
+        values: &SessionValues,
+    ) {
+        let start = SessionStart {
+            subscription: channel.subscription.clone(),
+            values,
+            seed: rand::random(),
+        };
+        let mut shared = self.shared();
+        // What the stream said of itself before is known to the mappers that were there.
+        let mapper = match shared.attachments.first() {
+            Some(first) => first.mapper.fork(&start),
+            None => Mapper::new((self.source.dialect.session)(&start), self.source.policy),
+        };
+        let mint = format!("{:016x}", rand::random::<u64>());
+        shared.attachments.push(Attachment {
+            channel: channel.clone(),
+            index,
+            mapper,
+            mint,
+            frames: 0,
+        });
+        if let Some(told) = shared.standing {
+            channel.on_told(index, told, false);
+        }
+    }
+
+    /// Feeds a log no longer. Whether nobody is left.
+    pub(in crate::edge) fn detach(&self, channel: &Arc<ChannelCell>) -> bool {
+        let mut shared = self.shared();
+        shared
+            .attachments
+            .retain(|attachment| !Arc::ptr_eq(&attachment.channel, channel));
+        shared.attachments.is_empty()
+    }
+
+    /// Ends the task at once.
+    pub(in crate::edge) fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    pub(super) async fn stopped(&self) {
+        self.stop.notified().await;
+    }
+
+    /// One frame came. Hot path: runs once per frame.
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) {
+        let mut shared = self.shared();
+        let mut total: Option<Verdict> = None;
+        for attachment in &mut shared.attachments {
+            let verdict = attachment.on_frame(input, arrived, &self.source, &self.metrics);
+            // Mapped for one is mapped; else the first reason stands.
+            if total.is_none() || matches!(verdict, Verdict::Mapped { .. }) {
+                total = Some(verdict);
+            }
+        }
+        drop(shared);
+        if let Some(verdict) = total {
+            self.metrics.on_frame(input.event, verdict);
+        }
+    }
+
+    /// A frame was larger than the limit.
+    pub(super) fn on_oversize(&self, event: &str) {
+        let verdict = Verdict::Discarded(Discard::Oversize, "larger than the limit");
+        self.metrics.on_frame(event, verdict);
+    }
+
+    /// Wakes the readers of all logs: once per batch.
+    pub(super) fn wake(&self) {
+        for attachment in &self.shared().attachments {
+            attachment.channel.wake();
+        }
+    }
+
+    /// Whether a frame told that the conversation is over for good.
+    pub(super) fn is_over(&self) -> bool {
+        let shared = self.shared();
+        !shared.attachments.is_empty()
+            && shared
+                .attachments
+                .iter()
+                .all(|attachment| attachment.mapper.is_over())
+    }
+
+    /// The backend says that the conversation is gone.
+    pub(super) fn on_gone(&self) {
+        let arrived = clock::wall();
+        let mut shared = self.shared();
+        for attachment in &mut shared.attachments {
+            let Attachment {
+                channel,
+                mapper,
+                mint,
+                frames,
+                ..
+            } = attachment;
+            *frames += 1;
+            mapper.on_gone(&mut |event| {
+                publish(
+                    &event,
+                    channel,
+                    mint,
+                    *frames,
+                    arrived,
+                    &self.source,
+                    &self.metrics,
+                );
+            });
+            channel.wake();
+        }
+    }
+
+    /// The stream is open. Says so, and what may be missing since it was lost.
+    pub(super) fn on_up(&self, told: Told, is_resumed: bool) {
+        let mut shared = self.shared();
+        shared.standing = Some(told);
+        shared.failures = 0;
+        let since = shared.lost_at.take();
+        for attachment in &shared.attachments {
+            attachment
+                .channel
+                .on_told(attachment.index, told, is_resumed);
+            if since.is_some() && !is_resumed {
+                attachment
+                    .channel
+                    .on_gap(attachment.index, GapReason::UpstreamNoReplay, since);
+            }
+        }
+    }
+
+    /// The stream is down.
+    pub(super) fn on_down(&self, told: Told) {
+        let mut shared = self.shared();
+        shared.standing = Some(told);
+        if let Told::Down { reason, retry_in } = told {
+            let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
+            log::warn!(
+                "source={} is down: reason={} retry_in={wait:.1}s",
+                self.source.name,
+                reason.as_str()
+            );
+        }
+        for attachment in &shared.attachments {
+            attachment.channel.on_told(attachment.index, told, false);
+        }
+    }
+
+    /// A dial failed, or an open stream was lost.
+    pub(super) fn note_failure(&self) {
+        let mut shared = self.shared();
+        shared.failures = shared.failures.saturating_add(1);
+    }
+
+    /// Whether it has failed repeatedly.
+    pub(in crate::edge) fn is_failing(&self) -> bool {
+        self.shared().failures >= FAILING_AFTER
+    }
+
+    /// The source's name.
+    pub(in crate::edge) fn source_name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// An open stream was lost: from now on events may be missed.
+    pub(super) fn note_loss(&self) {
+        self.shared().lost_at.get_or_insert_with(clock::wall);
+    }
+
+    pub(super) fn on_state(&self, state: &'static str) {
+        let mut shared = self.shared();
+        let before = std::mem::replace(&mut shared.state, state);
+        drop(shared);
+        self.metrics.on_state(before, state);
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UpstreamCell {
+    fn drop(&mut self) {
+        let state = self.shared().state;
+        self.metrics.on_state(state, "");
+    }
+}
+
+impl Attachment {
+    fn on_frame(
+        &mut self,
+        input: Input<'_>,
+        arrived: UnixMillis,
+        source: &Source,
+        metrics: &SourceMetrics,
+    ) -> Verdict {
+        let Self {
+            channel,
+            mapper,
+            mint,
+            frames,
+            ..
+        } = self;
+        *frames += 1;
+        mapper.on_frame(input, &mut |event| {
+            publish(&event, channel, mint, *frames, arrived, source, metrics);
+        })
+    }
+}
+
+fn publish(
+    event: &Event<'_>,
+    channel: &ChannelCell,
+    mint: &str,
+    frame: u64,
+    arrived: UnixMillis,
+    source: &Source,
+    metrics: &SourceMetrics,
+) {
+    metrics.on_event(event.message_type());
+    let mut minted = || format!("{mint}-{frame}");
+    channel.append(Encoded::new(
+        event,
+        &mut Envelope {
+            subscription: &channel.subscription,
+            source: &source.name,
+            backend: source.dialect.name,
+            arrived,
+            minted: &mut minted,
+        },
+    ));
+}

@@ -1,0 +1,387 @@
+//! Connections to backends, through Pingora's connector: resolved names, time-outs, TLS.
+//!
+//! Names are resolved off the hot path before Pingora sees them (it would block, and panic on
+//! failure), every address is tried, answers are kept for a short while. Not here: what an
+//! answer means (`backend::Dialect::answer`). Outbound proxies are not supported.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method};
+use jiff::fmt::rfc2822;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::TcpKeepalive;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, ErrorType};
+
+use super::End;
+use crate::config::{Scheme, Source};
+use crate::edge::clock;
+use crate::proto::backend::Request;
+use crate::proto::event::DownReason;
+
+/// How long an answer of the resolver is used.
+const RESOLVED_FOR: Duration = Duration::from_secs(30);
+/// A resolver that takes longer will not answer.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// XiansAi may hold a request for a whole window of its rate limiter before it answers.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// For the body of a refusal, which only says more of what the status said.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// As much of it as is looked at.
+const ERROR_BODY_BYTES: usize = 4096;
+/// Idle connections kept for polling.
+const POOL_SIZE: usize = 128;
+/// A pooled connection idles no longer.
+const POOL_IDLE: Duration = Duration::from_secs(55);
+
+/// Opens connections to sources. One for the process.
+pub struct Dialer {
+    connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
+    resolved: Mutex<HashMap<(String, u16), Resolved>>,
+}
+
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    at: Instant,
+}
+
+/// A connection on which a request can be sent.
+pub(super) struct Connection {
+    pub(super) session: HttpSession,
+    pub(super) is_reused: bool,
+    peer: HttpPeer,
+    connector: Arc<Connector>,
+}
+
+impl Default for Dialer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Dialer {
+    /// No connections yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            connectors: Mutex::default(),
+            resolved: Mutex::default(),
+        }
+    }
+
+    /// Connects to a source, trying every address it has.
+    pub(super) async fn connect(&self, source: &Source) -> Result<Connection, DownReason> {
+        let connector = self.connector(source.ca.as_ref());
+        let mut last = DownReason::Dns;
+        for address in self.resolve(&source.url.host, source.url.port).await? {
+            let peer = peer(source, address);
+            match connector.get_http_session(&peer).await {
+                Ok((session, is_reused)) => {
+                    return Ok(Connection {
+                        session,
+                        is_reused,
+                        peer,
+                        connector,
+                    });
+                }
+                Err(error) => {
+                    log::debug!(
+                        "source={} address={address} cannot be reached: {error}",
+                        source.name
+                    );
+                    last = down_reason(&error);
+                }
+            }
+        }
+        // The addresses may have changed.
+        self.forget(&source.url.host, source.url.port);
+        Err(last)
+    }
+
+    fn connector(&self, ca: Option<&PathBuf>) -> Arc<Connector> {
+        let mut connectors = self
+            .connectors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connectors
+            .entry(ca.cloned())
+            .or_insert_with(|| {
+                let mut options = ConnectorOptions::new(POOL_SIZE);
+                options.ca_file = ca.map(|path| path.to_string_lossy().into_owned());
+                Arc::new(Connector::new(Some(options)))
+            })
+            .clone()
+    }
+
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DownReason> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let key = (host.to_owned(), port);
+        let now = clock::now();
+        {
+            let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = resolved.get(&key)
+                && now.saturating_duration_since(known.at) < RESOLVED_FOR
+            {
+                return Ok(known.addresses.clone());
+            }
+        }
+        let looked_up =
+            tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port)));
+        let addresses: Vec<_> = match looked_up.await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(_)) | Err(_) => return Err(DownReason::Dns),
+        };
+        if addresses.is_empty() {
+            return Err(DownReason::Dns);
+        }
+        // Bounded by the hosts of the configuration, the only ones that are ever asked for.
+        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        resolved.insert(
+            key,
+            Resolved {
+                addresses: addresses.clone(),
+                at: now,
+            },
+        );
+        Ok(addresses)
+    }
+
+    fn forget(&self, host: &str, port: u16) {
+        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        resolved.remove(&(host.to_owned(), port));
+    }
+}
+
+impl Connection {
+    /// Sends the request. `resume_from` is the last event id, for backends that replay.
+    pub(super) async fn send(
+        &mut self,
+        source: &Source,
+        request: &Request,
+        resume_from: &str,
+    ) -> Result<(), DownReason> {
+        let header = header(source, request, resume_from)?;
+        self.session.set_write_timeout(Some(source.connect_timeout));
+        self.session.set_read_timeout(Some(HEAD_TIMEOUT));
+        let sent = self.session.write_request_header(Box::new(header)).await;
+        sent.map_err(|error| down_reason(&error))?;
+        // Ends an HTTP/2 request; nothing on HTTP/1.
+        self.session
+            .finish_request_body()
+            .await
+            .map_err(|error| down_reason(&error))
+    }
+
+    /// Reads the head of the answer.
+    pub(super) async fn read_head(&mut self) -> Result<Head, DownReason> {
+        self.session
+            .read_response_header()
+            .await
+            .map_err(|error| down_reason(&error))?;
+        let Some(header) = self.session.response_header() else {
+            return Err(DownReason::Reset);
+        };
+        let text = |name: &str| {
+            header
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        Ok(Head {
+            status: header.status.as_u16(),
+            content_type: essence(text("content-type")),
+            is_encoded: !matches!(text("content-encoding"), "" | "identity"),
+            retry_after: parse_retry_after(text("retry-after")),
+        })
+    }
+
+    /// Reads the start of a refusal's body.
+    pub(super) async fn read_error_body(&mut self) -> String {
+        let mut body = BytesMut::new();
+        let read = async {
+            while body.len() < ERROR_BODY_BYTES {
+                match self.session.read_response_body().await {
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        };
+        // Whatever came in time is what there is.
+        let _is_whole = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await.is_ok();
+        body.truncate(ERROR_BODY_BYTES);
+        String::from_utf8_lossy(&body).into_owned()
+    }
+
+    /// Reads the next piece of the body; `None` at its end.
+    pub(super) async fn read(&mut self) -> Result<Option<Bytes>, DownReason> {
+        self.session
+            .read_response_body()
+            .await
+            .map_err(|error| match down_reason(&error) {
+                DownReason::Timeout => DownReason::Silent,
+                reason => reason,
+            })
+    }
+
+    /// Gives a connection back whose answer was read to its end.
+    pub(super) async fn release(self) {
+        self.connector
+            .release_http_session(self.session, &self.peer, Some(POOL_IDLE))
+            .await;
+    }
+}
+
+/// What matters of an answer's head.
+pub(super) struct Head {
+    pub(super) status: u16,
+    /// Without parameters, in lower case.
+    pub(super) content_type: String,
+    pub(super) is_encoded: bool,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Head {
+    /// What an answer that brings no events means for the link.
+    pub(super) const fn end(&self, reason: DownReason) -> End {
+        End::Lost {
+            reason,
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
+    let is_tls = source.url.scheme == Scheme::Https;
+    let sni = source
+        .sni
+        .clone()
+        .unwrap_or_else(|| source.url.host.clone());
+    let mut peer = HttpPeer::new(address, is_tls, sni);
+    peer.options.connection_timeout = Some(source.connect_timeout);
+    peer.options.total_connection_timeout = Some(source.connect_timeout * 2);
+    peer.options.idle_timeout = Some(POOL_IDLE);
+    peer.options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(30),
+        interval: Duration::from_secs(10),
+        count: 3,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(60),
+    });
+    peer
+}
+
+fn header(
+    source: &Source,
+    request: &Request,
+    resume_from: &str,
+) -> Result<RequestHeader, DownReason> {
+    let mut target = request.target.clone();
+    if let Some(name) = request.fresh_query {
+        target.push(if request.has_query { '&' } else { '?' });
+        target.push_str(name);
+        target.push('=');
+        // Milliseconds, as clients of these backends send; random digits behind keep two
+        // requests of one millisecond apart.
+        target.push_str(&clock::wall().0.to_string());
+        target.push_str(&format!("{:03}", rand::random_range(0..1000)));
+    }
+    // Templates were checked; what still does not fit a request line is the configuration's.
+    let mut header = RequestHeader::build(Method::GET, target.as_bytes(), None)
+        .map_err(|_| DownReason::BadStatus)?;
+    let mut insert = |name: &'static str, value: &str| {
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| DownReason::BadStatus)?;
+        header
+            .append_header(name, value)
+            .map_err(|_| DownReason::BadStatus)
+    };
+    insert("Host", &source.url.authority())?;
+    for (name, value) in &request.headers {
+        insert(name, value)?;
+    }
+    if let Some(name) = request.resume_header
+        && !resume_from.is_empty()
+    {
+        insert(name, resume_from)?;
+    }
+    Ok(header)
+}
+
+/// What a failure of the connection is called in the stream.
+fn down_reason(error: &BError) -> DownReason {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout => DownReason::Timeout,
+        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+            DownReason::Refused
+        }
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::TLSWantX509Lookup => DownReason::Tls,
+        ErrorType::ConnectionClosed => DownReason::Closed,
+        // An open set of Pingora's: all others break a connection that stood.
+        _ => DownReason::Reset,
+    }
+}
+
+fn essence(content_type: &str) -> String {
+    content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// Reads `Retry-After`: seconds, or a date.
+fn parse_retry_after(text: &str) -> Option<Duration> {
+    if let Ok(secs) = text.trim().parse() {
+        return Some(Duration::from_secs(secs));
+    }
+    let date = rfc2822::parse(text).ok()?.timestamp().as_millisecond();
+    let millis = u64::try_from(date.saturating_sub(clock::wall().0)).unwrap_or(0);
+    Some(Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(parse_retry_after("37"), Some(Duration::from_secs(37)));
+        assert_eq!(parse_retry_after("0"), Some(Duration::ZERO));
+        assert_eq!(
+            parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(Duration::ZERO)
+        );
+        let future = parse_retry_after("Sat, 06 Nov 2094 08:49:37 GMT").expect("a pause");
+        assert!(future > Duration::from_secs(3600));
+        for text in ["", "soon", "-1", "1.5"] {
+            assert_eq!(parse_retry_after(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_a_content_type_are_ignored() {
+        assert_eq!(
+            essence("Text/Event-Stream;charset=utf-8"),
+            "text/event-stream"
+        );
+        assert_eq!(essence(""), "");
+    }
+}

@@ -1,0 +1,124 @@
+//! One upstream stream: dialled, read, mapped, published; lost and dialled again.
+//!
+//! A task per stream, started by `hub` and stopped when nobody listens any more. What to do
+//! next says `proto::link`, what frames mean says the dialect. Not here: who may share the
+//! stream (`hub`).
+
+mod cell;
+mod http;
+mod poll;
+mod sse;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cell::UpstreamCell;
+pub use http::Dialer;
+
+use super::clock;
+use crate::proto::backend::Transport;
+use crate::proto::event::DownReason;
+use crate::proto::link::{Link, Next};
+
+/// How one connection (or one row of polls) ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It failed, or broke.
+    Lost {
+        /// Why.
+        reason: DownReason,
+        /// The pause that the backend asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The conversation is over for good.
+    Gone,
+}
+
+impl End {
+    pub(super) const fn lost(reason: DownReason) -> Self {
+        Self::Lost {
+            reason,
+            retry_after: None,
+        }
+    }
+}
+
+/// Runs until nobody listens any more, or the conversation is over.
+pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
+    let mut life = Life {
+        cell: &cell,
+        dialer: &dialer,
+        link: Link::new(),
+        last_event_id: String::new(),
+    };
+    tokio::select! {
+        () = cell.stopped() => {}
+        () = life.live() => {}
+    }
+}
+
+/// What a running stream has in its hands.
+pub(super) struct Life<'a> {
+    pub(super) cell: &'a UpstreamCell,
+    pub(super) dialer: &'a Dialer,
+    pub(super) link: Link,
+    /// The last id that the backend gave, for those that replay.
+    pub(super) last_event_id: String,
+}
+
+impl Life<'_> {
+    async fn live(&mut self) {
+        loop {
+            match self.link.next(clock::now()) {
+                Next::Dial | Next::Read => {
+                    let end = match self.cell.source.dialect.transport {
+                        Transport::Stream => sse::read_stream(self).await,
+                        Transport::Poll { frames } => poll::poll(self, frames).await,
+                    };
+                    self.on_end(end);
+                }
+                Next::Wait(until) => {
+                    self.cell.on_state("waiting");
+                    tokio::time::sleep_until(until.into()).await;
+                }
+                Next::Stop => {
+                    self.cell.on_state("ended");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The backend answered as it should.
+    pub(super) fn on_open(&mut self, is_resumed: bool) {
+        if let Some(told) = self.link.on_open(clock::now()) {
+            self.cell.on_state("open");
+            self.cell.on_up(told, is_resumed);
+        }
+    }
+
+    fn on_end(&mut self, end: End) {
+        let was_live = self.link.is_live();
+        let told = match end {
+            End::Lost {
+                reason,
+                retry_after,
+            } => {
+                self.cell.note_failure();
+                if was_live {
+                    self.cell.metrics.on_disconnect(reason);
+                    self.cell.note_loss();
+                }
+                self.link
+                    .on_lost(reason, retry_after, rand::random(), clock::now())
+            }
+            End::Gone => {
+                self.cell.on_gone();
+                self.link.on_gone()
+            }
+        };
+        if let Some(told) = told {
+            self.cell.on_down(told);
+        }
+    }
+}
