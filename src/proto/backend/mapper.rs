@@ -48,6 +48,12 @@ pub trait Session: Send {
         false
     }
 
+    /// Whether a client's `scope` filter looks at all events of this backend, and so hides
+    /// those that name no scope.
+    fn has_scopes(&self) -> bool {
+        false
+    }
+
     /// The same stream for another subscription: what was learnt of the stream itself is kept.
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session>;
 }
@@ -213,7 +219,12 @@ impl Mapper {
 
     /// Maps one frame. Hot path: runs once per frame.
     pub fn on_frame(&mut self, input: Input<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Verdict {
-        let mut out = Outbox::new(sink);
+        let is_scoped = self.session.has_scopes();
+        let mut sink = |mut event: Event<'_>| {
+            event.is_scoped = is_scoped;
+            sink(event);
+        };
+        let mut out = Outbox::new(&mut sink);
         let reject = match self.session.on_frame(input, &mut out) {
             Ok(()) if out.count() > 0 => return Verdict::Mapped { raw: None },
             Ok(()) => Reject::Discard(Discard::Filtered, "nothing in it to tell"),
@@ -240,7 +251,12 @@ impl Mapper {
 
     /// The backend says that the conversation is gone.
     pub fn on_gone(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
-        self.session.on_gone(&mut Outbox::new(sink));
+        let is_scoped = self.session.has_scopes();
+        let mut sink = |mut event: Event<'_>| {
+            event.is_scoped = is_scoped;
+            sink(event);
+        };
+        self.session.on_gone(&mut Outbox::new(&mut sink));
     }
 
     /// Whether the conversation is over for good.
@@ -325,5 +341,38 @@ mod tests {
         check(both_drop, "x", "", unmapped, &[]);
         let filtered = Verdict::Discarded(Discard::Filtered, "nothing in it to tell");
         check(both_raw, "nothing", "", filtered, &[]);
+    }
+
+    /// A session whose backend has scopes.
+    struct Scoped;
+
+    impl Session for Scoped {
+        fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+            if input.event == "odd" {
+                return Err(Reject::Unmapped { conversation_id: None });
+            }
+            out.emit(Event::new("x", Payload::Data("1".into())));
+            Ok(())
+        }
+
+        fn has_scopes(&self) -> bool {
+            true
+        }
+
+        fn fork(&self, _: &SessionStart<'_>) -> Box<dyn Session> {
+            Box::new(Self)
+        }
+    }
+
+    #[test]
+    fn all_events_of_a_backend_with_scopes_are_scoped() {
+        for (session, want) in [(Box::new(Scoped) as Box<dyn Session>, true), (Box::new(Scripted), false)] {
+            let mut mapper = Mapper::new(session, Policy::default());
+            for event in ["two", "odd"] {
+                let mut seen = Vec::new();
+                mapper.on_frame(Input { event, data: "{}" }, &mut |event| seen.push(event.is_scoped));
+                assert!(!seen.is_empty() && seen.iter().all(|is_scoped| *is_scoped == want), "{event}");
+            }
+        }
     }
 }

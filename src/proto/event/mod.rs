@@ -44,6 +44,9 @@ pub struct Event<'a> {
     pub hint: Option<Text<'a>>,
     /// XiansAi: passed, and what the `scope` filter looks at.
     pub scope: Option<Text<'a>>,
+    /// Whether the `scope` filter looks at it even where it names no scope (XiansAi). Set by
+    /// `backend::Mapper` for all events of a session, so dialects leave it alone.
+    pub is_scoped: bool,
     /// XiansAi: passed.
     pub request_id: Option<Text<'a>>,
     /// XiansAi: passed.
@@ -72,6 +75,7 @@ impl<'a> Event<'a> {
             text: None,
             hint: None,
             scope: None,
+            is_scoped: false,
             request_id: None,
             created_by: None,
             sender: None,

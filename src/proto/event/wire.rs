@@ -44,7 +44,8 @@ pub struct Envelope<'a> {
 pub struct Encoded {
     /// Its name.
     pub message_type: MessageType,
-    /// Its scope, for events that a scope filter looks at; `None` passes every filter.
+    /// Its scope, for events that a scope filter looks at (empty: only "no filter" lets it
+    /// pass); `None` passes every filter.
     pub scope: Option<Box<str>>,
     /// The message that a `Token` belongs to, or that a `Chat` completes.
     pub token_of: Option<Box<str>>,
@@ -92,20 +93,13 @@ impl Encoded {
         fields.close();
         Self {
             message_type,
-            scope: event.scope.as_deref().map(Box::from),
+            scope: event.scope.as_deref().or(event.is_scoped.then_some("")).map(Box::from),
             token_of: token_of(event, &id),
             json,
             message_type_at,
             text_at,
             data_at,
         }
-    }
-
-    /// Marks an event that a scope filter hides although it names no scope (XiansAi).
-    #[must_use]
-    pub fn scoped(mut self) -> Self {
-        self.scope.get_or_insert_with(|| Box::from(""));
-        self
     }
 
     /// The message object.
@@ -542,6 +536,16 @@ mod tests {
         check_core(&progress, r#"{"kind":"Progress","text":"a \"b\"\n"}"#);
         progress.payload = Payload::Passed { message_type: MessageType::Tool, data: Some(Cow::Borrowed("[1.0, 2]")) };
         check_core(&progress, r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#);
+    }
+
+    #[test]
+    fn scoped_events_without_a_scope_are_hidden_by_every_filter() {
+        let mut event = typing();
+        assert_eq!(encode(&event).scope, None);
+        event.is_scoped = true;
+        assert_eq!(encode(&event).scope.as_deref(), Some(""));
+        event.scope = Some(Cow::Borrowed("s"));
+        assert_eq!(encode(&event).scope.as_deref(), Some("s"));
     }
 
     #[test]
