@@ -4,6 +4,7 @@
 //! does no I/O: it is data and pure functions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::mapper::{Session, SessionStart};
 use crate::proto::template::{Place, ResolveError, Template, Variables};
@@ -163,7 +164,11 @@ pub struct Piece(Vec<PiecePart>);
 enum PiecePart {
     Fixed(&'static str),
     Value(Template, Place),
+    Made(Arc<Make>),
 }
+
+/// Makes text, encoded for its place, out of what a client's request brings.
+type Make = dyn Fn(&dyn Variables) -> Result<String, ResolveError> + Send + Sync;
 
 impl Piece {
     /// Only fixed text.
@@ -176,6 +181,14 @@ impl Piece {
     #[must_use]
     pub fn value(template: &Template, place: Place) -> Self {
         Self(vec![PiecePart::Value(template.clone(), place)])
+    }
+
+    /// Text that no template can express; the function encodes it for its place.
+    #[must_use]
+    pub fn made(
+        make: impl Fn(&dyn Variables) -> Result<String, ResolveError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(vec![PiecePart::Made(Arc::new(make))])
     }
 
     /// Fixed text after what is there.
@@ -198,6 +211,7 @@ impl Piece {
             match part {
                 PiecePart::Fixed(text) => out.push_str(text),
                 PiecePart::Value(template, place) => out.push_str(&template.resolve(variables, *place)?),
+                PiecePart::Made(make) => out.push_str(&make(variables)?),
             }
         }
         Ok(out)
