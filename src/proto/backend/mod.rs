@@ -8,6 +8,9 @@ mod dialect;
 mod mapper;
 mod memory;
 
+#[cfg(test)]
+mod golden;
+
 pub mod brightpattern;
 pub mod openfire;
 pub mod salesforce;
