@@ -12,10 +12,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan, Reject, Session,
-    SessionStart, Transport,
+    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
+    Reject, Session, SessionStart, Transport,
 };
-use crate::proto::event::{Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text};
+use crate::proto::event::{
+    Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
+};
 use crate::proto::json::{self, Object};
 use crate::proto::template::{Place, Template, Variable, Variables, percent_encode};
 use crate::proto::time::UnixMillis;
@@ -26,8 +28,21 @@ pub static DIALECT: Dialect = Dialect {
     title: "XiansAi",
     transport: Transport::Stream,
     events: &[
-        "Chat", "Data", "Handoff", "Reasoning", "Tool", "Webhook", "File", "chat", "data", "handoff", "unknown",
-        "Heartbeat", "heartbeat", "connected", "disconnected",
+        "Chat",
+        "Data",
+        "Handoff",
+        "Reasoning",
+        "Tool",
+        "Webhook",
+        "File",
+        "chat",
+        "data",
+        "handoff",
+        "unknown",
+        "Heartbeat",
+        "heartbeat",
+        "connected",
+        "disconnected",
     ],
     options: OPTIONS,
     plan,
@@ -115,14 +130,19 @@ fn plan(options: &Options) -> Result<Plan, String> {
     let (credential, parameter) = match (options.template("api_key"), options.template("bearer")) {
         (Some(key), None) => (key, "apikey"),
         (None, Some(token)) => (token, "access_token"),
-        (None, None) => return Err("set `api_key` or `bearer`: the backend answers nobody without one".to_owned()),
+        (None, None) => {
+            return Err(
+                "set `api_key` or `bearer`: the backend answers nobody without one".to_owned()
+            );
+        }
         (Some(_), Some(_)) => return Err("set only one of `api_key` and `bearer`".to_owned()),
     };
     if options.word("credential_in") == Some("query") {
         query.push((parameter, Piece::value(credential, Place::Query)));
     } else {
         // The backend tells a key from a token by its form, not by how it was sent.
-        headers.push(("Authorization", Piece::fixed("Bearer ").then_value(credential, Place::Header)));
+        headers
+            .push(("Authorization", Piece::fixed("Bearer ").then_value(credential, Place::Header)));
     }
     let mut values = Vec::new();
     if options.bool("unwrap_data") {
@@ -243,10 +263,15 @@ impl Xians {
 
     /// Reads the frame as far as to say that it is ours.
     fn own<'a>(&self, data: &'a str) -> Result<Message<'a>, Reject> {
-        const FOREIGN: Reject = Reject::Discard(Discard::Foreign, "names no participant, or another");
+        const FOREIGN: Reject =
+            Reject::Discard(Discard::Foreign, "names no participant, or another");
         let Some(object) = Object::parse(data) else {
             // JSON without an owner is somebody else's; what is no JSON may be.
-            return Err(if json::value(data).is_some() { FOREIGN } else { Reject::Ownerless("no JSON") });
+            return Err(if json::value(data).is_some() {
+                FOREIGN
+            } else {
+                Reject::Ownerless("no JSON")
+            });
         };
         let owner = object.text("participantId").ok_or(FOREIGN)?;
         // The backend writes the id in lower case, whatever the client sent.
@@ -261,7 +286,9 @@ impl Session for Xians {
     fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
         let message_type = match Name::parse(input.event) {
             Name::Liveness => return Err(Reject::Discard(Discard::Liveness, "a sign of life")),
-            Name::Control => return Err(Reject::Discard(Discard::Control, "about the upstream stream")),
+            Name::Control => {
+                return Err(Reject::Discard(Discard::Control, "about the upstream stream"));
+            }
             Name::Message(message_type) => Some(message_type),
             Name::Other => None,
         };
@@ -366,8 +393,10 @@ mod tests {
             ("unknown", "Data"),
         ] {
             // The name of the frame wins over the type inside.
-            let data = r#"{"participantId":"jane","messageType":"Webhook","text":"t","data":[1.50]}"#;
-            let want = format!(r#"{{"id":"minted","messageType":"{want}","text":"t","data":[1.50]}}"#);
+            let data =
+                r#"{"participantId":"jane","messageType":"Webhook","text":"t","data":[1.50]}"#;
+            let want =
+                format!(r#"{{"id":"minted","messageType":"{want}","text":"t","data":[1.50]}}"#);
             check(event, data, &[&want]);
         }
     }
@@ -379,9 +408,11 @@ mod tests {
             r#"{"id":"1","threadId":"t","workflowId":"w:x","workflowType":"x","participantId":"JANE",
                 "direction":"Outgoing","messageType":"Chat","text":"","data":null,"hint":"h","scope":"s",
                 "requestId":"r","createdAt":"2026-01-19T18:43:09.0749999Z","createdBy":"a","extra":1}"#,
-            &[r#"{"id":"1","threadId":"t","conversationId":"t","workflowId":"w:x","workflowType":"x",
+            &[
+                r#"{"id":"1","threadId":"t","conversationId":"t","workflowId":"w:x","workflowType":"x",
                 "messageType":"Chat","text":"","hint":"h","scope":"s","requestId":"r",
-                "createdAt":"2026-01-19T18:43:09.074Z","createdBy":"a","sender":{"id":"a","role":"bot"}}"#],
+                "createdAt":"2026-01-19T18:43:09.074Z","createdBy":"a","sender":{"id":"a","role":"bot"}}"#,
+            ],
         );
         check(
             "Chat",
@@ -392,8 +423,10 @@ mod tests {
         check(
             "Chat",
             r#"{"id":7,"threadId":8,"participantId":"jane","direction":"Incoming","createdBy":"jane"}"#,
-            &[r#"{"id":"7","threadId":"8","conversationId":"8","messageType":"Chat","direction":"Incoming",
-                "createdBy":"jane","sender":{"id":"jane","role":"participant"}}"#],
+            &[
+                r#"{"id":"7","threadId":"8","conversationId":"8","messageType":"Chat","direction":"Incoming",
+                "createdBy":"jane","sender":{"id":"jane","role":"participant"}}"#,
+            ],
         );
     }
 
@@ -410,7 +443,9 @@ mod tests {
                 seen = data.map(Cow::into_owned);
             }
         };
-        session.on_frame(Input { event: "Data", data: &data }, &mut Outbox::new(&mut sink)).expect("mapped");
+        session
+            .on_frame(Input { event: "Data", data: &data }, &mut Outbox::new(&mut sink))
+            .expect("mapped");
         assert_eq!(seen.as_deref(), Some(raw));
     }
 
@@ -433,7 +468,8 @@ mod tests {
                 check(event, data, &["!foreign"]);
             }
         }
-        let too_deep = format!(r#"{{"participantId":"jane","data":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        let too_deep =
+            format!(r#"{{"participantId":"jane","data":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         for data in ["", "{", "jane", r#"{"participantId":"jane""#, &too_deep] {
             check("Chat", data, &["!malformed"]);
             check("new", data, &["!malformed"]);
@@ -477,7 +513,13 @@ mod tests {
         golden::check(
             "xians",
             &[],
-            &[("Chat", &first), ("Chat", &first), ("Chat", &edit), ("Chat", &other), ("Chat", &edit)],
+            &[
+                ("Chat", &first),
+                ("Chat", &first),
+                ("Chat", &edit),
+                ("Chat", &other),
+                ("Chat", &edit),
+            ],
             &[&event("t", "a"), "!duplicate", &event("t", "b"), &event("u", "a"), "!duplicate"],
         );
         let minted = r#"{"participantId":"jane"}"#;
@@ -537,7 +579,10 @@ mod tests {
                 Variable::WorkflowId => Some(format!("{}:{}", self.tenant, self.workflow).into()),
                 Variable::ParticipantId => Some("jane@x".into()),
                 Variable::Query(name) if name == "token" => Some("t&1".into()),
-                Variable::ParticipantUuid | Variable::Query(_) | Variable::Header(_) | Variable::Claim(_) => None,
+                Variable::ParticipantUuid
+                | Variable::Query(_)
+                | Variable::Header(_)
+                | Variable::Claim(_) => None,
             }
         }
     }
@@ -547,22 +592,34 @@ mod tests {
             "heartbeat" => OptionValue::Secs(text.parse().expect("seconds")),
             "credential_in" => OptionValue::Word(text.to_owned()),
             "unwrap_data" => OptionValue::Bool(text == "true"),
-            _ if text.contains('{') => OptionValue::Template(Template::parse(text).expect("a template")),
+            _ if text.contains('{') => {
+                OptionValue::Template(Template::parse(text).expect("a template"))
+            }
             _ => OptionValue::Template(Template::literal(Secret::new(text.to_owned()))),
         };
         Options(rows.iter().map(|(name, text)| (*name, value(name, text))).collect())
     }
 
     #[track_caller]
-    fn check_plan(rows: &[(&'static str, &str)], client: &Client, want_query: &str, want_authorization: Option<&str>) {
+    fn check_plan(
+        rows: &[(&'static str, &str)],
+        client: &Client,
+        want_query: &str,
+        want_authorization: Option<&str>,
+    ) {
         let plan = plan(&options(rows)).expect("a plan");
         let Ok((request, _)) = plan.resolve("/base/", client) else { panic!("not resolved") };
         assert_eq!(request.target, format!("/base/api/user/sse/events?{want_query}"));
-        let header = |name: &str| request.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
+        let header = |name: &str| {
+            request.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+        };
         assert_eq!(header("Authorization"), want_authorization);
         assert_eq!(header("Accept"), Some("text/event-stream"));
         assert_eq!(header("Accept-Encoding"), Some("identity"));
-        assert!(request.resume_header.is_none() && request.fresh_query.is_none(), "nothing is replayed");
+        assert!(
+            request.resume_header.is_none() && request.fresh_query.is_none(),
+            "nothing is replayed"
+        );
     }
 
     #[test]
@@ -582,7 +639,12 @@ mod tests {
             None,
         );
         check_plan(
-            &[("bearer", "{query.token}"), ("credential_in", "query"), ("workflow", "w"), ("tenant", "{tenantId}x")],
+            &[
+                ("bearer", "{query.token}"),
+                ("credential_in", "query"),
+                ("workflow", "w"),
+                ("tenant", "{tenantId}x"),
+            ],
             &client,
             "workflow=w&participantId=jane%40x&tenantId=acmex&heartbeatSeconds=10&access_token=t%261",
             None,
@@ -604,15 +666,17 @@ mod tests {
             Some("Bearer k"),
         );
         let plan = plan(&options(&[("api_key", "k")])).expect("a plan");
-        let error = plan.resolve("", &Client { tenant: "acme", workflow: "" }).err().expect("refused");
+        let error =
+            plan.resolve("", &Client { tenant: "acme", workflow: "" }).err().expect("refused");
         assert_eq!(error.variable(), &Variable::Workflow);
     }
 
     #[test]
     fn exactly_one_credential_is_wanted() {
-        for (rows, word) in
-            [(&[][..], "set `api_key` or `bearer`"), (&[("api_key", "a"), ("bearer", "b")], "only one")]
-        {
+        for (rows, word) in [
+            (&[][..], "set `api_key` or `bearer`"),
+            (&[("api_key", "a"), ("bearer", "b")], "only one"),
+        ] {
             let error = plan(&options(rows)).err().expect("refused");
             assert!(error.contains(word), "{error}");
         }
@@ -620,7 +684,9 @@ mod tests {
 
     #[test]
     fn silence_is_three_heartbeats_and_ten_seconds() {
-        for (rows, want) in [(&[("bearer", "b")][..], 40), (&[("bearer", "b"), ("heartbeat", "300")], 910)] {
+        for (rows, want) in
+            [(&[("bearer", "b")][..], 40), (&[("bearer", "b"), ("heartbeat", "300")], 910)]
+        {
             assert_eq!(plan(&options(rows)).expect("a plan").silence_secs, want);
         }
     }
