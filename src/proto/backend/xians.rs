@@ -1,29 +1,839 @@
-//! XiansAi. Not spoken yet: every frame is unmapped.
+//! XiansAi's user stream (`GET /api/user/sse/events`), in the form the server's code writes.
+//!
+//! Its message object is what the unified vocabulary grew from, so messages pass with their
+//! own fields. Quirks, all read from the server's source: the participant filter of the stream
+//! does not hold, so every frame's owner is checked here; participant ids come back in lower
+//! case; a string given as `data` comes back as JSON text inside a string; an older document
+//! has the event names in lower case, and `Heartbeat` (a message type) differs from
+//! `heartbeat` (a sign of life) by that alone. No ids on the stream, no replay.
+//! Not here: sending, history.
 
-use super::{Answer, Dialect, Input, Outbox, Plan, Reject, Session, SessionStart, Transport};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{
+    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
+    Reject, Session, SessionStart, Transport,
+};
+use crate::proto::event::{
+    Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
+};
+use crate::proto::json::{self, Object};
+use crate::proto::template::{Place, Template, Variable, Variables, percent_encode};
+use crate::proto::time::UnixMillis;
 
 /// The dialect.
 pub static DIALECT: Dialect = Dialect {
     name: "xians",
     title: "XiansAi",
     transport: Transport::Stream,
-    events: &[],
-    options: &[],
-    plan: |_| Ok(Plan::default()),
-    answer: |_, _| Answer::Bad,
-    session: |_| Box::new(Silent),
+    events: &[
+        "Chat",
+        "Data",
+        "Handoff",
+        "Reasoning",
+        "Tool",
+        "Webhook",
+        "File",
+        "chat",
+        "data",
+        "handoff",
+        "unknown",
+        "Heartbeat",
+        "heartbeat",
+        "connected",
+        "disconnected",
+    ],
+    options: OPTIONS,
+    plan,
+    answer,
+    session: |start| Box::new(Xians::new(start, Memory::new(start.seed))),
 };
 
-struct Silent;
+/// Asked of the backend, whatever the clients' own heartbeats are: it tells that the stream
+/// lives, and the stream is shared by clients that differ.
+const HEARTBEAT_SECS: u64 = 10;
+/// So many heartbeats may be missed, and then some seconds of grace, before the stream counts
+/// as dead.
+const HEARTBEATS_MISSED: u64 = 3;
+const GRACE_SECS: u64 = 10;
+/// A workflow with more colons than this is taken for a workflow id by the backend.
+const TYPE_COLONS_MAX: usize = 1;
 
-impl Session for Silent {
-    fn on_frame(&mut self, _: Input<'_>, _: &mut Outbox<'_>) -> Result<(), Reject> {
-        Err(Reject::Unmapped {
-            conversation_id: None,
-        })
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: "api_key",
+        kind: OptionKind::Secret,
+        is_required: false,
+        doc: "An API key (`sk-Xnai-...`), fixed or passed from the client; this or `bearer`.",
+    },
+    OptionSpec {
+        name: "bearer",
+        kind: OptionKind::Secret,
+        is_required: false,
+        doc: "A JWT, fixed or passed from the client (`{query.access_token}`); this or `api_key`.",
+    },
+    OptionSpec {
+        name: "credential_in",
+        kind: OptionKind::Word(&["header", "query"]),
+        is_required: false,
+        doc: "Where the credential is sent: as `Authorization: Bearer` (default), or as the query parameter \
+              `apikey` or `access_token`, which ends up in more logs.",
+    },
+    OptionSpec {
+        name: "tenant",
+        kind: OptionKind::Template,
+        is_required: false,
+        doc: "The backend's tenant; default `{tenantId}`.",
+    },
+    OptionSpec {
+        name: "workflow",
+        kind: OptionKind::Template,
+        is_required: false,
+        doc: "The backend's workflow type or id; default: the client's workflow, in the form the backend takes.",
+    },
+    OptionSpec {
+        name: "heartbeat",
+        kind: OptionKind::Secs { min: 1, max: 300 },
+        is_required: false,
+        doc: "How often the backend is asked for a sign of life; default 10s.",
+    },
+    OptionSpec {
+        name: "unwrap_data",
+        kind: OptionKind::Bool,
+        is_required: false,
+        doc: "Turns `data` that is JSON text inside a string into the JSON it holds; default false.",
+    },
+];
+
+fn plan(options: &Options) -> Result<Plan, String> {
+    let tenant = match options.template("tenant") {
+        Some(tenant) => tenant.clone(),
+        None => template("{tenantId}")?,
+    };
+    let workflow = options.template("workflow").map_or_else(
+        || client_workflow(tenant.clone()),
+        |workflow| Piece::value(workflow, Place::Query),
+    );
+    let heartbeat_secs = options.secs("heartbeat").unwrap_or(HEARTBEAT_SECS);
+    let mut query = vec![
+        ("workflow", workflow),
+        (
+            "participantId",
+            Piece::value(&template("{participantId}")?, Place::Query),
+        ),
+        ("tenantId", Piece::value(&tenant, Place::Query)),
+        (
+            "heartbeatSeconds",
+            Piece::value(&template(&heartbeat_secs.to_string())?, Place::Query),
+        ),
+    ];
+    let mut headers = vec![
+        ("Accept", Piece::fixed("text/event-stream")),
+        ("Accept-Encoding", Piece::fixed("identity")),
+        ("Cache-Control", Piece::fixed("no-cache")),
+    ];
+    let (credential, parameter) = match (options.template("api_key"), options.template("bearer")) {
+        (Some(key), None) => (key, "apikey"),
+        (None, Some(token)) => (token, "access_token"),
+        (None, None) => {
+            return Err(
+                "set `api_key` or `bearer`: the backend answers nobody without one".to_owned(),
+            );
+        }
+        (Some(_), Some(_)) => return Err("set only one of `api_key` and `bearer`".to_owned()),
+    };
+    if options.word("credential_in") == Some("query") {
+        query.push((parameter, Piece::value(credential, Place::Query)));
+    } else {
+        // The backend tells a key from a token by its form, not by how it was sent.
+        headers.push((
+            "Authorization",
+            Piece::fixed("Bearer ").then_value(credential, Place::Header),
+        ));
+    }
+    let mut values = Vec::new();
+    if options.bool("unwrap_data") {
+        values.push((UNWRAP_DATA, Piece::fixed("true")));
+    }
+    Ok(Plan {
+        path: Piece::fixed("/api/user/sse/events"),
+        query,
+        headers,
+        values,
+        silence_secs: HEARTBEATS_MISSED * heartbeat_secs + GRACE_SECS,
+        ..Plan::default()
+    })
+}
+
+/// The key under which the session learns of the option.
+const UNWRAP_DATA: &str = "unwrap_data";
+
+fn template(text: &str) -> Result<Template, String> {
+    Template::parse(text).map_err(|error| error.to_string())
+}
+
+/// The client's workflow as the backend reads it: with up to one colon a type, which it puts
+/// the tenant in front of; with more an id, which must already start with the tenant.
+fn client_workflow(tenant: Template) -> Piece {
+    Piece::made(move |variables: &dyn Variables| {
+        let workflow = variables
+            .value(&Variable::Workflow)
+            .filter(|workflow| !workflow.is_empty())
+            .ok_or(crate::proto::template::ResolveError::Missing(
+                Variable::Workflow,
+            ))?;
+        let mut out = String::new();
+        if workflow.matches(':').count() > TYPE_COLONS_MAX {
+            out.push_str(&tenant.resolve(variables, Place::Query)?);
+            percent_encode(&mut out, ":");
+        }
+        percent_encode(&mut out, &workflow);
+        Ok(out)
+    })
+}
+
+const fn answer(status: u16, _body: &str) -> Answer {
+    match status {
+        200 => Answer::Events,
+        401 | 403 => Answer::Unauthorized,
+        429 => Answer::RateLimited,
+        _ => Answer::Bad,
+    }
+}
+
+/// The message object, read where it is needed.
+struct Message<'a>(Object<'a>);
+
+impl<'a> Message<'a> {
+    /// A string; numbers become their digits.
+    fn string(&self, key: &str) -> Option<Text<'a>> {
+        self.0.text(key).or_else(|| self.0.id(key))
     }
 
-    fn fork(&self, _: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(Self)
+    fn direction(&self) -> Direction {
+        match self.0.text("direction").as_deref() {
+            Some("Incoming") => Direction::Incoming,
+            _ => Direction::Outgoing,
+        }
+    }
+
+    fn created_at(&self) -> Option<UnixMillis> {
+        UnixMillis::parse_rfc3339(&self.0.text("createdAt")?)
+    }
+
+    fn data(&self, unwraps: bool) -> Option<Json<'a>> {
+        let data = self.0.get("data")?;
+        if unwraps
+            && let Some(text) = json::text(data)
+            && let Some(inner) = json::value(&text)
+        {
+            return (inner.get() != "null").then(|| Cow::Owned(inner.get().to_owned()));
+        }
+        Some(Cow::Borrowed(data.get()))
+    }
+}
+
+/// What a frame's name says.
+enum Name {
+    Liveness,
+    Control,
+    Message(MessageType),
+    Other,
+}
+
+impl Name {
+    fn parse(event: &str) -> Self {
+        match event {
+            "heartbeat" | "Heartbeat" => Self::Liveness,
+            "connected" | "disconnected" => Self::Control,
+            "Chat" | "chat" => Self::Message(MessageType::Chat),
+            "Data" | "data" | "unknown" => Self::Message(MessageType::Data),
+            "Handoff" | "handoff" => Self::Message(MessageType::Handoff),
+            "Reasoning" => Self::Message(MessageType::Reasoning),
+            "Tool" => Self::Message(MessageType::Tool),
+            "Webhook" => Self::Message(MessageType::Webhook),
+            "File" => Self::Message(MessageType::File),
+            _ => Self::Other,
+        }
+    }
+}
+
+struct Xians {
+    subscription: Arc<Subscription>,
+    memory: Memory,
+    unwraps: bool,
+}
+
+impl Xians {
+    fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
+        let unwraps = start
+            .values
+            .get(UNWRAP_DATA)
+            .is_some_and(|value| value == "true");
+        Self {
+            subscription: start.subscription.clone(),
+            memory,
+            unwraps,
+        }
+    }
+
+    /// Reads the frame as far as to say that it is ours.
+    fn own<'a>(&self, data: &'a str) -> Result<Message<'a>, Reject> {
+        const FOREIGN: Reject =
+            Reject::Discard(Discard::Foreign, "names no participant, or another");
+        let Some(object) = Object::parse(data) else {
+            // JSON without an owner is somebody else's; what is no JSON may be.
+            return Err(if json::value(data).is_some() {
+                FOREIGN
+            } else {
+                Reject::Ownerless("no JSON")
+            });
+        };
+        let owner = object.text("participantId").ok_or(FOREIGN)?;
+        // The backend writes the id in lower case, whatever the client sent.
+        if !unicase::eq(&*owner, &self.subscription.participant_id) {
+            return Err(FOREIGN);
+        }
+        Ok(Message(object))
+    }
+}
+
+impl Session for Xians {
+    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        let message_type = match Name::parse(input.event) {
+            Name::Liveness => return Err(Reject::Discard(Discard::Liveness, "a sign of life")),
+            Name::Control => {
+                return Err(Reject::Discard(
+                    Discard::Control,
+                    "about the upstream stream",
+                ));
+            }
+            Name::Message(message_type) => Some(message_type),
+            Name::Other => None,
+        };
+        let message = self.own(input.data)?;
+        let object = &message.0;
+        let (id, thread_id) = (object.id("id"), object.id("threadId"));
+        if let Some(id) = &id
+            && self
+                .memory
+                .is_repeat(thread_id.as_deref().unwrap_or_default(), id, input.data)
+        {
+            return Err(Reject::Discard(Discard::Duplicate, "seen before"));
+        }
+        let Some(message_type) = message_type else {
+            return Err(Reject::Unmapped {
+                conversation_id: thread_id.map(Cow::into_owned),
+            });
+        };
+        let direction = message.direction();
+        let created_by = message.string("createdBy");
+        let sender = created_by
+            .as_ref()
+            .filter(|name| !name.is_empty())
+            .map(|name| Sender {
+                id: Some(name.clone()),
+                name: None,
+                role: match direction {
+                    Direction::Outgoing => Role::Bot,
+                    Direction::Incoming => Role::Participant,
+                },
+            });
+        let payload = Payload::Passed {
+            message_type,
+            data: message.data(self.unwraps),
+        };
+        out.emit(Event {
+            id: id.map_or_else(EventId::minted, EventId::given),
+            conversation_id: thread_id.clone(),
+            thread_id,
+            workflow_id: object.id("workflowId"),
+            workflow_type: object.id("workflowType"),
+            direction,
+            text: message.string("text"),
+            hint: message.string("hint"),
+            scope: message.string("scope"),
+            request_id: message.string("requestId"),
+            sender,
+            created_by,
+            created_at: message.created_at(),
+            ..Event::new(input.event, payload)
+        });
+        Ok(())
+    }
+
+    fn has_scopes(&self) -> bool {
+        true
+    }
+
+    fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
+        Box::new(Self::new(start, self.memory.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::proto::backend::dialect::OptionValue;
+    use crate::proto::backend::golden;
+    use crate::proto::secret::Secret;
+
+    #[test]
+    fn samples_come_out_as_blessed() {
+        golden::check_all("xians");
+    }
+
+    #[test]
+    fn broken_samples_are_accounted_for() {
+        golden::check_mutations("xians");
+    }
+
+    #[track_caller]
+    fn check(event: &str, data: &str, want: &[&str]) {
+        golden::check("xians", &[], &[(event, data)], want);
+    }
+
+    #[test]
+    fn signs_of_life_and_control_are_counted_by_name() {
+        for data in ["{}", "broken", r#"{"participantId":"jane"}"#] {
+            check("heartbeat", data, &["!liveness"]);
+            check("Heartbeat", data, &["!liveness"]);
+            check("connected", data, &["!control"]);
+            check("disconnected", data, &["!control"]);
+        }
+        check("HEARTBEAT", r#"{"participantId":"bob"}"#, &["!foreign"]);
+    }
+
+    #[test]
+    fn every_message_type_passes_under_its_name() {
+        for (event, want) in [
+            ("Chat", "Chat"),
+            ("Data", "Data"),
+            ("Handoff", "Handoff"),
+            ("Reasoning", "Reasoning"),
+            ("Tool", "Tool"),
+            ("Webhook", "Webhook"),
+            ("File", "File"),
+            ("chat", "Chat"),
+            ("data", "Data"),
+            ("handoff", "Handoff"),
+            ("unknown", "Data"),
+        ] {
+            // The name of the frame wins over the type inside.
+            let data =
+                r#"{"participantId":"jane","messageType":"Webhook","text":"t","data":[1.50]}"#;
+            let want =
+                format!(r#"{{"id":"minted","messageType":"{want}","text":"t","data":[1.50]}}"#);
+            check(event, data, &[&want]);
+        }
+    }
+
+    #[test]
+    fn the_message_object_passes_and_nulls_are_dropped() {
+        check(
+            "Chat",
+            r#"{"id":"1","threadId":"t","workflowId":"w:x","workflowType":"x","participantId":"JANE",
+                "direction":"Outgoing","messageType":"Chat","text":"","data":null,"hint":"h","scope":"s",
+                "requestId":"r","createdAt":"2026-01-19T18:43:09.0749999Z","createdBy":"a","extra":1}"#,
+            &[
+                r#"{"id":"1","threadId":"t","conversationId":"t","workflowId":"w:x","workflowType":"x",
+                "messageType":"Chat","text":"","hint":"h","scope":"s","requestId":"r",
+                "createdAt":"2026-01-19T18:43:09.074Z","createdBy":"a","sender":{"id":"a","role":"bot"}}"#,
+            ],
+        );
+        check(
+            "Chat",
+            r#"{"id":null,"threadId":null,"participantId":"jane","text":null,"data":null,"hint":null,"scope":null,
+                "requestId":null,"createdAt":"soon","createdBy":null,"workflowId":null}"#,
+            &[r#"{"id":"minted","messageType":"Chat"}"#],
+        );
+        check(
+            "Chat",
+            r#"{"id":7,"threadId":8,"participantId":"jane","direction":"Incoming","createdBy":"jane"}"#,
+            &[
+                r#"{"id":"7","threadId":"8","conversationId":"8","messageType":"Chat","direction":"Incoming",
+                "createdBy":"jane","sender":{"id":"jane","role":"participant"}}"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn data_leaves_as_the_text_it_came_as() {
+        let subscription = Subscription::new("acme", "support", "jane");
+        let start = SessionStart {
+            subscription,
+            values: &BTreeMap::new(),
+            seed: 1,
+        };
+        let mut session = Xians::new(&start, Memory::new(1));
+        let raw = r#"{"b":1.10,"a":9007199254740993,"b":"\u0041\ud800","n":null}"#;
+        let data = format!(r#"{{"participantId":"jane","data":{raw}}}"#);
+        let mut seen = None;
+        let mut sink = |event: Event<'_>| {
+            if let Payload::Passed { data, .. } = event.payload {
+                seen = data.map(Cow::into_owned);
+            }
+        };
+        session
+            .on_frame(
+                Input {
+                    event: "Data",
+                    data: &data,
+                },
+                &mut Outbox::new(&mut sink),
+            )
+            .expect("mapped");
+        assert_eq!(seen.as_deref(), Some(raw));
+    }
+
+    #[test]
+    fn other_owners_are_foreign() {
+        for data in [
+            r#"{"participantId":"bob"}"#,
+            r#"{"participantId":"jane "}"#,
+            r#"{"participantId":""}"#,
+            r#"{"participantId":null}"#,
+            r#"{"participantId":7}"#,
+            r#"{"participantId":["jane"]}"#,
+            r#"{"ParticipantId":"jane"}"#,
+            "{}",
+            "[]",
+            "null",
+            "\"jane\"",
+        ] {
+            for event in ["Chat", "unknown", "message", "new"] {
+                check(event, data, &["!foreign"]);
+            }
+        }
+        let too_deep = format!(
+            r#"{{"participantId":"jane","data":{}{}}}"#,
+            "[".repeat(200),
+            "]".repeat(200)
+        );
+        for data in ["", "{", "jane", r#"{"participantId":"jane""#, &too_deep] {
+            check("Chat", data, &["!malformed"]);
+            check("new", data, &["!malformed"]);
+        }
+    }
+
+    #[test]
+    fn owners_are_compared_by_unicode_case_folding() {
+        for (subscribed, sent, is_own) in [
+            ("Jane.Doe@Example.com", "jane.doe@example.com", true),
+            ("STRASSE", "straße", true),
+            ("STRA\u{1E9E}E", "strasse", true),
+            ("ΟΔΥΣΣΕΥΣ", "οδυσσευς", true),
+            ("οδυσσευσ", "οδυσσευς", true),
+            ("\u{212A}im", "kim", true),
+            ("\u{130}x", "i\u{307}x", true),
+            ("\u{130}x", "ix", false),
+            ("é", "É", true),
+            ("é", "e", false),
+            ("jane", "jan", false),
+        ] {
+            let subscription = Subscription::new("acme", "support", subscribed);
+            let start = SessionStart {
+                subscription,
+                values: &BTreeMap::new(),
+                seed: 1,
+            };
+            let session = Xians::new(&start, Memory::new(1));
+            let data = format!(r#"{{"participantId":"{sent}"}}"#);
+            assert_eq!(session.own(&data).is_ok(), is_own, "{subscribed} {sent}");
+        }
+    }
+
+    #[test]
+    fn repeats_are_duplicates_within_their_thread() {
+        let message = |thread: &str, text: &str| {
+            format!(r#"{{"id":"1","threadId":"{thread}","participantId":"jane","text":"{text}"}}"#)
+        };
+        let (first, edit, other) = (message("t", "a"), message("t", "b"), message("u", "a"));
+        let event = |thread: &str, text: &str| {
+            format!(
+                r#"{{"id":"1","threadId":"{thread}","conversationId":"{thread}","messageType":"Chat","text":"{text}"}}"#
+            )
+        };
+        golden::check(
+            "xians",
+            &[],
+            &[
+                ("Chat", &first),
+                ("Chat", &first),
+                ("Chat", &edit),
+                ("Chat", &other),
+                ("Chat", &edit),
+            ],
+            &[
+                &event("t", "a"),
+                "!duplicate",
+                &event("t", "b"),
+                &event("u", "a"),
+                "!duplicate",
+            ],
+        );
+        let minted = r#"{"participantId":"jane"}"#;
+        let want = r#"{"id":"minted","messageType":"Chat"}"#;
+        golden::check(
+            "xians",
+            &[],
+            &[("Chat", minted), ("Chat", minted)],
+            &[want, want],
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_raw() {
+        check(
+            "message",
+            r#"{"id":"1","threadId":"t","participantId":"jane","x":1.0}"#,
+            &[r#"{"id":"minted","conversationId":"t","messageType":"Raw",
+                "data":{"event":"message","body":{"id":"1","threadId":"t","participantId":"jane","x":1.0}}}"#],
+        );
+    }
+
+    #[test]
+    fn data_within_a_string_is_unwrapped_on_demand() {
+        for (sent, plain, unwrapped) in [
+            (
+                r#""\"available\"""#,
+                Some(r#""\"available\"""#),
+                Some(r#""available""#),
+            ),
+            (r#""42""#, Some(r#""42""#), Some("42")),
+            (
+                r#"" {\"a\":1.0} ""#,
+                Some(r#"" {\"a\":1.0} ""#),
+                Some(r#"{"a":1.0}"#),
+            ),
+            (
+                r#""\"\\u00e9\"""#,
+                Some(r#""\"\\u00e9\"""#),
+                Some(r#""\u00e9""#),
+            ),
+            (r#""hello""#, Some(r#""hello""#), Some(r#""hello""#)),
+            (r#""""#, Some(r#""""#), Some(r#""""#)),
+            (r#""null""#, Some(r#""null""#), None),
+            ("[1]", Some("[1]"), Some("[1]")),
+            ("null", None, None),
+        ] {
+            let data = format!(r#"{{"data":{sent}}}"#);
+            let message = Message(Object::parse(&data).expect("an object"));
+            assert_eq!(message.data(false).as_deref(), plain, "{sent}");
+            assert_eq!(message.data(true).as_deref(), unwrapped, "{sent}");
+        }
+    }
+
+    #[test]
+    fn the_session_learns_of_unwrap_data() {
+        let frame = ("Data", r#"{"participantId":"jane","data":"42"}"#);
+        let want = |data: &str| format!(r#"{{"id":"minted","messageType":"Data","data":{data}}}"#);
+        golden::check("xians", &[], &[frame], &[&want("\"42\"")]);
+        golden::check("xians", &[(UNWRAP_DATA, "true")], &[frame], &[&want("42")]);
+    }
+
+    /// A client's values.
+    struct Client {
+        tenant: &'static str,
+        workflow: &'static str,
+    }
+
+    impl Variables for Client {
+        fn value(&self, variable: &Variable) -> Option<Cow<'_, str>> {
+            match variable {
+                Variable::TenantId => Some(self.tenant.into()),
+                Variable::Workflow => Some(self.workflow.into()),
+                Variable::WorkflowId => Some(format!("{}:{}", self.tenant, self.workflow).into()),
+                Variable::ParticipantId => Some("jane@x".into()),
+                Variable::Query(name) if name == "token" => Some("t&1".into()),
+                Variable::ParticipantUuid
+                | Variable::Query(_)
+                | Variable::Header(_)
+                | Variable::Claim(_) => None,
+            }
+        }
+    }
+
+    fn options(rows: &[(&'static str, &str)]) -> Options {
+        let value = |name: &str, text: &str| match name {
+            "heartbeat" => OptionValue::Secs(text.parse().expect("seconds")),
+            "credential_in" => OptionValue::Word(text.to_owned()),
+            "unwrap_data" => OptionValue::Bool(text == "true"),
+            _ if text.contains('{') => {
+                OptionValue::Template(Template::parse(text).expect("a template"))
+            }
+            _ => OptionValue::Template(Template::literal(Secret::new(text.to_owned()))),
+        };
+        Options(
+            rows.iter()
+                .map(|(name, text)| (*name, value(name, text)))
+                .collect(),
+        )
+    }
+
+    #[track_caller]
+    fn check_plan(
+        rows: &[(&'static str, &str)],
+        client: &Client,
+        want_query: &str,
+        want_authorization: Option<&str>,
+    ) {
+        let plan = plan(&options(rows)).expect("a plan");
+        let Ok((request, _)) = plan.resolve("/base/", client) else {
+            panic!("not resolved")
+        };
+        assert_eq!(
+            request.target,
+            format!("/base/api/user/sse/events?{want_query}")
+        );
+        let header = |name: &str| {
+            request
+                .headers
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!(header("Authorization"), want_authorization);
+        assert_eq!(header("Accept"), Some("text/event-stream"));
+        assert_eq!(header("Accept-Encoding"), Some("identity"));
+        assert!(
+            request.resume_header.is_none() && request.fresh_query.is_none(),
+            "nothing is replayed"
+        );
+    }
+
+    #[test]
+    fn the_stream_is_asked_for_as_the_backend_reads_it() {
+        let client = Client {
+            tenant: "acme",
+            workflow: "Support Agent:Main",
+        };
+        let rest = "participantId=jane%40x&tenantId=acme&heartbeatSeconds=10";
+        check_plan(
+            &[("api_key", "sk-Xnai-1")],
+            &client,
+            &format!("workflow=Support%20Agent%3AMain&{rest}"),
+            Some("Bearer sk-Xnai-1"),
+        );
+        check_plan(
+            &[
+                ("api_key", "sk-Xnai-1"),
+                ("credential_in", "query"),
+                ("heartbeat", "60"),
+            ],
+            &client,
+            "workflow=Support%20Agent%3AMain&participantId=jane%40x&tenantId=acme&heartbeatSeconds=60&apikey=sk-Xnai-1",
+            None,
+        );
+        check_plan(
+            &[
+                ("bearer", "{query.token}"),
+                ("credential_in", "query"),
+                ("workflow", "w"),
+                ("tenant", "{tenantId}x"),
+            ],
+            &client,
+            "workflow=w&participantId=jane%40x&tenantId=acmex&heartbeatSeconds=10&access_token=t%261",
+            None,
+        );
+        check_plan(
+            &[("bearer", "{query.token}"), ("credential_in", "header")],
+            &Client {
+                tenant: "acme",
+                workflow: "support",
+            },
+            &format!("workflow=support&{rest}"),
+            Some("Bearer t&1"),
+        );
+    }
+
+    #[test]
+    fn workflows_with_two_colons_are_sent_as_ids() {
+        check_plan(
+            &[("api_key", "k")],
+            &Client {
+                tenant: "acme",
+                workflow: "Agent:Flow:x",
+            },
+            "workflow=acme%3AAgent%3AFlow%3Ax&participantId=jane%40x&tenantId=acme&heartbeatSeconds=10",
+            Some("Bearer k"),
+        );
+        let plan = plan(&options(&[("api_key", "k")])).expect("a plan");
+        let error = plan
+            .resolve(
+                "",
+                &Client {
+                    tenant: "acme",
+                    workflow: "",
+                },
+            )
+            .err()
+            .expect("refused");
+        assert_eq!(error.variable(), &Variable::Workflow);
+    }
+
+    #[test]
+    fn exactly_one_credential_is_wanted() {
+        for (rows, word) in [
+            (&[][..], "set `api_key` or `bearer`"),
+            (&[("api_key", "a"), ("bearer", "b")], "only one"),
+        ] {
+            let error = plan(&options(rows)).err().expect("refused");
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn silence_is_three_heartbeats_and_ten_seconds() {
+        for (rows, want) in [
+            (&[("bearer", "b")][..], 40),
+            (&[("bearer", "b"), ("heartbeat", "300")], 910),
+        ] {
+            assert_eq!(plan(&options(rows)).expect("a plan").silence_secs, want);
+        }
+    }
+
+    #[test]
+    fn answers_are_told_by_their_status() {
+        for (status, want) in [
+            (200, Answer::Events),
+            (204, Answer::Bad),
+            (400, Answer::Bad),
+            (401, Answer::Unauthorized),
+            (403, Answer::Unauthorized),
+            (404, Answer::Bad),
+            (429, Answer::RateLimited),
+            (500, Answer::Bad),
+            (503, Answer::Bad),
+        ] {
+            assert_eq!(answer(status, ""), want, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_fork_remembers_repeats() {
+        let subscription = Subscription::new("acme", "support", "jane");
+        let start = SessionStart {
+            subscription,
+            values: &BTreeMap::new(),
+            seed: 1,
+        };
+        let mut session = Xians::new(&start, Memory::new(1));
+        let input = Input {
+            event: "Chat",
+            data: r#"{"id":"1","participantId":"jane"}"#,
+        };
+        let mut sink = |_: Event<'_>| {};
+        assert!(session.on_frame(input, &mut Outbox::new(&mut sink)).is_ok());
+        let again = session
+            .fork(&start)
+            .on_frame(input, &mut Outbox::new(&mut sink));
+        assert!(
+            matches!(again, Err(Reject::Discard(Discard::Duplicate, _))),
+            "{again:?}"
+        );
     }
 }

@@ -1,0 +1,302 @@
+//! `CONVERSATION_MESSAGE`: what is said, chosen, attached, asked for.
+//!
+//! Content that has no field of its own in the vocabulary travels whole in `payload`. Not here:
+//! who said it and when ([`super::frame`]).
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{Fault, Told};
+use crate::proto::event::{Chat, Choice, FileItem, Form, Json, Link, Payload, Text};
+use crate::proto::json::{self, Fields, Object};
+
+/// Reads the message in a payload. `identifier` is the entry's; `usual` the message type that
+/// the event's name stands for, if it stands for one.
+pub(super) fn read<'a>(
+    payload: &Object<'a>,
+    identifier: Option<&'a str>,
+    usual: Option<&'a str>,
+) -> Result<Told<'a>, Fault> {
+    let message = payload
+        .object("abstractMessage")
+        .ok_or(Fault::Malformed("no abstractMessage"))?;
+    let message_type = message
+        .text("messageType")
+        .or_else(|| usual.map(Cow::Borrowed));
+    let message_type = message_type.ok_or(Fault::Malformed("no messageType"))?;
+    let message = Message {
+        in_reply_to: message.id("inReplyToMessageId"),
+        reason: payload.get("messageReason"),
+        object: message,
+    };
+    match message_type.as_ref() {
+        "StaticContentMessage" => message.static_content(),
+        "ChoicesMessage" => message.choices(),
+        "ChoicesResponseMessage" => message.choices_response(),
+        "FormMessage" => message.form(identifier),
+        "FormResponseMessage" => Ok(message.form_response()),
+        _ => Err(Fault::Unmapped),
+    }
+}
+
+/// An `abstractMessage`, with what stands beside it.
+struct Message<'a> {
+    object: Object<'a>,
+    in_reply_to: Option<Text<'a>>,
+    reason: Option<&'a RawValue>,
+}
+
+impl<'a> Message<'a> {
+    fn static_content(self) -> Result<Told<'a>, Fault> {
+        let (raw, content) = self
+            .content("staticContent")
+            .ok_or(Fault::Malformed("no staticContent"))?;
+        match content.text("formatType").as_deref() {
+            Some("Text") => {
+                let text = content
+                    .text("text")
+                    .ok_or(Fault::Malformed("a text without text"))?;
+                let chat = Chat {
+                    payload: self.reason_alone(),
+                    ..Chat::default()
+                };
+                Ok(self.chat(Some(text), chat))
+            }
+            Some("Attachments") => files(&content),
+            Some("RichLink") => {
+                let text = content
+                    .object("linkItem")
+                    .and_then(|item| title(&item, "titleItem"));
+                let links = link(&content).into_iter().collect::<Vec<_>>();
+                // Without an address it is no link; then all that there is travels along.
+                let payload = if links.is_empty() {
+                    Some(self.whole(raw, &content))
+                } else {
+                    self.reason_alone()
+                };
+                Ok(self.chat(
+                    text,
+                    Chat {
+                        links,
+                        payload,
+                        ..Chat::default()
+                    },
+                ))
+            }
+            Some("ExperienceType") => {
+                let chat = Chat {
+                    payload: Some(self.whole(raw, &content)),
+                    ..Chat::default()
+                };
+                Ok(self.chat(content.text("message"), chat))
+            }
+            _ => {
+                let chat = Chat {
+                    payload: Some(self.whole(raw, &content)),
+                    ..Chat::default()
+                };
+                Ok(self.chat(content.text("text"), chat))
+            }
+        }
+    }
+
+    fn choices(self) -> Result<Told<'a>, Fault> {
+        let (raw, content) = self
+            .content("choices")
+            .ok_or(Fault::Malformed("no choices"))?;
+        let (choices, payload) = match content.array("optionItems") {
+            Some(items) => (choices(&items)?, self.reason_alone()),
+            // A carousel, say, holds its options elsewhere.
+            None => (Vec::new(), Some(self.whole(raw, &content))),
+        };
+        let chat = Chat {
+            choices,
+            style: content.word("formatType"),
+            payload,
+            ..Chat::default()
+        };
+        Ok(self.chat(content.text("text"), chat))
+    }
+
+    /// No public source names the keys of this content, so it is found by its shape: the object
+    /// of the message that holds an array of options.
+    fn choices_response(self) -> Result<Told<'a>, Fault> {
+        let content = ["choicesResponse", "choices"]
+            .into_iter()
+            .find_map(|key| self.object.object(key))
+            .or_else(|| {
+                self.object
+                    .iter()
+                    .find_map(|(_, value)| Object::parse_part(value.get()))
+            })
+            .ok_or(Fault::Malformed("no content of the choice"))?;
+        let items = ["selectedOptions", "optionItems"]
+            .into_iter()
+            .find_map(|key| content.array(key))
+            .or_else(|| content.iter().find_map(|(_, value)| json::array(value)))
+            .ok_or(Fault::Malformed("no options were chosen"))?;
+        let choices = choices(&items)?;
+        let titles: Vec<&str> = choices
+            .iter()
+            .filter_map(|choice| choice.title.as_deref())
+            .collect();
+        let text = (!titles.is_empty()).then(|| Cow::Owned(titles.join(", ")));
+        let payload = self.reason_alone();
+        Ok(self.chat(
+            text,
+            Chat {
+                choices,
+                payload,
+                ..Chat::default()
+            },
+        ))
+    }
+
+    fn form(&self, identifier: Option<&'a str>) -> Result<Told<'a>, Fault> {
+        let (raw, form) = self.content("form").ok_or(Fault::Malformed("no form"))?;
+        let payload = Form {
+            form_id: self
+                .object
+                .id("id")
+                .or_else(|| identifier.map(Cow::Borrowed)),
+            name: title(&form, "formTitle"),
+            fields: Some(Cow::Borrowed(raw.get())),
+            ..Form::default()
+        };
+        Ok(Told {
+            text: title(&form, "message"),
+            payload: Payload::Form(Box::new(payload)),
+        })
+    }
+
+    fn form_response(&self) -> Told<'a> {
+        const KNOWN: [&str; 4] = ["messageType", "id", "inReplyToMessageId", "references"];
+        let own = self.object.iter().filter(|(key, _)| !KNOWN.contains(key));
+        let reason = self.reason.map(|reason| ("messageReason", reason));
+        let fields = own
+            .chain(reason)
+            .map(|(key, value)| (Cow::Owned(key.to_owned()), Cow::Borrowed(value.get())))
+            .collect();
+        Told {
+            text: None,
+            payload: Payload::Kind {
+                kind: "form_response",
+                fields,
+            },
+        }
+    }
+
+    /// A content object, raw and read.
+    fn content(&self, key: &str) -> Option<(&'a RawValue, Object<'a>)> {
+        let raw = self.object.get(key)?;
+        Some((raw, Object::parse_part(raw.get())?))
+    }
+
+    fn chat(self, text: Option<Text<'a>>, chat: Chat<'a>) -> Told<'a> {
+        let chat = Chat {
+            in_reply_to: self.in_reply_to,
+            ..chat
+        };
+        Told {
+            text,
+            payload: Payload::Chat(Box::new(chat)),
+        }
+    }
+
+    /// The payload of a message whose content has fields of its own.
+    fn reason_alone(&self) -> Option<Json<'a>> {
+        let reason = self.reason?;
+        Some(object(|fields| fields.raw("messageReason", reason.get())))
+    }
+
+    /// The payload of a message whose content has no fields of its own.
+    fn whole(&self, raw: &'a RawValue, content: &Object<'a>) -> Json<'a> {
+        let Some(reason) = self.reason else {
+            return Cow::Borrowed(raw.get());
+        };
+        object(|fields| {
+            for (key, value) in content.iter().filter(|(key, _)| *key != "messageReason") {
+                fields.raw(key, value.get());
+            }
+            fields.raw("messageReason", reason.get());
+        })
+    }
+}
+
+fn object(fill: impl FnOnce(&mut Fields<'_>)) -> Json<'static> {
+    let mut out = Vec::new();
+    let mut fields = Fields::open(&mut out);
+    fill(&mut fields);
+    fields.close();
+    // Written from `str`s alone.
+    Cow::Owned(String::from_utf8(out).unwrap_or_default())
+}
+
+/// The title under a key: a text, or an item that has one.
+fn title<'a>(holder: &Object<'a>, key: &str) -> Option<Text<'a>> {
+    let value = holder.get(key)?;
+    json::text(value).or_else(|| Object::parse_part(value.get())?.text("title"))
+}
+
+fn link<'a>(content: &Object<'a>) -> Option<Link<'a>> {
+    let item = content.object("linkItem")?;
+    Some(Link {
+        url: item.word("url")?,
+        title: title(&item, "titleItem"),
+        image: content
+            .object("image")
+            .and_then(|image| image.word("assetUrl")),
+    })
+}
+
+fn choices<'a>(items: &[&'a RawValue]) -> Result<Vec<Choice<'a>>, Fault> {
+    items
+        .iter()
+        .map(|item| choice(item).ok_or(Fault::Malformed("an option that is no object")))
+        .collect()
+}
+
+fn choice<'a>(item: &'a RawValue) -> Option<Choice<'a>> {
+    const SUBTITLES: [&str; 3] = ["subTitle", "secondarySubTitle", "tertiarySubTitle"];
+    let item = Object::parse_part(item.get())?;
+    let shown = item.object("titleItem");
+    let subtitle = |holder: &Object<'a>| SUBTITLES.into_iter().find_map(|key| holder.word(key));
+    Some(Choice {
+        id: item.id("optionIdentifier").or_else(|| item.id("optionId")),
+        title: title(&item, "titleItem").or_else(|| title(&item, "title")),
+        description: shown
+            .as_ref()
+            .and_then(subtitle)
+            .or_else(|| subtitle(&item)),
+    })
+}
+
+fn files<'a>(content: &Object<'a>) -> Result<Told<'a>, Fault> {
+    const IMAGE: &str = "image/";
+    let read = |item: &&'a RawValue| {
+        let file = Object::parse_part(item.get())?;
+        let media_type = file.word("mimeType");
+        Some(FileItem {
+            id: file.id("id"),
+            name: file.word("name"),
+            is_image: media_type
+                .as_deref()
+                .and_then(|media_type| media_type.get(..IMAGE.len()))
+                .is_some_and(|prefix| prefix.eq_ignore_ascii_case(IMAGE)),
+            media_type,
+            // The vendor's address wants the end user's token, so no browser can open it.
+            url: None,
+        })
+    };
+    let items = content.array("attachments").unwrap_or_default();
+    let files: Option<Vec<FileItem<'a>>> = items.iter().map(read).collect();
+    let files = files.ok_or(Fault::Malformed("an attachment that is no object"))?;
+    if files.is_empty() {
+        return Err(Fault::Malformed("no attachments"));
+    }
+    Ok(Told {
+        text: content.text("text"),
+        payload: Payload::File(files),
+    })
+}
