@@ -5,6 +5,8 @@
 //! as mapped or discarded. To add a backend: its file, and the two roster lines below.
 
 mod dialect;
+#[cfg(test)]
+mod golden;
 mod mapper;
 mod memory;
 
