@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::dialect::SessionValues;
-use super::{Dialect, Discard, Input, Keep, Mapper, Policy, SessionStart, Transport, Verdict, dialect};
+use super::{
+    Dialect, Discard, Input, Keep, Mapper, Policy, SessionStart, Transport, Verdict, dialect,
+};
 use crate::proto::cursor::Cursor;
 use crate::proto::event::{Encoded, Envelope, Subscription, Vocabulary};
 use crate::proto::json::Object;
@@ -77,11 +79,19 @@ pub(super) fn check_all(backend: &str) {
         }
         if fixture.input.len() <= BYTEWISE_MAX {
             let bytes: Vec<&[u8]> = fixture.input.chunks(1).collect();
-            assert_eq!(run(dialect, &fixture.args, &bytes), whole, "{name}, byte by byte");
+            assert_eq!(
+                run(dialect, &fixture.args, &bytes),
+                whole,
+                "{name}, byte by byte"
+            );
         }
         for seed in 1..=SPLITS {
             let pieces = split(&fixture.input, &mut Random(seed));
-            assert_eq!(run(dialect, &fixture.args, &pieces), whole, "{name}, split {seed}");
+            assert_eq!(
+                run(dialect, &fixture.args, &pieces),
+                whole,
+                "{name}, split {seed}"
+            );
         }
     }
 }
@@ -90,7 +100,10 @@ pub(super) fn check_all(backend: &str) {
 pub(super) fn check_mutations(backend: &str, rounds: u64) {
     let dialect = dialect(backend).expect("a dialect");
     let mut random = Random(0x5EED);
-    for fixture in fixtures(backend).iter().filter(|fixture| fixture.input.len() <= BYTEWISE_MAX) {
+    for fixture in fixtures(backend)
+        .iter()
+        .filter(|fixture| fixture.input.len() <= BYTEWISE_MAX)
+    {
         for _ in 0..rounds {
             let damaged = mutate(&fixture.input, &mut random);
             run(dialect, &fixture.args, &[&damaged]);
@@ -110,7 +123,9 @@ fn run(dialect: &'static Dialect, args: &Args, chunks: &[&[u8]]) -> Outcome {
                 while let Some(item) = decoder.next_item() {
                     match item {
                         Item::Frame(frame) => runner.on_frame(frame.event, frame.data),
-                        Item::Oversize { event } => runner.discard(event, Discard::Oversize, "over the limit"),
+                        Item::Oversize { event } => {
+                            runner.discard(event, Discard::Oversize, "over the limit")
+                        }
                     }
                 }
             }
@@ -142,15 +157,22 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     fn new(dialect: &'static Dialect, args: &'a Args) -> Self {
         let text = |name, default| args.get(name).unwrap_or(default);
-        let subscription =
-            Subscription::new(text("tenant", "acme"), text("workflow", "support"), text("participant", "jane"));
+        let subscription = Subscription::new(
+            text("tenant", "acme"),
+            text("workflow", "support"),
+            text("participant", "jane"),
+        );
         let mut values = SessionValues::new();
         for name in ["conversation", "chat"] {
             if let Some(value) = args.get(name) {
                 values.insert(name, value.to_owned());
             }
         }
-        let start = SessionStart { subscription: subscription.clone(), values: &values, seed: 7 };
+        let start = SessionStart {
+            subscription: subscription.clone(),
+            values: &values,
+            seed: 7,
+        };
         let default = Policy::default();
         let policy = Policy {
             unmapped: args.keep("unmapped", default.unmapped),
@@ -191,26 +213,39 @@ impl<'a> Runner<'a> {
                 encoded = encoded.scoped();
             }
             let json = Object::parse(encoded.json()).expect("what leaves is a JSON object");
-            assert_eq!(json.text("messageType").as_deref(), Some(event.message_type().as_str()));
+            assert_eq!(
+                json.text("messageType").as_deref(),
+                Some(event.message_type().as_str())
+            );
             if let (Some(scope), Some(own)) = (scope, encoded.scope.as_deref())
                 && scope != own
             {
                 return;
             }
             left += 1;
-            let cursor = Cursor { epoch: 0, sequence: left }.to_string();
+            let cursor = Cursor {
+                epoch: 0,
+                sequence: left,
+            }
+            .to_string();
             out.extend_from_slice(&encoded.block(Vocabulary::Full, Some(&cursor)));
         });
         (self.left, self.out) = (left, out);
         match verdict {
             Verdict::Mapped { .. } => {
-                assert!(!types.is_empty(), "{event} {data} is mapped and gave nothing");
+                assert!(
+                    !types.is_empty(),
+                    "{event} {data} is mapped and gave nothing"
+                );
                 self.received += 1;
                 self.mapped += 1;
                 self.line(event, &types.join(", "));
             }
             Verdict::Discarded(discard, why) => {
-                assert!(types.is_empty(), "{event} {data} is discarded and gave {types:?}");
+                assert!(
+                    types.is_empty(),
+                    "{event} {data} is discarded and gave {types:?}"
+                );
                 self.discard(event, discard, why);
             }
         }
@@ -224,26 +259,36 @@ impl<'a> Runner<'a> {
 
     fn line(&mut self, event: &str, verdict: &str) {
         // A name may hold anything but line ends.
-        writeln!(self.frames, "{} {event} -> {verdict}", self.received).expect("a string takes all");
+        writeln!(self.frames, "{} {event} -> {verdict}", self.received)
+            .expect("a string takes all");
     }
 
     fn finish(mut self) -> Outcome {
         let discarded: u64 = self.discarded.values().sum();
         assert_eq!(self.received, self.mapped + discarded, "conservation");
         let (received, mapped) = (self.received, self.mapped);
-        write!(self.frames, "received={received} mapped={mapped} discarded={discarded}").expect("a string takes all");
+        write!(
+            self.frames,
+            "received={received} mapped={mapped} discarded={discarded}"
+        )
+        .expect("a string takes all");
         for discard in Discard::ALL {
             if let Some(count) = self.discarded.get(discard.as_str()) {
                 write!(self.frames, " {}={count}", discard.as_str()).expect("a string takes all");
             }
         }
         self.frames.push('\n');
-        Outcome { out: String::from_utf8(self.out).expect("what leaves is UTF-8"), frames: self.frames }
+        Outcome {
+            out: String::from_utf8(self.out).expect("what leaves is UTF-8"),
+            frames: self.frames,
+        }
     }
 }
 
 fn folder(backend: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(backend)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(backend)
 }
 
 fn fixtures(backend: &str) -> Vec<Fixture> {
@@ -253,9 +298,17 @@ fn fixtures(backend: &str) -> Vec<Fixture> {
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "in"))
         .map(|path| {
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let name = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             let input = std::fs::read(&path).expect("readable");
-            Fixture { args: read_args(&args, &name), name, input }
+            Fixture {
+                args: read_args(&args, &name),
+                name,
+                input,
+            }
         })
         .collect();
     fixtures.sort_by(|a, b| a.name.cmp(&b.name));
@@ -273,7 +326,10 @@ fn read_args(text: &str, name: &str) -> Args {
             }
             while let Some(option) = words.next() {
                 let option = option.strip_prefix("--").expect("an option");
-                args.0.insert(option.to_owned(), words.next().expect("its value").to_owned());
+                args.0.insert(
+                    option.to_owned(),
+                    words.next().expect("its value").to_owned(),
+                );
             }
         }
     }
@@ -284,7 +340,11 @@ fn split<'a>(input: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let mut rest = input;
     while !rest.is_empty() {
-        let longest = if random.below(4) == 0 { rest.len() } else { rest.len().min(24) };
+        let longest = if random.below(4) == 0 {
+            rest.len()
+        } else {
+            rest.len().min(24)
+        };
         let (piece, tail) = rest.split_at(1 + random.below(longest));
         pieces.push(piece);
         rest = tail;
@@ -294,11 +354,36 @@ fn split<'a>(input: &'a [u8], random: &mut Random) -> Vec<&'a [u8]> {
 
 /// Bytes that mean something to one of the readers.
 const TELLING: &[&[u8]] = &[
-    b"\"", b"'", b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"\r\n", b"\n", b"\n\n", b"<", b">", b"=", b"&",
-    b"\0", b"\xFF", b"\xED\xA0\x80", b"\\ud800", b"event: ", b"data: ", b"1e999", b"-1", b"99999999999999999999",
+    b"\"",
+    b"'",
+    b"\\",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"null",
+    b"\r\n",
+    b"\n",
+    b"\n\n",
+    b"<",
+    b">",
+    b"=",
+    b"&",
+    b"\0",
+    b"\xFF",
+    b"\xED\xA0\x80",
+    b"\\ud800",
+    b"event: ",
+    b"data: ",
+    b"1e999",
+    b"-1",
+    b"99999999999999999999",
 ];
 
-fn mutate(input: &[u8], random: &mut Random) -> Vec<u8> {
+/// A damaged copy.
+pub(super) fn mutate(input: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len() + 1);

@@ -18,30 +18,81 @@ use crate::proto::json::{self, Fields, Object};
 
 /// The keys that each event's templates write.
 const KEYS: &[(&str, &[&str])] = &[
-    ("chatapi.chat", &["type", "to", "from", "data", "body", "state"]),
-    ("chatapi.presence", &["type", "to", "from", "status", "show"]),
+    (
+        "chatapi.chat",
+        &["type", "to", "from", "data", "body", "state"],
+    ),
+    (
+        "chatapi.presence",
+        &["type", "to", "from", "status", "show"],
+    ),
     (
         "chatapi.muc",
-        &["type", "to", "from", "data", "body", "password", "room", "inviter", "url", "reason"],
+        &[
+            "type", "to", "from", "data", "body", "password", "room", "inviter", "url", "reason",
+        ],
     ),
     ("chatapi.openlink", &["type", "to", "from", "json"]),
     (
         "chatapi.fastpath",
-        &["type", "workgroup", "to", "from", "metadata", "metaData", "id", "reason", "url", "mucRoom", "data", "body"],
+        &[
+            "type",
+            "workgroup",
+            "to",
+            "from",
+            "metadata",
+            "metaData",
+            "id",
+            "reason",
+            "url",
+            "mucRoom",
+            "data",
+            "body",
+        ],
     ),
-    ("chatapi.assist", &["type", "workgroup", "from", "metadata", "metaData", "id", "reason"]),
+    (
+        "chatapi.assist",
+        &[
+            "type",
+            "workgroup",
+            "from",
+            "metadata",
+            "metaData",
+            "id",
+            "reason",
+        ],
+    ),
     (
         "chatapi.ask",
         &[
-            "type", "to", "from", "averageWaitTime", "userCount", "status", "oldestEntry", "userid", "postion",
-            "position", "timeRemaining", "remaingTime", "timestamp", "url", "mucRoom", "data", "body",
+            "type",
+            "to",
+            "from",
+            "averageWaitTime",
+            "userCount",
+            "status",
+            "oldestEntry",
+            "userid",
+            "postion",
+            "position",
+            "timeRemaining",
+            "remaingTime",
+            "timestamp",
+            "url",
+            "mucRoom",
+            "data",
+            "body",
         ],
     ),
     ("chatapi.notify", &["type", "to", "from", "data"]),
 ];
 
 /// Reads an object, strictly if that can be, else as its template meant it.
-pub(super) fn read<'a>(data: &'a str, known: &[&str], repaired: &'a mut String) -> Option<Object<'a>> {
+pub(super) fn read<'a>(
+    data: &'a str,
+    known: &[&str],
+    repaired: &'a mut String,
+) -> Option<Object<'a>> {
     if let Some(object) = Object::parse(data) {
         return Some(object.first_wins());
     }
@@ -58,7 +109,10 @@ pub(super) fn on_item(input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reje
     if Object::parse(input.data).is_none() {
         return Err(Reject::malformed("not a JSON object"));
     }
-    out.emit(Event::new(input.event, Payload::Data(input.data.trim().into())));
+    out.emit(Event::new(
+        input.event,
+        Payload::Data(input.data.trim().into()),
+    ));
     Ok(())
 }
 
@@ -66,7 +120,9 @@ impl Desk {
     /// Maps a frame that the plugin derived from a stanza.
     pub(super) fn on_derived(&self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
         let Some((_, known)) = KEYS.iter().find(|(event, _)| *event == input.event) else {
-            return Err(Reject::Unmapped { conversation_id: None });
+            return Err(Reject::Unmapped {
+                conversation_id: None,
+            });
         };
         let mut repaired = String::new();
         let object = read(input.data, known, &mut repaired)
@@ -76,14 +132,32 @@ impl Desk {
             return Err(Reject::Discard(Discard::Shadowed, "the stanza came before"));
         }
         let (from, to) = (word(&object, "from"), word(&object, "to"));
-        let (from, to) = (from.as_deref().and_then(Jid::new), to.as_deref().and_then(Jid::new));
-        let scene = Scene::new(&self.stream.rooms, self.own(to), from, to, kind == "groupchat");
-        let frame = Frame { event: input.event, kind: &kind, object: &object, scene };
+        let (from, to) = (
+            from.as_deref().and_then(Jid::new),
+            to.as_deref().and_then(Jid::new),
+        );
+        let scene = Scene::new(
+            &self.stream.rooms,
+            self.own(to),
+            from,
+            to,
+            kind == "groupchat",
+        );
+        let frame = Frame {
+            event: input.event,
+            kind: &kind,
+            object: &object,
+            scene,
+        };
         let event = frame.map().map_err(|trouble| {
             let conversation_id = frame.scene.conversation().map(str::to_owned);
             match trouble {
                 Trouble::Unknown => Reject::Unmapped { conversation_id },
-                Trouble::Broken(why) => Reject::Malformed { why, conversation_id, body: None },
+                Trouble::Broken(why) => Reject::Malformed {
+                    why,
+                    conversation_id,
+                    body: None,
+                },
                 Trouble::Empty => Reject::Discard(Discard::Filtered, "nothing said"),
             }
         })?;
@@ -96,7 +170,9 @@ impl Desk {
         match event {
             "chatapi.presence" => self.stream.has_presences,
             "chatapi.chat" | "chatapi.notify" => self.stream.has_messages,
-            "chatapi.muc" | "chatapi.ask" | "chatapi.fastpath" => self.stream.has_messages && kind == "groupchat",
+            "chatapi.muc" | "chatapi.ask" | "chatapi.fastpath" => {
+                self.stream.has_messages && kind == "groupchat"
+            }
             _ => false,
         }
     }
@@ -123,18 +199,24 @@ struct Frame<'x> {
 impl<'x> Frame<'x> {
     fn map(&self) -> Result<Event<'x>, Trouble> {
         match (self.event, self.kind) {
-            ("chatapi.chat", _) => self.chat(),
+            ("chatapi.chat", _)
+            | ("chatapi.muc" | "chatapi.ask" | "chatapi.fastpath", "groupchat") => self.chat(),
             ("chatapi.presence", _) => self.presence(),
             ("chatapi.notify", _) => self.notify(),
             (_, "") => Err(Trouble::Broken("no type")),
-            ("chatapi.muc" | "chatapi.ask" | "chatapi.fastpath", "groupchat") => self.chat(),
             ("chatapi.muc", "invitationReceived") => self.invitation(),
             ("chatapi.openlink", "callstatus") => self.call(),
-            ("chatapi.fastpath" | "chatapi.assist", "offerReceived") => Ok(self.offer(HandoffPhase::Offered)),
-            ("chatapi.fastpath" | "chatapi.assist", "offerRevoked") => Ok(self.offer(HandoffPhase::Revoked)),
+            ("chatapi.fastpath" | "chatapi.assist", "offerReceived") => {
+                Ok(self.offer(HandoffPhase::Offered))
+            }
+            ("chatapi.fastpath" | "chatapi.assist", "offerRevoked") => {
+                Ok(self.offer(HandoffPhase::Revoked))
+            }
             ("chatapi.fastpath" | "chatapi.ask", "offer") => Ok(self.accepted()),
             ("chatapi.ask", "update-queue") => Ok(self.status(StatusState::Queued, None)),
-            ("chatapi.ask", "depart-queue") => Ok(self.status(StatusState::Connecting, Some("departed_queue"))),
+            ("chatapi.ask", "depart-queue") => {
+                Ok(self.status(StatusState::Connecting, Some("departed_queue")))
+            }
             ("chatapi.ask", "notify-queue") => Ok(self.queue("queue")),
             ("chatapi.ask", "notify-queue-details") => Ok(self.queue("queue_entry")),
             _ => Err(Trouble::Unknown),
@@ -147,7 +229,8 @@ impl<'x> Frame<'x> {
 
     /// The key's value, if it is anything.
     fn any(&self, key: &str) -> Option<Json<'x>> {
-        self.object.get(key).map(|value| value.get()).filter(|json| *json != "\"null\"").map(Cow::Borrowed)
+        let json = self.object.get(key)?.get();
+        (json != "\"null\"").then_some(Cow::Borrowed(json))
     }
 
     fn event(&self, payload: Payload<'x>) -> Event<'x> {
@@ -157,9 +240,15 @@ impl<'x> Frame<'x> {
     /// A message, or a chat state.
     fn chat(&self) -> Result<Event<'x>, Trouble> {
         // A person may well say `null`: of all fields only this one is taken at its word.
-        let Some(body) = self.object.text("body") else { return self.typing() };
+        let Some(body) = self.object.text("body") else {
+            return self.typing();
+        };
         if body.is_empty() {
-            return if self.word("state").is_some() { self.typing() } else { Err(Trouble::Empty) };
+            return if self.word("state").is_some() {
+                self.typing()
+            } else {
+                Err(Trouble::Empty)
+            };
         }
         let notice = |level| Payload::Notice(Notice { level, code: None });
         let mut event = self.event(match self.kind {
@@ -176,16 +265,24 @@ impl<'x> Frame<'x> {
     }
 
     fn typing(&self) -> Result<Event<'x>, Trouble> {
-        let state = self.word("state").ok_or(Trouble::Broken("neither body nor state"))?;
+        let state = self
+            .word("state")
+            .ok_or(Trouble::Broken("neither body nor state"))?;
         let typing = chat_state(&state).ok_or(Trouble::Broken("no chat state of that name"))?;
         Ok(self.event(Payload::Typing(typing)))
     }
 
     fn presence(&self) -> Result<Event<'x>, Trouble> {
-        self.word("from").ok_or(Trouble::Broken("a presence of nobody"))?;
+        self.word("from")
+            .ok_or(Trouble::Broken("a presence of nobody"))?;
         // The plugin writes `available` for those who have gone, too: only the stanza knows.
-        let show = self.word("show").map_or(Show::Online, |show| show_of(&show));
-        let mut event = self.event(Payload::Presence(Presence { is_available: true, show }));
+        let show = self
+            .word("show")
+            .map_or(Show::Online, |show| show_of(&show));
+        let mut event = self.event(Payload::Presence(Presence {
+            is_available: true,
+            show,
+        }));
         event.text = self.word("status");
         Ok(event)
     }
@@ -196,7 +293,9 @@ impl<'x> Frame<'x> {
     }
 
     fn invitation(&self) -> Result<Event<'x>, Trouble> {
-        let room = self.word("room").ok_or(Trouble::Broken("an invitation to no room"))?;
+        let room = self
+            .word("room")
+            .ok_or(Trouble::Broken("an invitation to no room"))?;
         let mut event = self.event(Payload::Invite(Box::new(Invite {
             room: room.clone(),
             inviter: self.word("inviter"),
@@ -212,13 +311,21 @@ impl<'x> Frame<'x> {
         const NO_JSON: Trouble = Trouble::Broken("no call status");
         let payload = match self.word("json") {
             Some(text) => json_or_text(text).ok_or(Trouble::Broken("nested too deep"))?,
-            None => self.any("json").filter(|json| !json.starts_with('"')).ok_or(NO_JSON)?,
+            None => self
+                .any("json")
+                .filter(|json| !json.starts_with('"'))
+                .ok_or(NO_JSON)?,
         };
         let status = Object::parse(&payload).and_then(|call| {
             let call = call.first_wins();
-            word(&call, "status").or_else(|| word(&call, "state")).map(|status| Cow::Owned(status.into_owned()))
+            word(&call, "status")
+                .or_else(|| word(&call, "state"))
+                .map(|status| Cow::Owned(status.into_owned()))
         });
-        Ok(self.event(Payload::Call { status, payload: Some(payload) }))
+        Ok(self.event(Payload::Call {
+            status,
+            payload: Some(payload),
+        }))
     }
 
     /// An agent is offered a visitor, or is so no longer.
@@ -316,9 +423,17 @@ fn bare(jid: Text<'_>) -> Text<'_> {
 
 /// XEP-0085's states.
 pub(super) fn chat_state(state: &str) -> Option<Typing> {
-    let stopped = |detail| Some(Typing { is_started: false, detail: Some(detail) });
+    let stopped = |detail| {
+        Some(Typing {
+            is_started: false,
+            detail: Some(detail),
+        })
+    };
     match state {
-        "composing" => Some(Typing { is_started: true, detail: None }),
+        "composing" => Some(Typing {
+            is_started: true,
+            detail: None,
+        }),
         "paused" => stopped(TypingDetail::Paused),
         "active" => stopped(TypingDetail::Active),
         "inactive" => stopped(TypingDetail::Inactive),
@@ -338,8 +453,9 @@ pub(super) fn show_of(show: &str) -> Show {
     }
 }
 
-/// Whether it is JSON at all, for reading what was typed into a `data` property.
+/// Whether the text of a `data` property says nothing.
 pub(super) fn is_nothing(text: &str) -> bool {
     let text = text.trim();
-    text.is_empty() || json::value(text).is_some_and(|value| matches!(value.get(), "null" | "\"null\""))
+    text.is_empty()
+        || json::value(text).is_some_and(|value| matches!(value.get(), "null" | "\"null\""))
 }

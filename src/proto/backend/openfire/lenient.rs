@@ -121,7 +121,8 @@ impl<'a> Reader<'a> {
 
     /// The quote that stands here.
     fn quote(&self) -> Option<u8> {
-        self.byte(self.at).filter(|byte| matches!(byte, b'"' | b'\''))
+        self.byte(self.at)
+            .filter(|byte| matches!(byte, b'"' | b'\''))
     }
 
     /// Reads a string from its opening quote; `is_end` says which quote closes it.
@@ -157,22 +158,34 @@ impl<'a> Reader<'a> {
                 return;
             }
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 1,
-            Some(b'u') if (1..=4).all(|n| self.byte(self.at + n).is_some_and(|b| b.is_ascii_hexdigit())) => 5,
+            Some(b'u')
+                if (1..=4).all(|n| {
+                    self.byte(self.at + n)
+                        .is_some_and(|b| b.is_ascii_hexdigit())
+                }) =>
+            {
+                5
+            }
             _ => 0,
         };
         let escape = self.bytes.get(self.at..self.at + taken).unwrap_or_default();
-        self.out.extend_from_slice(if taken == 0 { b"\\\\" } else { b"\\" });
+        self.out
+            .extend_from_slice(if taken == 0 { b"\\\\" } else { b"\\" });
         self.out.extend_from_slice(escape);
         self.at += taken;
     }
 
     fn control(&mut self, byte: u8) {
-        self.out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+        self.out
+            .extend_from_slice(format!("\\u{byte:04x}").as_bytes());
     }
 
     /// Whether the quote there closes a top-level value.
     fn is_end(&self, at: usize) -> bool {
-        at == self.last || self.byte(at).is_some_and(|quote| self.is_next_key(at + 1, Some(quote)))
+        at == self.last
+            || self
+                .byte(at)
+                .is_some_and(|quote| self.is_next_key(at + 1, Some(quote)))
     }
 
     /// Whether there is a comma, a known key not yet seen, quoted, and a colon.
@@ -182,7 +195,9 @@ impl<'a> Reader<'a> {
             return false;
         }
         let open = self.space_end(comma + 1);
-        let Some(found) = self.byte(open).filter(|byte| quote.map_or(matches!(byte, b'"' | b'\''), |q| *byte == q))
+        let Some(found) = self
+            .byte(open)
+            .filter(|byte| quote.map_or(matches!(byte, b'"' | b'\''), |q| *byte == q))
         else {
             return false;
         };
@@ -200,7 +215,9 @@ impl<'a> Reader<'a> {
     /// known key or the end.
     fn bare_body(&mut self) -> Option<()> {
         let start = self.at;
-        while self.at < self.end && !(self.byte(self.at) == Some(b',') && self.is_next_key(self.at, None)) {
+        while self.at < self.end
+            && !(self.byte(self.at) == Some(b',') && self.is_next_key(self.at, None))
+        {
             self.at += 1;
         }
         let body = self.text.get(start..self.at)?.trim_end();
@@ -282,5 +299,82 @@ impl<'a> Reader<'a> {
 
 /// Templates have fewer keys than a word has bits; a key past them is never seen.
 fn bit(index: usize) -> u64 {
-    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
+    u32::try_from(index)
+        .ok()
+        .and_then(|index| 1_u64.checked_shl(index))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: &[&str] = &["type", "to", "from", "data", "body", "state"];
+
+    /// Looks at the text per byte of it.
+    fn work(text: &str) -> usize {
+        let mut reader = Reader::new(text, KEYS).expect("an object");
+        let repaired = reader.object();
+        if let Some(repaired) = repaired {
+            assert!(repaired.len() <= 6 * text.len() + 2, "memory is linear");
+        }
+        reader.work.get() / text.len()
+    }
+
+    #[test]
+    fn work_is_linear_whatever_is_typed() {
+        const LEN: usize = 64 * 1024;
+        let quotes = "\"".repeat(1024 * 1024);
+        assert!(
+            work(&format!(r#"{{"body":"{quotes}"}}"#)) <= 8,
+            "a whole frame of quotes"
+        );
+        let typed = [
+            "\"",
+            "\\\"",
+            "\\",
+            "\",",
+            "\" ",
+            "\" , \"",
+            "\", \"data",
+            "\",\"state\":",
+            "'",
+            "\"}",
+            "}",
+            "{",
+            "\n",
+            "\0",
+            "\\u",
+            "a",
+        ];
+        for piece in typed {
+            for space in ["", &" ".repeat(1000)] {
+                let piece = format!("{piece}{space}");
+                let typed = piece.repeat(LEN / piece.len());
+                for data in [
+                    format!(r#"{{"from":"a@b","body":"{typed}"}}"#),
+                    format!("{{'from':'a@b','body':'{typed}'}}"),
+                    format!(r#"{{"from":"a@b","body":function(){typed}}}"#),
+                    format!(r#"{{"from":"a@b","data":{{"{typed}}},"body":"x"}}"#),
+                    format!("{{{typed}}}"),
+                ] {
+                    let work = work(&data);
+                    assert!(
+                        work <= 8,
+                        "{work} looks per byte at {:?}",
+                        &piece[..piece.len().min(12)]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        let repaired = repair("{\"body\":\"\u{0}\u{1f}\n\"}", KEYS);
+        assert_eq!(
+            repaired.as_deref(),
+            Some(r#"{"body":"\u0000\u001f\u000a"}"#)
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Openfire: the chat API of the SparkWeb plugin, and of its forerunners.
+//! Openfire: the chat API of the `SparkWeb` plugin, and of its forerunners.
 //!
 //! Vendor: Ignite Realtime. Document: `sse.md` of openfire-sparkweb-plugin (the same text as in
 //! its API document); the rest was read from the source code of the plugin, of Openfire-Chat and
@@ -8,7 +8,7 @@
 //!   concatenation; only the stanza is whole and cannot be forged (`WebEventSource`);
 //! - the derived frames may be no JSON, hold keys twice, and write `"null"` for what is missing;
 //! - `Accept` must be exactly `text/event-stream`, else 405 (Jetty);
-//! - an unknown token is 503, and the newest token dies with the user's last stream (SparkWeb);
+//! - an unknown token is 503, and the newest token dies with the user's last stream (`SparkWeb`);
 //! - a bare line break every 10 s is the only sign of life (Jetty); there are no ids, no replay.
 //!
 //! Not here: logging in (`edge::link`).
@@ -71,7 +71,9 @@ const SILENCE_SECS: u64 = 35;
 const JID_PART_BYTES_MAX: usize = 1023;
 
 fn plan(options: &Options) -> Result<Plan, String> {
-    let token = options.template("token").ok_or_else(|| "`token` is missing".to_owned())?;
+    let token = options
+        .template("token")
+        .ok_or_else(|| "`token` is missing".to_owned())?;
     Ok(Plan {
         path: Piece::fixed("/sse"),
         query: vec![("token", Piece::value(token, Place::Query))],
@@ -87,7 +89,7 @@ fn plan(options: &Options) -> Result<Plan, String> {
 }
 
 /// 503 is the servlet's word for a token it does not know; 405 means that `Accept` was not exact.
-fn answer(status: u16, _body: &str) -> Answer {
+const fn answer(status: u16, _body: &str) -> Answer {
     match status {
         200 => Answer::Events,
         401 | 403 | 503 => Answer::Unauthorized,
@@ -121,7 +123,12 @@ impl Stream {
     fn own<'x>(&'x self, participant: &'x str, to: Option<Jid<'x>>) -> Option<Own<'x>> {
         Own::of_jid(participant).or_else(|| {
             let name = self.username.as_deref().unwrap_or(participant);
-            Own::of_jid(name).or_else(|| to.map(|to| Own { local: name, domain: to.domain() }))
+            Own::of_jid(name).or_else(|| {
+                to.map(|to| Own {
+                    local: name,
+                    domain: to.domain(),
+                })
+            })
         })
     }
 }
@@ -166,7 +173,10 @@ impl Session for Desk {
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(Self { stream: self.stream.clone(), ..Self::new(start) })
+        Box::new(Self {
+            stream: self.stream.clone(),
+            ..Self::new(start)
+        })
     }
 }
 
