@@ -33,7 +33,10 @@ impl Cursor {
         if version != VERSION || parts.next().is_some() {
             return None;
         }
-        Some(Self { epoch: number(epoch)?, sequence: number(sequence)? })
+        Some(Self {
+            epoch: number(epoch)?,
+            sequence: number(sequence)?,
+        })
     }
 }
 
@@ -84,14 +87,30 @@ mod tests {
             let text = cursor.to_string();
             assert_eq!(Cursor::parse(&text), Some(cursor), "{text}");
             assert!(text.len() <= CURSOR_BYTES_MAX);
-            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)));
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
+            );
         }
     }
 
     #[test]
     fn garbage_is_no_cursor() {
         let long = "1.0.".to_owned() + &"1".repeat(200);
-        for text in ["", "1", "1.0", "2.0.1", "1.0.1.1", "1..1", "1.00.1", "1.0.i", "1.0.-1", "1.0.1\n", "1.zzzzzzzzzzzzzz.1", &long] {
+        for text in [
+            "",
+            "1",
+            "1.0",
+            "2.0.1",
+            "1.0.1.1",
+            "1..1",
+            "1.00.1",
+            "1.0.i",
+            "1.0.-1",
+            "1.0.1\n",
+            "1.zzzzzzzzzzzzzz.1",
+            &long,
+        ] {
             assert_eq!(Cursor::parse(text), None, "{text:?}");
         }
     }

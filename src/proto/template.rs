@@ -130,7 +130,11 @@ impl fmt::Display for TemplateError {
         match self {
             Self::Unclosed => f.write_str("a `{` is never closed; write `{{` for a literal brace"),
             Self::UnknownVariable(name) => {
-                write!(f, "`{{{name}}}` names nothing; known are {}", Variable::HELP)
+                write!(
+                    f,
+                    "`{{{name}}}` names nothing; known are {}",
+                    Variable::HELP
+                )
             }
         }
     }
@@ -189,7 +193,9 @@ impl Template {
     /// Text without holes, whatever it holds.
     #[must_use]
     pub fn literal(text: Secret) -> Self {
-        Self { parts: vec![Part::Literal(text)] }
+        Self {
+            parts: vec![Part::Literal(text)],
+        }
     }
 
     /// The holes, in order.
@@ -230,7 +236,9 @@ impl Template {
         // `..` may also come out of two holes side by side.
         if place == Place::Segment && matches!(out.as_str(), "." | "..") {
             let first = self.variables().next();
-            return Err(ResolveError::Unfit(first.cloned().unwrap_or(Variable::ParticipantId)));
+            return Err(ResolveError::Unfit(
+                first.cloned().unwrap_or(Variable::ParticipantId),
+            ));
         }
         Ok(out)
     }
@@ -274,7 +282,9 @@ pub fn percent_encode(out: &mut String, value: &str) {
         } else {
             out.push('%');
             for nibble in [byte >> 4, byte & 15] {
-                out.push(char::from(HEX.get(usize::from(nibble)).copied().unwrap_or(b'0')));
+                out.push(char::from(
+                    HEX.get(usize::from(nibble)).copied().unwrap_or(b'0'),
+                ));
             }
         }
     }
@@ -313,7 +323,11 @@ mod tests {
 
     #[test]
     fn values_stay_in_their_place() {
-        check("{participantId}", Place::Segment, Ok("a%2F..%2Fb%3Fx%3D1%26y%22%0D%0Az%3A%20%C3%A9"));
+        check(
+            "{participantId}",
+            Place::Segment,
+            Ok("a%2F..%2Fb%3Fx%3D1%26y%22%0D%0Az%3A%20%C3%A9"),
+        );
         check("x{tenantId}y", Place::Query, Ok("xacmey"));
         check("{header.X-Id}", Place::Quoted, Ok("q%22%5C"));
         check("{participantId}", Place::Header, Err("participantId"));

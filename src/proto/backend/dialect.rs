@@ -3,7 +3,9 @@
 //! `config` reads options by [`OptionSpec`], `edge` sends what [`Plan::resolve`] gives. A dialect
 //! does no I/O: it is data and pure functions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::mapper::{Session, SessionStart};
 use crate::proto::template::{Place, ResolveError, Template, Variables};
@@ -36,9 +38,12 @@ pub enum Transport {
     /// One request after another; each answer is split into frames.
     Poll {
         /// Splits an answer into frames: event name and data.
-        frames: for<'a> fn(&'a str) -> Vec<(std::borrow::Cow<'a, str>, &'a str)>,
+        frames: SplitAnswer,
     },
 }
+
+/// Splits the body of an answer into frames: event name and data.
+pub type SplitAnswer = for<'a> fn(&'a str) -> Vec<(Cow<'a, str>, &'a str)>;
 
 /// What an HTTP answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +122,10 @@ impl Options {
     pub fn template(&self, name: &str) -> Option<&Template> {
         match self.0.get(name)? {
             OptionValue::Template(template) => Some(template),
-            OptionValue::Word(_) | OptionValue::Bool(_) | OptionValue::Secs(_) | OptionValue::Table(_) => None,
+            OptionValue::Word(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
         }
     }
 
@@ -126,7 +134,10 @@ impl Options {
     pub fn word(&self, name: &str) -> Option<&str> {
         match self.0.get(name)? {
             OptionValue::Word(word) => Some(word),
-            OptionValue::Template(_) | OptionValue::Bool(_) | OptionValue::Secs(_) | OptionValue::Table(_) => None,
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
         }
     }
 
@@ -141,7 +152,10 @@ impl Options {
     pub fn secs(&self, name: &str) -> Option<u64> {
         match self.0.get(name)? {
             OptionValue::Secs(secs) => Some(*secs),
-            OptionValue::Template(_) | OptionValue::Bool(_) | OptionValue::Word(_) | OptionValue::Table(_) => None,
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Table(_) => None,
         }
     }
 
@@ -150,7 +164,10 @@ impl Options {
     pub fn table(&self, name: &str) -> Option<&Self> {
         match self.0.get(name)? {
             OptionValue::Table(options) => Some(options),
-            OptionValue::Template(_) | OptionValue::Bool(_) | OptionValue::Word(_) | OptionValue::Secs(_) => None,
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Secs(_) => None,
         }
     }
 }
@@ -163,7 +180,11 @@ pub struct Piece(Vec<PiecePart>);
 enum PiecePart {
     Fixed(&'static str),
     Value(Template, Place),
+    Made(Arc<Make>),
 }
+
+/// Makes text, encoded for its place, out of what a client's request brings.
+type Make = dyn Fn(&dyn Variables) -> Result<String, ResolveError> + Send + Sync;
 
 impl Piece {
     /// Only fixed text.
@@ -176,6 +197,14 @@ impl Piece {
     #[must_use]
     pub fn value(template: &Template, place: Place) -> Self {
         Self(vec![PiecePart::Value(template.clone(), place)])
+    }
+
+    /// Text that no template can express; the function encodes it for its place.
+    #[must_use]
+    pub fn made(
+        make: impl Fn(&dyn Variables) -> Result<String, ResolveError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(vec![PiecePart::Made(Arc::new(make))])
     }
 
     /// Fixed text after what is there.
@@ -197,7 +226,10 @@ impl Piece {
         for part in &self.0 {
             match part {
                 PiecePart::Fixed(text) => out.push_str(text),
-                PiecePart::Value(template, place) => out.push_str(&template.resolve(variables, *place)?),
+                PiecePart::Value(template, place) => {
+                    out.push_str(&template.resolve(variables, *place)?)
+                }
+                PiecePart::Made(make) => out.push_str(&make(variables)?),
             }
         }
         Ok(out)

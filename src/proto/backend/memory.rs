@@ -1,7 +1,6 @@
 //! What is remembered of conversations, the same in every dialect: repeats, ends, handlers.
 //!
-//! Bounded: [`CONVERSATIONS_MAX`] conversations, [`IDS_MAX`] ids and [`PARTIES_MAX`] parties in
-//! each; the least recently used is forgotten. Not here: which frames count as what.
+//! Bounded: 256 conversations, 4,096 ids and 64 parties in each; the least recently used is forgotten. Not here: which frames count as what.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -12,11 +11,11 @@ use crate::proto::event::{Event, Handoff, HandoffPhase, Payload, Role, StatusSta
 
 /// One upstream stream seldom carries more than a handful; a backend that invents new ones in
 /// every frame must not fill the memory.
-pub const CONVERSATIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+const CONVERSATIONS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 /// How far back a repeat is recognised within a conversation.
-pub const IDS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+const IDS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 /// How many parties of a conversation are remembered as having joined.
-pub const PARTIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+pub(super) const PARTIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 /// The memory of all conversations of one upstream stream.
 #[derive(Clone)]
@@ -68,7 +67,10 @@ impl Memory {
     /// An empty memory; `seed` salts the content hashes.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, conversations: LruCache::sparse(CONVERSATIONS_MAX) }
+        Self {
+            seed,
+            conversations: LruCache::sparse(CONVERSATIONS_MAX),
+        }
     }
 
     /// Whether the same content was last seen under this id; remembers it if not.
@@ -111,7 +113,13 @@ impl Memory {
     }
 
     /// A party joined. Gives the hand-over that this completes, if it does.
-    pub fn on_joined(&mut self, conversation: &str, id: &str, name: Option<&str>, role: Role) -> Option<Handover> {
+    pub fn on_joined(
+        &mut self,
+        conversation: &str,
+        id: &str,
+        name: Option<&str>,
+        role: Role,
+    ) -> Option<Handover> {
         let conversation = self.conversation(conversation);
         conversation.is_ended = false;
         let is_bot = match role {
@@ -121,10 +129,17 @@ impl Memory {
         };
         conversation.joined.put(id.into(), ());
         let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
-        let new = Handler { id: id.into(), name: name.into(), is_bot, has_left: false };
+        let new = Handler {
+            id: id.into(),
+            name: name.into(),
+            is_bot,
+            has_left: false,
+        };
         let old = conversation.handler.replace(new)?;
-        ((old.is_bot || old.has_left) && *old.id != *id)
-            .then(|| Handover { from: old.name.into(), to: name.to_owned() })
+        ((old.is_bot || old.has_left) && *old.id != *id).then(|| Handover {
+            from: old.name.into(),
+            to: name.to_owned(),
+        })
     }
 
     /// A party left.
@@ -143,19 +158,25 @@ impl Memory {
             _ if conversation.joined.contains(id) => {}
             handler => {
                 let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
-                *handler = Some(Handler { id: id.into(), name: name.into(), is_bot, has_left: true });
+                *handler = Some(Handler {
+                    id: id.into(),
+                    name: name.into(),
+                    is_bot,
+                    has_left: true,
+                });
             }
         }
     }
 
     fn conversation(&mut self, name: &str) -> &mut Conversation {
-        self.conversations.get_or_insert_mut_ref(name, || Conversation {
-            // Tables grow with use: most conversations stay far below their bounds.
-            seen: LruCache::sparse(IDS_MAX),
-            is_ended: false,
-            handler: None,
-            joined: LruCache::sparse(PARTIES_MAX),
-        })
+        self.conversations
+            .get_or_insert_mut_ref(name, || Conversation {
+                // Tables grow with use: most conversations stay far below their bounds.
+                seen: LruCache::sparse(IDS_MAX),
+                is_ended: false,
+                handler: None,
+                joined: LruCache::sparse(PARTIES_MAX),
+            })
     }
 
     fn hash(&self, text: &str) -> u64 {
@@ -176,7 +197,10 @@ mod tests {
         assert!(!memory.is_repeat("c", "1", "a"));
         assert!(memory.is_repeat("c", "1", "a"));
         assert!(!memory.is_repeat("c", "1", "an edit"));
-        assert!(!memory.is_repeat("c", "1", "a"), "compared with the last seen");
+        assert!(
+            !memory.is_repeat("c", "1", "a"),
+            "compared with the last seen"
+        );
         assert!(!memory.is_repeat("d", "1", "a"), "another conversation");
     }
 
@@ -209,43 +233,89 @@ mod tests {
         assert!(memory.on_status("c", StatusState::Ended));
         assert!(!memory.on_status("c", StatusState::Failed));
         assert!(memory.on_status("c", StatusState::Waiting));
-        assert!(!memory.on_status("c", StatusState::Ended), "waiting does not open it");
+        assert!(
+            !memory.on_status("c", StatusState::Ended),
+            "waiting does not open it"
+        );
         memory.on_message("c");
         assert!(memory.on_status("c", StatusState::Ended));
         memory.on_joined("c", "a", None, Role::System);
         assert!(memory.on_status("c", StatusState::Ended));
-        for state in [StatusState::Queued, StatusState::Connecting, StatusState::Connected, StatusState::Active] {
+        for state in [
+            StatusState::Queued,
+            StatusState::Connecting,
+            StatusState::Connected,
+            StatusState::Active,
+        ] {
             assert!(memory.on_status("c", state));
-            assert!(memory.on_status("c", StatusState::Ended), "{state:?} opens it");
+            assert!(
+                memory.on_status("c", StatusState::Ended),
+                "{state:?} opens it"
+            );
         }
     }
 
     fn hand_over(from: &str, to: &str) -> Option<Handover> {
-        Some(Handover { from: from.into(), to: to.into() })
+        Some(Handover {
+            from: from.into(),
+            to: to.into(),
+        })
     }
 
     #[test]
     fn a_bot_or_an_agent_who_left_hands_over() {
         let mut memory = Memory::new(1);
-        assert_eq!(memory.on_joined("c", "bot", Some("Bot"), Role::Bot), None, "the first is none");
-        assert_eq!(memory.on_joined("c", "boss", Some("Boss"), Role::Supervisor), None);
-        assert_eq!(memory.on_joined("c", "a", Some("Ann"), Role::Agent), hand_over("Bot", "Ann"));
-        assert_eq!(memory.on_joined("c", "b", None, Role::Agent), None, "a conference");
+        assert_eq!(
+            memory.on_joined("c", "bot", Some("Bot"), Role::Bot),
+            None,
+            "the first is none"
+        );
+        assert_eq!(
+            memory.on_joined("c", "boss", Some("Boss"), Role::Supervisor),
+            None
+        );
+        assert_eq!(
+            memory.on_joined("c", "a", Some("Ann"), Role::Agent),
+            hand_over("Bot", "Ann")
+        );
+        assert_eq!(
+            memory.on_joined("c", "b", None, Role::Agent),
+            None,
+            "a conference"
+        );
         memory.on_left("c", "a", None, Role::Agent);
-        assert_eq!(memory.on_joined("c", "d", Some("Dan"), Role::Agent), None, "b is still there");
+        assert_eq!(
+            memory.on_joined("c", "d", Some("Dan"), Role::Agent),
+            None,
+            "b is still there"
+        );
         memory.on_left("c", "d", None, Role::Agent);
-        assert_eq!(memory.on_joined("c", "d", Some("Dan"), Role::Agent), None, "the same comes back");
+        assert_eq!(
+            memory.on_joined("c", "d", Some("Dan"), Role::Agent),
+            None,
+            "the same comes back"
+        );
         memory.on_left("c", "d", None, Role::Agent);
-        assert_eq!(memory.on_joined("c", "e", Some(""), Role::Agent), hand_over("Dan", "e"));
+        assert_eq!(
+            memory.on_joined("c", "e", Some(""), Role::Agent),
+            hand_over("Dan", "e")
+        );
     }
 
     #[test]
     fn who_was_there_before_us_hands_over_on_leaving() {
         let mut memory = Memory::new(1);
         memory.on_left("c", "x", Some("Xu"), Role::Agent);
-        assert_eq!(memory.on_joined("c", "a", Some("Ann"), Role::Agent), hand_over("Xu", "Ann"));
+        assert_eq!(
+            memory.on_joined("c", "a", Some("Ann"), Role::Agent),
+            hand_over("Xu", "Ann")
+        );
         memory.on_status("c", StatusState::Ended);
         memory.on_left("c", "a", Some("Ann"), Role::Agent);
-        assert_eq!(memory.on_joined("c", "b", None, Role::Agent), None, "a new session");
+        assert_eq!(
+            memory.on_joined("c", "b", None, Role::Agent),
+            None,
+            "a new session"
+        );
     }
 }

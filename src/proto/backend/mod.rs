@@ -5,10 +5,11 @@
 //! as mapped or discarded. To add a backend: its file, and the two roster lines below.
 
 mod dialect;
-#[cfg(test)]
-mod golden;
 mod mapper;
 mod memory;
+
+#[cfg(test)]
+mod golden;
 
 pub mod brightpattern;
 pub mod openfire;
@@ -16,14 +17,21 @@ pub mod salesforce;
 pub mod xians;
 
 pub use dialect::{
-    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Piece, Plan, Request, Transport,
+    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Piece, Plan, Request,
+    SessionValues, SplitAnswer, Transport,
 };
-pub use mapper::{Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict};
+pub use mapper::{
+    Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,
+};
 pub use memory::{Handover, Memory};
 
 /// All dialects.
-pub static ROSTER: &[&Dialect] =
-    &[&openfire::DIALECT, &xians::DIALECT, &salesforce::DIALECT, &brightpattern::DIALECT];
+pub static ROSTER: &[&Dialect] = &[
+    &openfire::DIALECT,
+    &xians::DIALECT,
+    &salesforce::DIALECT,
+    &brightpattern::DIALECT,
+];
 
 /// The dialect of a name.
 #[must_use]

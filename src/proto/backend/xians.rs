@@ -18,7 +18,9 @@ struct Silent;
 
 impl Session for Silent {
     fn on_frame(&mut self, _: Input<'_>, _: &mut Outbox<'_>) -> Result<(), Reject> {
-        Err(Reject::Unmapped { conversation_id: None })
+        Err(Reject::Unmapped {
+            conversation_id: None,
+        })
     }
 
     fn fork(&self, _: &SessionStart<'_>) -> Box<dyn Session> {

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 pub use control::{Control, DisconnectReason, DownReason, GapReason, SourceTag, write_refused};
 pub use payload::{
-    Chat, Choice, FileItem, Form, Handoff, HandoffPhase, Invite, Json, Link, Notice, NoticeLevel, Participant,
-    Party, Payload, Presence, Receipt, Show, Status, StatusState, Token, Typing, TypingDetail,
+    Chat, Choice, FileItem, Form, Handoff, HandoffPhase, Invite, Json, Link, Notice, NoticeLevel,
+    Participant, Party, Payload, Presence, Receipt, Show, Status, StatusState, Token, Typing,
+    TypingDetail,
 };
 pub use wire::{Encoded, Envelope, Vocabulary};
 
@@ -44,6 +45,9 @@ pub struct Event<'a> {
     pub hint: Option<Text<'a>>,
     /// XiansAi: passed, and what the `scope` filter looks at.
     pub scope: Option<Text<'a>>,
+    /// Whether the `scope` filter looks at it even where it names no scope (XiansAi). Set by
+    /// `backend::Mapper` for all events of a session, so dialects leave it alone.
+    pub is_scoped: bool,
     /// XiansAi: passed.
     pub request_id: Option<Text<'a>>,
     /// XiansAi: passed.
@@ -72,6 +76,7 @@ impl<'a> Event<'a> {
             text: None,
             hint: None,
             scope: None,
+            is_scoped: false,
             request_id: None,
             created_by: None,
             sender: None,
@@ -102,13 +107,19 @@ impl<'a> EventId<'a> {
     /// To be minted here.
     #[must_use]
     pub const fn minted() -> Self {
-        Self { base: None, part: Part::First }
+        Self {
+            base: None,
+            part: Part::First,
+        }
     }
 
     /// The backend's own.
     #[must_use]
     pub fn given(base: impl Into<Text<'a>>) -> Self {
-        Self { base: Some(base.into()), part: Part::First }
+        Self {
+            base: Some(base.into()),
+            part: Part::First,
+        }
     }
 }
 
@@ -189,8 +200,26 @@ macro_rules! message_types {
 }
 
 message_types!(
-    Chat, Data, Handoff, Typing, Receipt, Presence, Participant, Status, Token, Progress, File,
-    Form, Invite, Call, Signal, Notice, Reasoning, Tool, Webhook, Raw,
+    Chat,
+    Data,
+    Handoff,
+    Typing,
+    Receipt,
+    Presence,
+    Participant,
+    Status,
+    Token,
+    Progress,
+    File,
+    Form,
+    Invite,
+    Call,
+    Signal,
+    Notice,
+    Reasoning,
+    Tool,
+    Webhook,
+    Raw,
 );
 
 impl MessageType {
@@ -215,7 +244,11 @@ impl TypeSet {
     /// The first name that is no message type.
     pub fn parse(list: &str) -> Result<Self, String> {
         let mut set = Self(0);
-        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in list
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
             let Some(message_type) = MessageType::parse(name) else {
                 return Err(name.to_owned());
             };
@@ -249,9 +282,13 @@ impl Subscription {
     /// front, `workflow` is the workflow id itself.
     #[must_use]
     pub fn new(tenant: &str, workflow: &str, participant: &str) -> Arc<Self> {
-        let tail = workflow.strip_prefix(tenant).and_then(|rest| rest.strip_prefix(':'));
+        let tail = workflow
+            .strip_prefix(tenant)
+            .and_then(|rest| rest.strip_prefix(':'));
         let (workflow_id, workflow_type) = match tail {
-            Some(tail) if workflow.matches(':').count() >= 2 => (workflow.to_owned(), tail.to_owned()),
+            Some(tail) if workflow.matches(':').count() >= 2 => {
+                (workflow.to_owned(), tail.to_owned())
+            }
             _ => (format!("{tenant}:{workflow}"), workflow.to_owned()),
         };
         Arc::new(Self {

@@ -44,10 +44,13 @@ pub struct Envelope<'a> {
 pub struct Encoded {
     /// Its name.
     pub message_type: MessageType,
-    /// Its scope, for events that a scope filter looks at; `None` passes every filter.
+    /// Its scope, for events that a scope filter looks at (empty: only "no filter" lets it
+    /// pass); `None` passes every filter.
     pub scope: Option<Box<str>>,
     /// The message that a `Token` belongs to, or that a `Chat` completes.
     pub token_of: Option<Box<str>>,
+    /// Whether the tokens of `token_of` that came before are superseded by this event.
+    pub completes_tokens: bool,
     json: Vec<u8>,
     message_type_at: Range<usize>,
     text_at: Option<Range<usize>>,
@@ -66,11 +69,25 @@ impl Encoded {
         fields.text("id", &id);
         fields.maybe("threadId", event.thread_id.as_deref());
         fields.maybe("conversationId", event.conversation_id.as_deref());
-        fields.text("workflowId", event.workflow_id.as_deref().unwrap_or(&subscription.workflow_id));
-        fields.text("workflowType", event.workflow_type.as_deref().unwrap_or(&subscription.workflow_type));
+        fields.text(
+            "workflowId",
+            event
+                .workflow_id
+                .as_deref()
+                .unwrap_or(&subscription.workflow_id),
+        );
+        fields.text(
+            "workflowType",
+            event
+                .workflow_type
+                .as_deref()
+                .unwrap_or(&subscription.workflow_type),
+        );
         fields.text("participantId", &subscription.participant_id);
         fields.text("direction", event.direction.as_str());
-        let message_type_at = span(fields.key("messageType"), |out| write_text(out, message_type.as_str()));
+        let message_type_at = span(fields.key("messageType"), |out| {
+            write_text(out, message_type.as_str())
+        });
         let text_at = event
             .text
             .as_deref()
@@ -82,7 +99,10 @@ impl Encoded {
         if let Some(sender) = &event.sender {
             fields.nested("sender", |fields| write_sender(fields, sender));
         }
-        fields.text("createdAt", &event.created_at.unwrap_or(envelope.arrived).to_string());
+        fields.text(
+            "createdAt",
+            &event.created_at.unwrap_or(envelope.arrived).to_string(),
+        );
         fields.maybe("createdBy", event.created_by.as_deref());
         fields.nested("source", |fields| {
             fields.text("name", envelope.source);
@@ -92,20 +112,18 @@ impl Encoded {
         fields.close();
         Self {
             message_type,
-            scope: event.scope.as_deref().map(Box::from),
+            scope: event
+                .scope
+                .as_deref()
+                .or(event.is_scoped.then_some(""))
+                .map(Box::from),
             token_of: token_of(event, &id),
+            completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
             json,
             message_type_at,
             text_at,
             data_at,
         }
-    }
-
-    /// Marks an event that a scope filter hides although it names no scope (XiansAi).
-    #[must_use]
-    pub fn scoped(mut self) -> Self {
-        self.scope.get_or_insert_with(|| Box::from(""));
-        self
     }
 
     /// The message object.
@@ -135,7 +153,10 @@ impl Encoded {
     /// Whether the event leaves unchanged in the `core` vocabulary.
     #[must_use]
     pub const fn is_core(&self) -> bool {
-        matches!(self.message_type, MessageType::Chat | MessageType::Data | MessageType::Handoff)
+        matches!(
+            self.message_type,
+            MessageType::Chat | MessageType::Data | MessageType::Handoff
+        )
     }
 
     /// The event as `Data`, its type as `kind` and its data within.
@@ -245,13 +266,16 @@ fn write_data(fields: &mut Fields<'_>, payload: &Payload<'_>) -> Option<Range<us
             let mut inner = Fields::open(&mut object);
             write_typed(&mut inner, payload);
             inner.close();
-            (object != b"{}").then(|| span(fields.key("data"), |out| out.extend_from_slice(&object)))
+            (object != b"{}")
+                .then(|| span(fields.key("data"), |out| out.extend_from_slice(&object)))
         }
     }
 }
 
 fn raw_data(fields: &mut Fields<'_>, json: &str) -> Range<usize> {
-    span(fields.key("data"), |out| crate::proto::json::write_compact(out, json))
+    span(fields.key("data"), |out| {
+        crate::proto::json::write_compact(out, json)
+    })
 }
 
 fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
@@ -285,7 +309,10 @@ fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
                 fields.raw("payload", json);
             }
         }
-        Payload::Signal { signal, destination } => {
+        Payload::Signal {
+            signal,
+            destination,
+        } => {
             fields.raw("signal", signal);
             fields.maybe("destination", destination.as_deref());
         }
@@ -351,18 +378,35 @@ fn write_handoff(fields: &mut Fields<'_>, handoff: &Handoff<'_>) {
 }
 
 fn write_typing(fields: &mut Fields<'_>, typing: Typing) {
-    fields.text("state", if typing.is_started { "started" } else { "stopped" });
+    fields.text(
+        "state",
+        if typing.is_started {
+            "started"
+        } else {
+            "stopped"
+        },
+    );
     fields.maybe("detail", typing.detail.map(TypingDetail::as_str));
 }
 
 fn write_receipt(fields: &mut Fields<'_>, receipt: &Receipt<'_>) {
-    fields.text("receipt", if receipt.is_read { "read" } else { "delivered" });
+    fields.text(
+        "receipt",
+        if receipt.is_read { "read" } else { "delivered" },
+    );
     fields.text("messageId", &receipt.message_id);
     fields.maybe("at", receipt.at.map(|at| at.to_string()));
 }
 
 fn write_participant(fields: &mut Fields<'_>, participant: &Participant<'_>) {
-    fields.text("change", if participant.is_joined { "joined" } else { "left" });
+    fields.text(
+        "change",
+        if participant.is_joined {
+            "joined"
+        } else {
+            "left"
+        },
+    );
     fields.nested("participant", |fields| {
         let party = &participant.party;
         fields.maybe("id", party.id.as_deref());
@@ -496,7 +540,13 @@ mod tests {
     }
 
     fn typing() -> Event<'static> {
-        Event::new("chatapi.chat", Payload::Typing(Typing { is_started: true, detail: None }))
+        Event::new(
+            "chatapi.chat",
+            Payload::Typing(Typing {
+                is_started: true,
+                detail: None,
+            }),
+        )
     }
 
     #[test]
@@ -520,7 +570,9 @@ mod tests {
     fn check_core(event: &Event<'_>, want_data: &str) {
         let encoded = encode(event);
         let block = String::from_utf8(encoded.block(Vocabulary::Core, Some("c1"))).expect("text");
-        let data = block.strip_prefix("event: Data\nid: c1\ndata: ").expect("a Data event");
+        let data = block
+            .strip_prefix("event: Data\nid: c1\ndata: ")
+            .expect("a Data event");
         let core: serde_json::Value = serde_json::from_str(data).expect("JSON");
         let full: serde_json::Value = serde_json::from_str(encoded.json()).expect("JSON");
         let want: serde_json::Value = serde_json::from_str(want_data).expect("JSON");
@@ -540,13 +592,37 @@ mod tests {
         check_core(&progress, r#"{"kind":"Progress"}"#);
         progress.text = Some(Cow::Borrowed("a \"b\"\n"));
         check_core(&progress, r#"{"kind":"Progress","text":"a \"b\"\n"}"#);
-        progress.payload = Payload::Passed { message_type: MessageType::Tool, data: Some(Cow::Borrowed("[1.0, 2]")) };
-        check_core(&progress, r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#);
+        progress.payload = Payload::Passed {
+            message_type: MessageType::Tool,
+            data: Some(Cow::Borrowed("[1.0, 2]")),
+        };
+        check_core(
+            &progress,
+            r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#,
+        );
+    }
+
+    #[test]
+    fn scoped_events_without_a_scope_are_hidden_by_every_filter() {
+        let mut event = typing();
+        assert_eq!(encode(&event).scope, None);
+        event.is_scoped = true;
+        assert_eq!(encode(&event).scope.as_deref(), Some(""));
+        event.scope = Some(Cow::Borrowed("s"));
+        assert_eq!(encode(&event).scope.as_deref(), Some("s"));
     }
 
     #[test]
     fn ids_are_numbered_within_a_frame() {
-        let id = |part| full_id(&EventId { base: Some(Cow::Borrowed("a")), part }, &mut String::new);
+        let id = |part| {
+            full_id(
+                &EventId {
+                    base: Some(Cow::Borrowed("a")),
+                    part,
+                },
+                &mut String::new,
+            )
+        };
         assert_eq!(id(Part::First), "a");
         assert_eq!(id(Part::Nth(2)), "a.2");
         assert_eq!(id(Part::Handoff(1)), "a.handoff");

@@ -106,13 +106,10 @@ pub(super) fn read<'a>(
 
 /// `pubsub.item` and `onAction`: whatever object was published.
 pub(super) fn on_item(input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
-    if Object::parse(input.data).is_none() {
-        return Err(Reject::malformed("not a JSON object"));
-    }
-    out.emit(Event::new(
-        input.event,
-        Payload::Data(input.data.trim().into()),
-    ));
+    // The whole is passed on, so every part of it has to be JSON, its keys too.
+    let item = json::value(input.data).filter(|item| item.get().starts_with('{'));
+    let item = item.ok_or_else(|| Reject::malformed("not a JSON object"))?;
+    out.emit(Event::new(input.event, Payload::Data(item.get().into())));
     Ok(())
 }
 

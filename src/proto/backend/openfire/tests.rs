@@ -29,7 +29,7 @@ fn fixtures_come_out_as_blessed() {
 
 #[test]
 fn damaged_fixtures_keep_the_conservation_law() {
-    golden::check_mutations("openfire", 60);
+    golden::check_mutations("openfire");
 }
 
 /// A stream under test.
@@ -581,6 +581,7 @@ fn published_objects_are_data() {
             r#"{"messageType":"Data","data":{"a":[1,null]},"sender":null,"conversationId":null}"#;
         check(event, r#" {"a":[1,null]} "#, want);
         check(event, "[1]", "malformed");
+        check(event, "{\"a\tb\":1}", "malformed");
         check(event, "{'a':1}", "malformed");
     }
 }
@@ -1213,6 +1214,21 @@ fn a_namespace_written_twice_is_read_once() {
     check_stanza(xml, r#"{"text":"hi"}"#);
 }
 
+/// A copy with a few bytes changed, taken out or put in.
+fn damage(stanza: &[u8], random: &mut Random) -> Vec<u8> {
+    const PIECES: &[&[u8]] = &[
+        b"<", b">", b"/", b"\"", b"'", b"&", b"]]>", b"<!--", b"\0", b"\xff",
+    ];
+    let mut bytes = stanza.to_vec();
+    for _ in 0..=random.below(3) {
+        let at = random.below(bytes.len());
+        let end = at + random.below(8).min(bytes.len() - at);
+        let piece = PIECES[random.below(PIECES.len())];
+        bytes.splice(at..end, piece.iter().copied());
+    }
+    bytes
+}
+
 #[test]
 fn damaged_stanzas_get_one_verdict() {
     let room = in_room("me", "", SELF);
@@ -1233,7 +1249,7 @@ fn damaged_stanzas_get_one_verdict() {
     let mut stream = Stream::new("agent1");
     for _ in 0..500 {
         for stanza in &stanzas {
-            let damaged = golden::mutate(stanza.as_bytes(), &mut random);
+            let damaged = damage(stanza.as_bytes(), &mut random);
             let data = format!(r#"{{"xmpp":"{}"}}"#, STANDARD.encode(damaged));
             // The helper sees to it that there is one event, or a reason.
             _ = stream.feed("chatapi.xmpp", &data);

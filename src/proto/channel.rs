@@ -1,0 +1,652 @@
+//! The merged log of one subscription: a bounded ring, and what a reader may skip.
+//!
+//! Every event is framed once; readers are positions in the ring, nothing else. The ring is
+//! bounded by count, bytes and age; a reader that it has overtaken is told so, never held up
+//! for. Not here: locks, wake-ups, sockets (`edge::hub`).
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::cursor::Cursor;
+use super::event::{Encoded, Event, GapReason, MessageType, TypeSet, Vocabulary};
+
+/// How many streamed messages are remembered as complete, to skip their tokens.
+const COMPLETED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+/// A reader that is further behind than this does without ephemeral events.
+const BEHIND: u64 = 64;
+
+/// What the ring holds at most.
+#[derive(Clone, Copy, Debug)]
+pub struct RingLimits {
+    /// Events.
+    pub events_max: usize,
+    /// Bytes of framed events.
+    pub bytes_max: usize,
+    /// Age of an event.
+    pub age_max: Duration,
+}
+
+/// What one client wants of the log.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Message types that pass.
+    pub types: TypeSet,
+    /// The one scope that passes; `None` = all.
+    pub scope: Option<Box<str>>,
+    /// The names it knows.
+    pub vocabulary: Vocabulary,
+}
+
+/// The log.
+pub struct Channel {
+    epoch: u64,
+    limits: RingLimits,
+    ring: VecDeque<Entry>,
+    ring_bytes: usize,
+    next_sequence: u64,
+    /// Sequence after the last event that was dropped and that nobody may miss.
+    lost_before: u64,
+    completed: LruCache<Box<str>, u64>,
+}
+
+struct Entry {
+    at: Instant,
+    full: Bytes,
+    body: Body,
+}
+
+enum Body {
+    Message {
+        encoded: Box<Kept>,
+        core: OnceLock<Bytes>,
+    },
+    Control {
+        core: Bytes,
+    },
+}
+
+/// What readers look at, and what the `core` form is made of.
+struct Kept {
+    encoded: Encoded,
+    cursor: Cursor,
+}
+
+/// Where a client starts to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The first sequence to read.
+    pub position: u64,
+    /// Control events before it are old news.
+    pub live_from: u64,
+    /// Whether the cursor was taken up.
+    pub is_resumed: bool,
+    /// Why events may be missing.
+    pub gap: Option<GapReason>,
+}
+
+/// What one read gave.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Framed events, in order.
+    pub blocks: Vec<Bytes>,
+    /// Their bytes.
+    pub bytes: usize,
+    /// How many messages of which type.
+    pub messages: Vec<MessageType>,
+    /// Ephemeral events that were skipped.
+    pub skipped: usize,
+    /// When the last live one of them came.
+    pub last_arrived: Option<Instant>,
+}
+
+/// A reader's standing after a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything was read.
+    Current,
+    /// There is more.
+    Behind,
+    /// Events that it needed are gone.
+    Overtaken,
+}
+
+impl Channel {
+    /// An empty log. `epoch` is random: it tells this log's cursors from all others.
+    #[must_use]
+    pub fn new(epoch: u64, limits: RingLimits) -> Self {
+        Self {
+            epoch,
+            limits,
+            ring: VecDeque::new(),
+            ring_bytes: 0,
+            next_sequence: 1,
+            lost_before: 1,
+            completed: LruCache::sparse(COMPLETED_MAX),
+        }
+    }
+
+    /// Appends a message event.
+    pub fn append(&mut self, encoded: Encoded, now: Instant) {
+        let cursor = Cursor {
+            epoch: self.epoch,
+            sequence: self.next_sequence,
+        };
+        let full = Bytes::from(encoded.block(Vocabulary::Full, Some(&cursor.to_string())));
+        if let (Some(message), true) = (&encoded.token_of, encoded.completes_tokens) {
+            self.completed.put(message.clone(), self.next_sequence);
+        }
+        let core = OnceLock::new();
+        let body = Body::Message {
+            encoded: Box::new(Kept { encoded, cursor }),
+            core,
+        };
+        self.push(Entry {
+            at: now,
+            full,
+            body,
+        });
+    }
+
+    /// Appends a control event, framed in both vocabularies.
+    pub fn append_control(&mut self, full: Vec<u8>, core: Vec<u8>, now: Instant) {
+        let body = Body::Control { core: core.into() };
+        self.push(Entry {
+            at: now,
+            full: full.into(),
+            body,
+        });
+    }
+
+    /// Where a client starts that sends back this cursor, or none.
+    #[must_use]
+    pub fn join(&self, cursor: Option<Cursor>) -> Join {
+        let live_from = self.next_sequence;
+        let fresh = Join {
+            position: live_from,
+            live_from,
+            is_resumed: false,
+            gap: None,
+        };
+        let Some(cursor) = cursor else {
+            return fresh;
+        };
+        if cursor.epoch != self.epoch || cursor.sequence >= self.next_sequence {
+            return Join {
+                gap: Some(GapReason::CursorExpired),
+                ..fresh
+            };
+        }
+        let position = cursor.sequence + 1;
+        if position < self.lost_before {
+            // What is left is still told, after the gap.
+            let position = self.first_sequence();
+            return Join {
+                position,
+                live_from,
+                is_resumed: true,
+                gap: Some(GapReason::CursorExpired),
+            };
+        }
+        Join {
+            position,
+            live_from,
+            is_resumed: true,
+            gap: None,
+        }
+    }
+
+    /// Takes what a reader has not read yet, up to about `bytes_max`. Hot path: runs once per
+    /// wake-up of a client.
+    pub fn read(
+        &self,
+        position: &mut u64,
+        live_from: u64,
+        filter: &Filter,
+        bytes_max: usize,
+        batch: &mut Batch,
+    ) -> Standing {
+        if *position < self.lost_before {
+            return Standing::Overtaken;
+        }
+        let first = self.first_sequence();
+        let mut at = (*position).max(first);
+        let skips = self.next_sequence - at > BEHIND;
+        let start = usize::try_from(at - first).unwrap_or(usize::MAX);
+        for entry in self.ring.range(start.min(self.ring.len())..) {
+            if batch.bytes >= bytes_max {
+                *position = at;
+                return Standing::Behind;
+            }
+            self.take(entry, at, live_from, filter, skips, batch);
+            at += 1;
+        }
+        *position = at;
+        Standing::Current
+    }
+
+    /// Forgets what is too old.
+    pub fn expire(&mut self, now: Instant) {
+        while self
+            .ring
+            .front()
+            .is_some_and(|entry| now.saturating_duration_since(entry.at) > self.limits.age_max)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    /// The sequence that the next event gets.
+    #[must_use]
+    pub const fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Bytes of framed events in the ring.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.ring_bytes
+    }
+
+    /// Whether a reader at this position would get at least one message that passes.
+    #[must_use]
+    pub fn has_unread(&self, join: Join, filter: &Filter) -> bool {
+        let mut position = join.position;
+        let mut batch = Batch::default();
+        self.read(
+            &mut position,
+            join.live_from,
+            filter,
+            usize::MAX,
+            &mut batch,
+        );
+        !batch.messages.is_empty()
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.ring_bytes += entry.full.len();
+        let now = entry.at;
+        self.ring.push_back(entry);
+        self.next_sequence += 1;
+        while self.ring.len() > self.limits.events_max
+            || (self.ring_bytes > self.limits.bytes_max && self.ring.len() > 1)
+        {
+            self.drop_oldest();
+        }
+        self.expire(now);
+    }
+
+    fn drop_oldest(&mut self) {
+        let sequence = self.first_sequence();
+        let Some(entry) = self.ring.pop_front() else {
+            return;
+        };
+        self.ring_bytes -= entry.full.len();
+        if let Body::Message { encoded, .. } = &entry.body
+            && !self.is_skippable(&encoded.encoded, sequence)
+        {
+            self.lost_before = sequence + 1;
+        }
+    }
+
+    fn first_sequence(&self) -> u64 {
+        self.next_sequence - self.ring.len() as u64
+    }
+
+    /// Whether a slow or returning client does without this event.
+    fn is_skippable(&self, encoded: &Encoded, sequence: u64) -> bool {
+        if encoded.message_type.is_ephemeral() {
+            return true;
+        }
+        encoded.message_type == MessageType::Token
+            && encoded
+                .token_of
+                .as_ref()
+                .and_then(|message| self.completed.peek(message))
+                .is_some_and(|completed_at| sequence < *completed_at)
+    }
+
+    fn take(
+        &self,
+        entry: &Entry,
+        at: u64,
+        live_from: u64,
+        filter: &Filter,
+        skips: bool,
+        batch: &mut Batch,
+    ) {
+        let block = match &entry.body {
+            Body::Control { .. } if at < live_from => return,
+            Body::Control { core } => match filter.vocabulary {
+                Vocabulary::Full => entry.full.clone(),
+                Vocabulary::Core => core.clone(),
+            },
+            Body::Message {
+                encoded: kept,
+                core,
+            } => {
+                let encoded = &kept.encoded;
+                if !filter.passes(encoded) {
+                    return;
+                }
+                if (skips || at < live_from) && self.is_skippable(encoded, at) {
+                    batch.skipped += 1;
+                    return;
+                }
+                batch.messages.push(encoded.message_type);
+                if at >= live_from {
+                    batch.last_arrived = Some(entry.at);
+                }
+                if filter.vocabulary == Vocabulary::Full || encoded.is_core() {
+                    entry.full.clone()
+                } else {
+                    core.get_or_init(|| {
+                        encoded
+                            .block(Vocabulary::Core, Some(&kept.cursor.to_string()))
+                            .into()
+                    })
+                    .clone()
+                }
+            }
+        };
+        batch.bytes += block.len();
+        if !block.is_empty() {
+            batch.blocks.push(block);
+        }
+    }
+}
+
+impl Filter {
+    /// Whether an event passes that is not encoded yet.
+    #[must_use]
+    pub fn passes_event(&self, event: &Event<'_>) -> bool {
+        let scope = match (&event.scope, event.is_scoped) {
+            (Some(scope), _) => Some(scope.as_ref()),
+            (None, true) => Some(""),
+            (None, false) => None,
+        };
+        self.types.contains(event.message_type())
+            && match (&self.scope, scope) {
+                (Some(wanted), Some(scope)) => **wanted == *scope,
+                (Some(_) | None, None) | (None, Some(_)) => true,
+            }
+    }
+
+    fn passes(&self, encoded: &Encoded) -> bool {
+        self.types.contains(encoded.message_type)
+            && match (&self.scope, &encoded.scope) {
+                (Some(wanted), Some(scope)) => wanted == scope,
+                (Some(_) | None, None) | (None, Some(_)) => true,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::event::{
+        Chat, Envelope, Event, EventId, Payload, Subscription, Token, Typing,
+    };
+    use crate::proto::time::UnixMillis;
+
+    fn encode(event: &Event<'_>) -> Encoded {
+        let subscription = Subscription::new("t", "w", "p");
+        let mut minted = || "m".to_owned();
+        Encoded::new(
+            event,
+            &mut Envelope {
+                subscription: &subscription,
+                source: "s",
+                backend: "b",
+                arrived: UnixMillis(0),
+                minted: &mut minted,
+            },
+        )
+    }
+
+    fn chat(id: &str) -> Encoded {
+        let mut event = Event::new("x", Payload::Chat(Box::<Chat<'_>>::default()));
+        event.id = EventId::given(id.to_owned());
+        encode(&event)
+    }
+
+    fn typing() -> Encoded {
+        encode(&Event::new(
+            "x",
+            Payload::Typing(Typing {
+                is_started: true,
+                detail: None,
+            }),
+        ))
+    }
+
+    fn token(message: &str, valid: Option<bool>) -> Encoded {
+        let token = Token {
+            message_id: message.to_owned().into(),
+            valid,
+            reason: None,
+            sequence: None,
+            turn: None,
+            batch: None,
+        };
+        encode(&Event::new("x", Payload::Token(Box::new(token))))
+    }
+
+    fn channel(events_max: usize, bytes_max: usize) -> Channel {
+        Channel::new(
+            7,
+            RingLimits {
+                events_max,
+                bytes_max,
+                age_max: Duration::from_secs(600),
+            },
+        )
+    }
+
+    fn everything() -> Filter {
+        Filter {
+            types: TypeSet::ALL,
+            scope: None,
+            vocabulary: Vocabulary::Full,
+        }
+    }
+
+    fn read_all(channel: &Channel, join: Join) -> (Vec<MessageType>, Standing, u64) {
+        let mut position = join.position;
+        let mut batch = Batch::default();
+        let standing = channel.read(
+            &mut position,
+            join.live_from,
+            &everything(),
+            usize::MAX,
+            &mut batch,
+        );
+        (batch.messages, standing, position)
+    }
+
+    #[test]
+    fn a_cursor_gives_what_came_after_it() {
+        let now = Instant::now();
+        let mut channel = channel(10, 1 << 20);
+        for id in ["a", "b", "c"] {
+            channel.append(chat(id), now);
+        }
+        let join = channel.join(Some(Cursor {
+            epoch: 7,
+            sequence: 1,
+        }));
+        assert!(join.is_resumed && join.gap.is_none());
+        assert_eq!(
+            read_all(&channel, join),
+            (vec![MessageType::Chat; 2], Standing::Current, 4)
+        );
+        let fresh = channel.join(None);
+        assert_eq!(read_all(&channel, fresh), (vec![], Standing::Current, 4));
+    }
+
+    #[test]
+    fn foreign_future_and_lost_cursors_are_told_as_a_gap() {
+        let now = Instant::now();
+        let mut channel = channel(2, 1 << 20);
+        for id in ["a", "b", "c", "d"] {
+            channel.append(chat(id), now);
+        }
+        for (epoch, sequence) in [(8, 1), (7, 5), (7, 99)] {
+            let join = channel.join(Some(Cursor { epoch, sequence }));
+            assert_eq!(
+                (join.is_resumed, join.gap),
+                (false, Some(GapReason::CursorExpired))
+            );
+            assert_eq!(join.position, 5);
+        }
+        let lost = channel.join(Some(Cursor {
+            epoch: 7,
+            sequence: 1,
+        }));
+        assert_eq!(
+            (lost.is_resumed, lost.gap),
+            (true, Some(GapReason::CursorExpired))
+        );
+        assert_eq!(read_all(&channel, lost).0.len(), 2, "what is left is told");
+        let kept = channel.join(Some(Cursor {
+            epoch: 7,
+            sequence: 2,
+        }));
+        assert_eq!((kept.is_resumed, kept.gap), (true, None));
+    }
+
+    #[test]
+    fn the_ring_is_bounded_by_count_bytes_and_age() {
+        let now = Instant::now();
+        let size = chat("a").block(Vocabulary::Full, Some("1.7.1")).len();
+        let mut by_count = channel(3, 1 << 20);
+        let mut by_bytes = channel(1000, size * 3);
+        for _ in 0..10 {
+            by_count.append(chat("a"), now);
+            by_bytes.append(chat("a"), now);
+        }
+        assert_eq!(by_count.ring.len(), 3);
+        assert_eq!(by_bytes.ring.len(), 3);
+        assert!(by_bytes.bytes() <= size * 3);
+        by_count.expire(now + Duration::from_secs(601));
+        assert_eq!((by_count.ring.len(), by_count.bytes()), (0, 0));
+        assert_eq!(by_count.join(None).position, 11, "sequences go on");
+    }
+
+    #[test]
+    fn an_overtaken_reader_is_told_but_not_for_ephemeral_events() {
+        let now = Instant::now();
+        let mut channel = channel(2, 1 << 20);
+        let join = channel.join(None);
+        for _ in 0..5 {
+            channel.append(typing(), now);
+        }
+        assert_eq!(read_all(&channel, join).1, Standing::Current);
+        for _ in 0..3 {
+            channel.append(chat("a"), now);
+        }
+        assert_eq!(read_all(&channel, join).1, Standing::Overtaken);
+    }
+
+    #[test]
+    fn a_returning_client_is_spared_old_typing_control_and_tokens() {
+        let now = Instant::now();
+        let mut channel = channel(20, 1 << 20);
+        channel.append(chat("a"), now);
+        channel.append(typing(), now);
+        channel.append_control(b"event: source_up\n\n".to_vec(), vec![], now);
+        channel.append(token("done", None), now);
+        channel.append(token("open", None), now);
+        channel.append(token("bad", None), now);
+        channel.append(token("bad", Some(false)), now);
+        channel.append(token("bad", None), now);
+        channel.append(chat("done"), now);
+        let join = channel.join(Some(Cursor {
+            epoch: 7,
+            sequence: 1,
+        }));
+        let (messages, _, _) = read_all(&channel, join);
+        use MessageType::{Chat, Token};
+        assert_eq!(
+            messages,
+            [Token, Token, Token, Chat],
+            "the open one, the verdict, what follows it, the message"
+        );
+    }
+
+    #[test]
+    fn filters_act_while_reading() {
+        let now = Instant::now();
+        let mut channel = channel(20, 1 << 20);
+        let join = channel.join(None);
+        channel.append(chat("a"), now);
+        channel.append(typing(), now);
+        let mut scoped = Event::new("x", Payload::Data("1".into()));
+        scoped.scope = Some("one".into());
+        channel.append(encode(&scoped), now);
+        let count = |filter: &Filter| {
+            let mut batch = Batch::default();
+            channel.read(
+                &mut join.position.clone(),
+                join.live_from,
+                filter,
+                usize::MAX,
+                &mut batch,
+            );
+            batch.messages.len()
+        };
+        let only_chat = Filter {
+            types: TypeSet::parse("Chat").expect("a set"),
+            ..everything()
+        };
+        assert_eq!(count(&only_chat), 1);
+        assert_eq!(
+            count(&Filter {
+                scope: Some("one".into()),
+                ..everything()
+            }),
+            3
+        );
+        assert_eq!(
+            count(&Filter {
+                scope: Some("two".into()),
+                ..everything()
+            }),
+            2
+        );
+        assert_eq!(
+            count(&Filter {
+                scope: None,
+                ..everything()
+            }),
+            3
+        );
+    }
+
+    #[test]
+    fn a_read_stops_at_its_bound_and_goes_on_there() {
+        let now = Instant::now();
+        let mut channel = channel(100, 1 << 20);
+        let join = channel.join(None);
+        for _ in 0..10 {
+            channel.append(chat("a"), now);
+        }
+        let (mut position, mut seen) = (join.position, 0);
+        loop {
+            let mut batch = Batch::default();
+            let standing =
+                channel.read(&mut position, join.live_from, &everything(), 1, &mut batch);
+            assert!(batch.blocks.len() <= 1);
+            seen += batch.blocks.len();
+            if standing == Standing::Current {
+                break;
+            }
+        }
+        assert_eq!(seen, 10);
+    }
+}
