@@ -57,7 +57,7 @@ pub static DIALECT: Dialect = Dialect {
         name: "token",
         kind: OptionKind::Secret,
         is_required: true,
-        doc: "The token that the chat API gave at log-in: fixed, or `{query.token}` to pass the client's on.",
+        doc: "The token that the chat API gave at log-in: fixed, or the client's: `{query.token}`.",
     }],
     plan,
     answer,

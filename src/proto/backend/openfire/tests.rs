@@ -289,7 +289,8 @@ fn a_derived_chat_is_a_chat() {
     check(
         "chatapi.chat",
         &derived("chat", r#""data":{"a": 1.0},"body":"hi""#),
-        r#"{"id":"minted","messageType":"Chat","text":"hi","data":{"payload":{"a":1.0}},"direction":"Outgoing",
+        r#"{"id":"minted","messageType":"Chat","text":"hi","data":{"payload":{"a":1.0}},
+            "direction":"Outgoing",
             "conversationId":"visitor@example.org","createdAt":"1970-01-01T00:00:00.000Z",
             "sender":{"id":"visitor@example.org/phone","name":"visitor","role":"peer"}}"#,
     );
@@ -418,7 +419,8 @@ fn a_derived_invitation_is_an_invite() {
         "chatapi.muc",
         r#"{"type":"invitationReceived","password":"null","room":"r@c/x","inviter":"i@w","to":"a@b",
             "from":"r@c","url":"https://x/r","reason":"null"}"#,
-        r#"{"messageType":"Invite","conversationId":"r@c","data":{"room":"r@c/x","inviter":"i@w","url":"https://x/r"}}"#,
+        r#"{"messageType":"Invite","conversationId":"r@c","data":{"room":"r@c/x","inviter":"i@w",
+            "url":"https://x/r"}}"#,
     );
     let full =
         r#"{"type":"invitationReceived","password":"p","room":"r","reason":"why","from":"r@c"}"#;
@@ -492,14 +494,16 @@ fn an_offer_to_an_agent_is_offered_and_revoked() {
             r#"{{"type":"offerReceived","workgroup":"w@x","from":"v@x/1","id":"o1",{fields}}}"#
         );
         let want = format!(
-            r#"{{"messageType":"Handoff","conversationId":null,"sender":{{"id":"v@x/1","name":"v","role":"peer"}},
+            r#"{{"messageType":"Handoff","conversationId":null,"sender":{{"id":"v@x/1","name":"v",
+                "role":"peer"}},
                 "data":{{"phase":"offered","workgroup":"w@x","offerId":"o1","metadata":{want}}}}}"#
         );
         for event in ["chatapi.fastpath", "chatapi.assist"] {
             check(event, &data, &want);
         }
     }
-    let revoked = r#"{"type":"offerRevoked","workgroup":"w@x","from":"v@x/1","id":7,"reason":"late","metaData":{}}"#;
+    let revoked = r#"{"type":"offerRevoked","workgroup":"w@x","from":"v@x/1","id":7,
+        "reason":"late","metaData":{}}"#;
     for event in ["chatapi.fastpath", "chatapi.assist"] {
         check(
             event,
@@ -522,8 +526,10 @@ fn an_offer_to_a_visitor_is_accepted() {
         check(
             event,
             data,
-            r#"{"messageType":"Handoff","conversationId":"r@c","sender":{"id":"w@workgroup.x","name":"w","role":"system"},
-                "data":{"phase":"accepted","workgroup":"w@workgroup.x","room":"r@c/n","url":"https://x"}}"#,
+            r#"{"messageType":"Handoff","conversationId":"r@c","sender":{"id":"w@workgroup.x",
+                "name":"w","role":"system"},
+                "data":{"phase":"accepted","workgroup":"w@workgroup.x","room":"r@c/n",
+                    "url":"https://x"}}"#,
         );
     }
 }
@@ -532,7 +538,8 @@ fn an_offer_to_a_visitor_is_accepted() {
 fn a_place_in_the_queue_is_a_status() {
     check(
         "chatapi.ask",
-        r#"{"type":"update-queue","to":"v@x","from":"w@workgroup.x/y","remaingTime":"30","position":"2"}"#,
+        r#"{"type":"update-queue","to":"v@x","from":"w@workgroup.x/y","remaingTime":"30",
+            "position":"2"}"#,
         r#"{"messageType":"Status","conversationId":"w@workgroup.x","sender":null,
             "data":{"state":"queued","estimatedWaitSeconds":30,"position":2}}"#,
     );
@@ -544,7 +551,8 @@ fn a_place_in_the_queue_is_a_status() {
     check(
         "chatapi.ask",
         r#"{"type":"depart-queue","to":"v@x","from":"w@workgroup.x"}"#,
-        r#"{"messageType":"Status","data":{"state":"connecting","reason":"departed_queue"},"sender":null,
+        r#"{"messageType":"Status","data":{"state":"connecting","reason":"departed_queue"},
+            "sender":null,
             "conversationId":"w@workgroup.x"}"#,
     );
 }
@@ -553,12 +561,15 @@ fn a_place_in_the_queue_is_a_status() {
 fn what_agents_see_of_a_queue_is_data() {
     check(
         "chatapi.ask",
-        r#"{"type":"notify-queue","to":"a@x","from":"w@workgroup.x","userCount":"2","userCount":"3","status":"open"}"#,
-        r#"{"messageType":"Data","data":{"kind":"queue","userCount":"2","status":"open"},"conversationId":"w@workgroup.x"}"#,
+        r#"{"type":"notify-queue","to":"a@x","from":"w@workgroup.x","userCount":"2",
+            "userCount":"3","status":"open"}"#,
+        r#"{"messageType":"Data","data":{"kind":"queue","userCount":"2","status":"open"},
+            "conversationId":"w@workgroup.x"}"#,
     );
     check(
         "chatapi.ask",
-        r#"{"type":"notify-queue-details","to":"a@x","from":"w@workgroup.x","userid":"v@x","postion":"0"}"#,
+        r#"{"type":"notify-queue-details","to":"a@x","from":"w@workgroup.x","userid":"v@x",
+            "postion":"0"}"#,
         r#"{"messageType":"Data","data":{"kind":"queue_entry","userid":"v@x","postion":"0"}}"#,
     );
 }
@@ -615,12 +626,14 @@ fn unknown_names_and_types_are_unmapped() {
     let got = Stream::with("agent1", drop).feed("chatapi.chat", r#"{"from":"a@b/c"}"#);
     compare(
         got,
-        r#"{"messageType":"Raw","conversationId":"a@b","data":{"event":"chatapi.chat","body":{"from":"a@b/c"}}}"#,
+        r#"{"messageType":"Raw","conversationId":"a@b","data":{"event":"chatapi.chat",
+            "body":{"from":"a@b/c"}}}"#,
     );
     let got = Stream::with("agent1", drop).stanza("<message><body></message>");
     compare(
         got,
-        r#"{"messageType":"Raw","data":{"event":"chatapi.xmpp","body":"<message><body></message>"}}"#,
+        r#"{"messageType":"Raw","data":{"event":"chatapi.xmpp",
+            "body":"<message><body></message>"}}"#,
     );
 }
 
@@ -630,14 +643,17 @@ fn unknown_names_and_types_are_unmapped() {
 fn one_an_error_is_a_notice() {
     let error = |children: &str| {
         format!(
-            r#"<message xmlns="jabber:client" type="error" from="{PEER}" to="{ME}"><body>mine</body>{children}</message>"#
+            r#"<message xmlns="jabber:client" type="error" from="{PEER}" to="{ME}">
+                <body>mine</body>{children}</message>"#
         )
     };
-    let full = r#"<error type="cancel"><service-unavailable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/>
+    let full = r#"<error type="cancel">
+        <service-unavailable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/>
         <text xmlns="urn:ietf:params:xml:ns:xmpp-stanzas">not here</text></error>"#;
     check_stanza(
         &error(full),
-        r#"{"messageType":"Notice","text":"not here","data":{"level":"error","code":"service-unavailable"}}"#,
+        r#"{"messageType":"Notice","text":"not here","data":{"level":"error",
+            "code":"service-unavailable"}}"#,
     );
     check_stanza(
         &error("<error/>"),
@@ -671,9 +687,11 @@ fn three_an_out_of_band_url_is_a_file() {
             "https://x/a.PNG?x=1",
             "<desc>a cat</desc></x><body>https://x/a.PNG?x=1</body>",
         ),
-        r#"{"messageType":"File","text":"a cat","data":{"files":[{"kind":"image","url":"https://x/a.PNG?x=1"}]}}"#,
+        r#"{"messageType":"File","text":"a cat","data":{"files":[{"kind":"image",
+            "url":"https://x/a.PNG?x=1"}]}}"#,
     );
-    let file = r#"{"messageType":"File","text":null,"data":{"files":[{"kind":"attachment","url":"https://x/png"}]}}"#;
+    let file = r#"{"messageType":"File","text":null,"data":{"files":[{"kind":"attachment",
+        "url":"https://x/png"}]}}"#;
     check_stanza(&oob("https://x/png", "</x>"), file);
     check_stanza(
         &oob("https://x/png", "</x><body>look</body>"),
@@ -688,7 +706,8 @@ fn three_an_out_of_band_url_is_a_file() {
 fn four_a_body_is_a_chat() {
     check_stanza(
         &message(
-            "<subject>S</subject><body>hi</body><active xmlns='http://jabber.org/protocol/chatstates'/>",
+            "<subject>S</subject><body>hi</body>\
+             <active xmlns='http://jabber.org/protocol/chatstates'/>",
         ),
         r#"{"id":"visitor@example.org/s1","messageType":"Chat","text":"hi","data":{"subject":"S"},
             "conversationId":"visitor@example.org","direction":"Outgoing",
@@ -715,10 +734,12 @@ fn four_a_body_is_a_chat() {
 
 #[test]
 fn four_a_headline_is_a_notice() {
-    let xml = r#"<message type="headline" from="example.org" to="agent1@example.org"><body>hi</body></message>"#;
+    let xml = r#"<message type="headline" from="example.org" to="agent1@example.org">
+        <body>hi</body></message>"#;
     check_stanza(
         xml,
-        r#"{"messageType":"Notice","text":"hi","data":{"level":"info"},"sender":{"id":"example.org","role":"system"},
+        r#"{"messageType":"Notice","text":"hi","data":{"level":"info"},
+            "sender":{"id":"example.org","role":"system"},
             "conversationId":"example.org"}"#,
     );
 }
@@ -751,7 +772,8 @@ fn four_a_correction_names_what_it_replaces() {
     check_stanza(
         &room,
         r#"{"id":"r1@conference.example.org/ann/s1","conversationId":"r1@conference.example.org",
-            "data":{"room":"r1@conference.example.org","replaces":"r1@conference.example.org/ann/s0"},
+            "data":{"room":"r1@conference.example.org",
+                "replaces":"r1@conference.example.org/ann/s0"},
             "sender":{"id":"r1@conference.example.org/ann","name":"ann","role":"peer"}}"#,
     );
 }
@@ -794,7 +816,8 @@ fn five_receipts_name_own_messages() {
         check_stanza(
             &message(receipt),
             &format!(
-                r#"{{"messageType":"Receipt","id":"visitor@example.org/s1","conversationId":"visitor@example.org",
+                r#"{{"messageType":"Receipt","id":"visitor@example.org/s1",
+                    "conversationId":"visitor@example.org",
                     "data":{{"receipt":"{want}","messageId":"agent1@example.org/m7"}}}}"#
             ),
         );
@@ -809,11 +832,13 @@ fn five_receipts_name_own_messages() {
 #[test]
 fn five_own_receipts_name_the_other_sides_messages() {
     let xml = format!(
-        "<message from='{ME}' to='{PEER}' id='s1'><received xmlns='urn:xmpp:receipts' id='p7'/></message>"
+        "<message from='{ME}' to='{PEER}' id='s1'>\
+         <received xmlns='urn:xmpp:receipts' id='p7'/></message>"
     );
     check_stanza(
         &xml,
-        r#"{"direction":"Incoming","conversationId":"visitor@example.org","data":{"receipt":"delivered",
+        r#"{"direction":"Incoming","conversationId":"visitor@example.org",
+            "data":{"receipt":"delivered",
             "messageId":"visitor@example.org/p7"}}"#,
     );
 }
@@ -868,25 +893,30 @@ fn nine_the_rest_is_filtered() {
 
 fn carbon(outer: &str, direction: &str, inner: &str) -> String {
     format!(
-        "<message {outer}><{direction} xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>
-         <delay xmlns='urn:xmpp:delay' stamp='2024-05-06T07:08:09Z'/>{inner}</forwarded></{direction}></message>"
+        "<message {outer}><{direction} xmlns='urn:xmpp:carbons:2'>
+         <forwarded xmlns='urn:xmpp:forward:0'>
+         <delay xmlns='urn:xmpp:delay' stamp='2024-05-06T07:08:09Z'/>{inner}
+         </forwarded></{direction}></message>"
     )
 }
 
 #[test]
 fn carbons_are_unwrapped_from_the_own_account_only() {
     let sent = format!(
-        "<message xmlns='jabber:client' from='agent1@example.org/phone' to='{PEER}' id='s9' type='chat'><body>hi</body></message>"
+        "<message xmlns='jabber:client' from='agent1@example.org/phone' to='{PEER}' id='s9' \
+         type='chat'><body>hi</body></message>"
     );
     let outer = format!("from='Agent1@example.org' to='{ME}'");
     check_stanza(
         &carbon(&outer, "sent", &sent),
         r#"{"messageType":"Chat","text":"hi","id":"agent1@example.org/s9","direction":"Incoming",
-            "conversationId":"visitor@example.org","createdAt":"2024-05-06T07:08:09.000Z","data":{"delayed":true},
+            "conversationId":"visitor@example.org","createdAt":"2024-05-06T07:08:09.000Z",
+                "data":{"delayed":true},
             "sender":{"id":"agent1@example.org/phone","name":"agent1","role":"participant"}}"#,
     );
     let received = message("<body>hi</body>").replace("<message", "<message xmlns='jabber:client'");
-    let want = r#"{"text":"hi","id":"visitor@example.org/s1","direction":"Outgoing","conversationId":"visitor@example.org"}"#;
+    let want = r#"{"text":"hi","id":"visitor@example.org/s1","direction":"Outgoing",
+        "conversationId":"visitor@example.org"}"#;
     check_stanza(&carbon(&outer, "received", &received), want);
     check_stanza(&carbon(&format!("to='{ME}'"), "received", &received), want);
     for outer in [
@@ -917,7 +947,8 @@ fn forwarded_messages_are_unwrapped_from_the_own_account_only() {
     let inner = message("<body>hi</body>");
     let forward = |from: &str| {
         format!(
-            "<message from='{from}' to='{ME}'><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></message>"
+            "<message from='{from}' to='{ME}'>\
+             <forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></message>"
         )
     };
     check_stanza(
@@ -934,8 +965,10 @@ fn presences_say_who_is_there() {
     };
     check_stanza(
         &presence("id='p1'", "<show>xa</show><status>out</status>"),
-        r#"{"messageType":"Presence","id":"visitor@example.org/p1","text":"out","conversationId":"visitor@example.org",
-            "data":{"available":true,"show":"xa"},"sender":{"id":"visitor@example.org/phone","name":"visitor","role":"peer"}}"#,
+        r#"{"messageType":"Presence","id":"visitor@example.org/p1","text":"out",
+            "conversationId":"visitor@example.org",
+            "data":{"available":true,"show":"xa"},"sender":{"id":"visitor@example.org/phone",
+                "name":"visitor","role":"peer"}}"#,
     );
     check_stanza(
         &presence("", ""),
@@ -959,13 +992,15 @@ fn presences_say_who_is_there() {
     let own = format!("<presence from='agent1@example.org/phone' to='{ME}'/>");
     check_stanza(
         &own,
-        r#"{"direction":"Incoming","sender":{"id":"agent1@example.org/phone","name":"agent1","role":"participant"}}"#,
+        r#"{"direction":"Incoming","sender":{"id":"agent1@example.org/phone","name":"agent1",
+            "role":"participant"}}"#,
     );
 }
 
 fn in_room(nick: &str, attributes: &str, children: &str) -> String {
     format!(
-        "<presence from='{ROOM}/{nick}' to='{ME}' {attributes}><x xmlns='http://jabber.org/protocol/muc#user'>
+        "<presence from='{ROOM}/{nick}' to='{ME}' {attributes}>
+         <x xmlns='http://jabber.org/protocol/muc#user'>
          <item affiliation='none' role='participant'/>{children}</x><show>away</show></presence>"
     )
 }
@@ -977,22 +1012,27 @@ fn occupants_of_a_room_are_participants() {
     let mut stream = Stream::new("agent1");
     compare(
         stream.stanza(&in_room("ann", "", "")),
-        r#"{"messageType":"Participant","sender":null,"conversationId":"r1@conference.example.org","direction":"Outgoing",
+        r#"{"messageType":"Participant","sender":null,
+            "conversationId":"r1@conference.example.org","direction":"Outgoing",
             "data":{"change":"joined","initial":true,
-                    "participant":{"id":"r1@conference.example.org/ann","name":"ann","role":"peer"}}}"#,
+                    "participant":{"id":"r1@conference.example.org/ann","name":"ann",
+                        "role":"peer"}}}"#,
     );
     compare(
         stream.stanza(&in_room("me", "", SELF)),
         r#"{"messageType":"Participant","direction":"Incoming","data":{"change":"joined",
-            "participant":{"id":"r1@conference.example.org/me","name":"me","role":"participant"}}}"#,
+            "participant":{"id":"r1@conference.example.org/me","name":"me",
+                "role":"participant"}}}"#,
     );
     compare(
         stream.stanza(&in_room("bob", "", "")),
-        r#"{"data":{"change":"joined","participant":{"id":"r1@conference.example.org/bob","name":"bob","role":"peer"}}}"#,
+        r#"{"data":{"change":"joined","participant":{"id":"r1@conference.example.org/bob",
+            "name":"bob","role":"peer"}}}"#,
     );
     compare(
         stream.stanza(&in_room("ann", "", "")),
-        r#"{"messageType":"Presence","data":{"available":true,"show":"away"},"conversationId":"r1@conference.example.org",
+        r#"{"messageType":"Presence","data":{"available":true,"show":"away"},
+            "conversationId":"r1@conference.example.org",
             "sender":{"id":"r1@conference.example.org/ann","name":"ann","role":"peer"}}"#,
     );
     compare(
@@ -1011,10 +1051,12 @@ fn the_own_nick_is_the_participant() {
     let mut stream = Stream::new("agent1");
     let said = |nick: &str| {
         format!(
-            "<message type='groupchat' from='{ROOM}/{nick}' to='{ME}' id='s1'><body>hi</body></message>"
+            "<message type='groupchat' from='{ROOM}/{nick}' to='{ME}' id='s1'>\
+             <body>hi</body></message>"
         )
     };
-    let peer = r#"{"direction":"Outgoing","sender":{"id":"r1@conference.example.org/me","name":"me","role":"peer"}}"#;
+    let peer = r#"{"direction":"Outgoing","sender":{"id":"r1@conference.example.org/me",
+        "name":"me","role":"peer"}}"#;
     compare(stream.stanza(&said("me")), peer);
     stream.stanza(&in_room("me", "", SELF)).expect("mapped");
     let own = r#"{"direction":"Incoming","conversationId":"r1@conference.example.org",
@@ -1045,7 +1087,8 @@ fn receipts_and_whispers_in_a_room_use_its_nicks() {
     let mut stream = Stream::new("agent1");
     stream.stanza(&in_room("me", "", SELF)).expect("mapped");
     let read = format!(
-        "<message type='groupchat' from='{ROOM}/ann' to='{ME}'><displayed xmlns='urn:xmpp:chat-markers:0' id='m7'/></message>"
+        "<message type='groupchat' from='{ROOM}/ann' to='{ME}'>\
+         <displayed xmlns='urn:xmpp:chat-markers:0' id='m7'/></message>"
     );
     let want = r#"{"data":{"receipt":"read","messageId":"r1@conference.example.org/me/m7"}}"#;
     compare(stream.stanza(&read), want);
@@ -1054,7 +1097,8 @@ fn receipts_and_whispers_in_a_room_use_its_nicks() {
     );
     compare(
         stream.stanza(&whisper),
-        r#"{"id":"r1@conference.example.org/ann/w1","conversationId":"r1@conference.example.org","data":null,
+        r#"{"id":"r1@conference.example.org/ann/w1","conversationId":"r1@conference.example.org",
+            "data":null,
             "sender":{"id":"r1@conference.example.org/ann","name":"ann","role":"peer"}}"#,
     );
 }
@@ -1210,7 +1254,8 @@ fn stanzas_have_no_dtd_and_no_entities() {
 
 #[test]
 fn a_namespace_written_twice_is_read_once() {
-    let xml = r#"<message xmlns="jabber:client" from="a@b" xmlns="jabber:client"><body>hi</body></message>"#;
+    let xml = r#"<message xmlns="jabber:client" from="a@b" xmlns="jabber:client">
+        <body>hi</body></message>"#;
     check_stanza(xml, r#"{"text":"hi"}"#);
 }
 
@@ -1338,7 +1383,8 @@ fn bodies_without_quotes_run_to_the_end() {
     let forged = r#""body":function(){},"from":"ceo@example.org""#;
     check_body(
         forged,
-        r#"{"text":"function(){},\"from\":\"ceo@example.org\"","conversationId":"visitor@example.org"}"#,
+        r#"{"text":"function(){},\"from\":\"ceo@example.org\"",
+            "conversationId":"visitor@example.org"}"#,
     );
     check_body(r#""body":null,"data":'x'"#, "malformed");
     check_body(r#""body":true"#, "malformed");
