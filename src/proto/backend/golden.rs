@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::{Dialect, Keep, Policy, SessionValues, Transport, brightpattern, dialect};
+use super::{
+    Dialect, Input, Keep, Mapper, Policy, SessionStart, SessionValues, Transport, Verdict,
+    brightpattern, dialect,
+};
 use crate::proto::channel::Filter;
-use crate::proto::event::{Subscription, TypeSet, Vocabulary};
+use crate::proto::event::{Encoded, Envelope, Event, Subscription, TypeSet, Vocabulary};
 use crate::proto::normalize::{Capture, Normalizer};
 use crate::proto::time::UnixMillis;
 
@@ -81,6 +84,90 @@ pub(super) fn check_mutations(name: &str) {
             capture.run(dialect, split(&mutant, &mut random));
         }
     }
+}
+
+/// Maps frames one after another, as participant `jane` of tenant `acme`, workflow `support`.
+///
+/// Gives a JSON object per event, without what is the same in every row (fields of the
+/// subscription, direction `Outgoing`, time of arrival, the frame's name as source event), and
+/// `!reason` for each discarded frame.
+pub(super) fn play(
+    backend: &str,
+    values: &[(&'static str, &str)],
+    frames: &[(&str, &str)],
+) -> Vec<serde_json::Value> {
+    let subscription = Subscription::new("acme", "support", "jane");
+    let values: SessionValues = values
+        .iter()
+        .map(|(key, value)| (*key, (*value).to_owned()))
+        .collect();
+    let start = SessionStart {
+        subscription: subscription.clone(),
+        values: &values,
+        seed: 7,
+    };
+    let mut mapper = Mapper::new(
+        (dialect(backend).expect("a dialect").session)(&start),
+        Policy::default(),
+    );
+    let mut played = Vec::new();
+    for (event, data) in frames {
+        let verdict = mapper.on_frame(Input { event, data }, &mut |told: Event<'_>| {
+            let envelope = &mut Envelope {
+                subscription: &subscription,
+                source: "s",
+                backend: "b",
+                arrived: UnixMillis(0),
+                minted: &mut || "minted".to_owned(),
+            };
+            let mut json: serde_json::Value =
+                serde_json::from_str(Encoded::new(&told, envelope).json()).expect("JSON");
+            let fields = json.as_object_mut().expect("an object");
+            let usual = serde_json::json!({
+                "workflowId": "acme:support",
+                "workflowType": "support",
+                "participantId": "jane",
+                "direction": "Outgoing",
+                "createdAt": "1970-01-01T00:00:00.000Z",
+                "source": {"name": "s", "backend": "b", "event": event},
+            });
+            fields.retain(|key, value| usual.get(key) != Some(value));
+            played.push(json);
+        });
+        if let Verdict::Discarded(reason, _) = verdict {
+            played.push(format!("!{}", reason.as_str()).into());
+        }
+    }
+    played
+}
+
+/// Compares what [`play`] gives with JSON objects and `!reason`s.
+#[track_caller]
+pub(super) fn check(
+    backend: &str,
+    values: &[(&'static str, &str)],
+    frames: &[(&str, &str)],
+    want: &[&str],
+) {
+    let want: Vec<serde_json::Value> = want
+        .iter()
+        .map(|want| match want.strip_prefix('!') {
+            Some(_) => (*want).into(),
+            None => serde_json::from_str(want).unwrap_or_else(|error| panic!("{error}: {want}")),
+        })
+        .collect();
+    let got = play(backend, values, frames);
+    let show = |rows: &[serde_json::Value]| {
+        rows.iter()
+            .map(|row| format!("{row}\n"))
+            .collect::<String>()
+    };
+    assert!(
+        got == want,
+        "got\n{}instead of\n{}",
+        show(&got),
+        show(&want)
+    );
 }
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
