@@ -20,16 +20,10 @@ impl ProxyHttp for Mine {
     fn new_ctx(&self) -> Self::CTX {}
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
-        if self
-            .edge
-            .serve_if_routed(session.as_downstream_mut())
-            .await?
-        {
+        if self.edge.serve_if_routed(session.as_downstream_mut()).await? {
             return Ok(true);
         }
-        session
-            .respond_error_with_body(404, "not a stream".into())
-            .await?;
+        session.respond_error_with_body(404, "not a stream".into()).await?;
         Ok(true)
     }
 
@@ -40,9 +34,7 @@ impl ProxyHttp for Mine {
 
 fn main() -> Result<(), String> {
     let mut args = std::env::args().skip(1);
-    let conf = args
-        .next()
-        .unwrap_or_else(|| "conf/chatmux.yaml".to_owned());
+    let conf = args.next().unwrap_or_else(|| "conf/chatmux.yaml".to_owned());
     let address = args.next().unwrap_or_else(|| "127.0.0.1:8081".to_owned());
     let loaded = config::load(conf.as_ref(), &|name| std::env::var(name).ok())
         .map_err(|errors| errors.to_string())?;

@@ -16,4 +16,4 @@ pub mod scripted;
 #[doc(hidden)]
 pub mod cli;
 
-pub use edge::{Admin, Bound, Edge, Proxy, RunOptions, run, run_edge};
+pub use edge::{Admin, Bound, Edge, Hooks, Proxy, RunOptions, run};

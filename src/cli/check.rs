@@ -47,11 +47,8 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
             }
             Err(errors) => (Some(errors.to_string()), Vec::new(), String::new()),
         };
-    let mut errors: Vec<String> = errors
-        .iter()
-        .flat_map(|errors| errors.lines())
-        .map(str::to_owned)
-        .collect();
+    let mut errors: Vec<String> =
+        errors.iter().flat_map(|errors| errors.lines()).map(str::to_owned).collect();
     let mut warnings = warnings;
     if args.strict {
         errors.append(&mut warnings);

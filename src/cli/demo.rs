@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{log, tail};
 use crate::config;
-use crate::edge::{self, Edge, RunOptions};
+use crate::edge::{self, Bound, Edge, Hooks, RunOptions};
 use crate::proto::sse::Item;
 use crate::scripted::{Audience, Backend, Conversation, Kind, Options, Pace};
 
@@ -55,15 +55,15 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         .map_err(|errors| errors.to_string())?;
     log::init(loaded.config.log);
     let edge = Edge::new(Arc::new(loaded.config))?;
-    let options = RunOptions {
-        stop_after: args.seconds.map(Duration::from_secs),
-        ..RunOptions::default()
-    };
-    let done = edge::run_edge(edge, &options, |bound| {
+    let options =
+        RunOptions { stop_after: args.seconds.map(Duration::from_secs), ..RunOptions::default() };
+    let on_ready = |bound: &Bound| {
         if let (Some((url, _)), Some(admin)) = (bound.listen.first(), bound.admin) {
             show(url, &format!("http://{admin}"));
         }
-    });
+    };
+    let hooks = Hooks { on_ready: Box::new(on_ready), ..Hooks::default() };
+    let done = edge::run(edge, &options, hooks);
     drop(backends);
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
@@ -75,7 +75,7 @@ async fn start_backends(audience: &Audience) -> io::Result<Vec<Backend>> {
     for (index, kind) in Kind::ALL.iter().enumerate() {
         let options = Options {
             tokens: vec![(PARTICIPANT.to_owned(), "demo-token".to_owned())],
-            api_keys: vec![("demo-key".to_owned(), TENANT.to_owned())],
+            api_keys: vec![("sk-Xnai-demo".to_owned(), TENANT.to_owned())],
             chats: vec![(audience.conversation.clone(), String::new())],
             echo: true,
             ..Options::default()
@@ -111,7 +111,7 @@ fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
         let url = backend.url();
         let (name, options) = match backend.kind() {
             Kind::Openfire => ("desk", "backend: openfire, token: demo-token".to_owned()),
-            Kind::Xians => ("agent", "backend: xians, api_key: demo-key".to_owned()),
+            Kind::Xians => ("agent", "backend: xians, api_key: sk-Xnai-demo".to_owned()),
             Kind::Salesforce => (
                 "care",
                 format!(
@@ -148,11 +148,7 @@ fn show(url: &str, admin: &str) {
     println!("  new EventSource('{stream}')");
     println!("  {admin}/metrics    {admin}/streams    {admin}/ready");
     println!();
-    let args = tail::Args {
-        url: stream,
-        headers: Vec::new(),
-        once: false,
-    };
+    let args = tail::Args { url: stream, headers: Vec::new(), once: false };
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     std::thread::spawn(move || {
         let mut print = |item: &Item<'_>| match item {
@@ -162,20 +158,15 @@ fn show(url: &str, admin: &str) {
             }
             Item::Oversize { .. } => true,
         };
-        if let Err(why) = tail::follow_blocking(&args, &mut print) {
-            eprintln!("chatmux: {why}");
-        }
+        // It ends with the demo, and there is nobody left to tell.
+        let _ended = tail::follow_blocking(&args, &mut print).is_ok();
     });
 }
 
 /// One event on one line: when, where, what, who, words.
 fn line(event: &str, data: &str, is_coloured: bool) -> String {
     let data: Value = serde_json::from_str(data).unwrap_or_default();
-    let text = |pointer: &str| {
-        data.pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let source = match text("/source/backend") {
         "" => "chatmux",
         backend => backend,
@@ -187,9 +178,7 @@ fn line(event: &str, data: &str, is_coloured: bool) -> String {
         "brightpattern" => "33",
         _ => "90",
     };
-    let time = text("/createdAt")
-        .get(11..19)
-        .or_else(|| text("/timestamp").get(11..19));
+    let time = text("/createdAt").get(11..19).or_else(|| text("/timestamp").get(11..19));
     let who = match (text("/sender/name"), text("/sender/role")) {
         ("", role) => role,
         (name, _) => name,
@@ -198,15 +187,8 @@ fn line(event: &str, data: &str, is_coloured: bool) -> String {
         "" => summary(&data),
         text => text.replace('\n', " / "),
     };
-    let line = format!(
-        "{} {source:<13} {event:<12} {who:<16} {words}",
-        time.unwrap_or("        ")
-    );
-    if is_coloured {
-        format!("\x1b[{colour}m{line}\x1b[0m")
-    } else {
-        line
-    }
+    let line = format!("{} {source:<13} {event:<12} {who:<16} {words}", time.unwrap_or("        "));
+    if is_coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line }
 }
 
 /// What an event without words says.
@@ -214,10 +196,7 @@ fn summary(data: &Value) -> String {
     if let Some(count) = data.get("subscriberCount") {
         return format!("{count} listening");
     }
-    let data = data
-        .get("data")
-        .or_else(|| data.get("source"))
-        .unwrap_or(&Value::Null);
+    let data = data.get("data").or_else(|| data.get("source")).unwrap_or(&Value::Null);
     match data {
         Value::Null => String::new(),
         data => data.to_string(),

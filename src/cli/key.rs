@@ -25,10 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let key = format!(
-        "cmx_{}",
-        URL_SAFE_NO_PAD.encode(rand::random::<[u8; KEY_BYTES]>())
-    );
+    let key = format!("cmx_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; KEY_BYTES]>()));
     println!("The key, shown this once:");
     println!();
     println!("  {key}");
@@ -40,10 +37,8 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
 }
 
 fn entry(label: &str, key: &str, tenants: &[String]) -> String {
-    let digest: String = Sha256::digest(key.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest: String =
+        Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     // JSON strings are YAML strings, whatever is in them.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut entry = format!("    - {{label: {}, sha256: \"{digest}\"", quoted(label));

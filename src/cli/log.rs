@@ -20,9 +20,7 @@ pub(super) fn init(conf: Log) {
         LogLevel::Trace => LevelFilter::Trace,
     };
     let mut builder = Builder::new();
-    builder
-        .filter_level(level.min(LevelFilter::Warn))
-        .filter_module("chatmux", level);
+    builder.filter_level(level.min(LevelFilter::Warn)).filter_module("chatmux", level);
     builder.parse_env(Env::default());
     if conf.format == LogFormat::Json {
         builder.format(|out, record| {

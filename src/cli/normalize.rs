@@ -98,33 +98,18 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         dialect: args.backend,
         subscription: Subscription::new(&args.tenant, &args.workflow, &args.participant),
         values: &values(args),
-        policy: Policy {
-            unmapped: args.unmapped.into(),
-            malformed: args.malformed.into(),
-        },
+        policy: Policy { unmapped: args.unmapped.into(), malformed: args.malformed.into() },
         filter: Filter {
             types: args.types.unwrap_or(TypeSet::ALL),
-            scope: args
-                .scope
-                .as_deref()
-                .filter(|scope| !scope.is_empty())
-                .map(Box::from),
+            scope: args.scope.as_deref().filter(|scope| !scope.is_empty()).map(Box::from),
             vocabulary: match args.vocabulary {
                 Names::Full => Vocabulary::Full,
                 Names::Core => Vocabulary::Core,
             },
         },
         mint: (!args.deterministic).then(|| format!("{:016x}", rand::random::<u64>())),
-        epoch: if args.deterministic {
-            0
-        } else {
-            rand::random()
-        },
-        seed: if args.deterministic {
-            0
-        } else {
-            rand::random()
-        },
+        epoch: if args.deterministic { 0 } else { rand::random() },
+        seed: if args.deterministic { 0 } else { rand::random() },
     });
     let done = match args.backend.transport {
         Transport::Stream => stream(args, &mut normalizer, &mut reader),
@@ -166,10 +151,7 @@ fn stream(args: &Args, normalizer: &mut Normalizer, reader: &mut dyn Read) -> Re
 
 fn answers(args: &Args, normalizer: &mut Normalizer, reader: Box<dyn Read>) -> Result<(), Failure> {
     let mut bytes = Vec::new();
-    reader
-        .take(ANSWERS_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(Failure::Input)?;
+    reader.take(ANSWERS_BYTES_MAX).read_to_end(&mut bytes).map_err(Failure::Input)?;
     let text = String::from_utf8_lossy(&bytes);
     for document in backend::brightpattern::documents(&text) {
         let (mut out, mut lines) = (Vec::new(), String::new());
@@ -190,11 +172,7 @@ fn write(args: &Args, out: &[u8], lines: &str) -> io::Result<()> {
 }
 
 fn arrival(args: &Args) -> UnixMillis {
-    if args.deterministic {
-        UnixMillis(0)
-    } else {
-        wall()
-    }
+    if args.deterministic { UnixMillis(0) } else { wall() }
 }
 
 fn values(args: &Args) -> SessionValues {

@@ -1,11 +1,11 @@
 //! `chatmux run`: the proxy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::log;
-use crate::config;
-use crate::edge::{self, RunOptions};
+use crate::config::{self, Config};
+use crate::edge::{self, Edge, Hooks, RunOptions};
 
 /// Options of `run`.
 #[derive(clap::Args)]
@@ -28,17 +28,25 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let loaded = config::load(&args.conf, &|name| std::env::var(name).ok())
-        .map_err(|errors| errors.to_string())?;
-    log::init(loaded.config.log);
-    for warning in &loaded.warnings {
-        ::log::warn!("{warning}");
-    }
+    let config = load(&args.conf, log::init)?;
     let options = RunOptions {
         is_upgrade: args.upgrade,
         is_daemon: args.daemon,
         pid_file: args.pid_file.clone(),
         stop_after: None,
     };
-    edge::run(Arc::new(loaded.config), &options)
+    let conf = args.conf.clone();
+    let hooks = Hooks { reload: Some(Box::new(move || load(&conf, |_| {}))), ..Hooks::default() };
+    edge::run(Edge::new(Arc::new(config))?, &options, hooks)
+}
+
+/// Reads the conf file; warnings go to the log, once there is one.
+fn load(conf: &Path, on_log: impl FnOnce(config::Log)) -> Result<Config, String> {
+    let loaded = config::load(conf, &|name| std::env::var(name).ok())
+        .map_err(|errors| errors.to_string())?;
+    on_log(loaded.config.log);
+    for warning in &loaded.warnings {
+        ::log::warn!("{warning}");
+    }
+    Ok(loaded.config)
 }

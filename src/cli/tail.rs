@@ -71,21 +71,13 @@ pub(super) fn follow_blocking(args: &Args, on_item: OnItem<'_>) -> Result<(), St
 async fn follow(args: &Args, on_item: OnItem<'_>) -> Result<(), String> {
     let (base, query) = args.url.split_once('?').unwrap_or((&args.url, ""));
     let url = Url::parse(base)?;
-    let target = if query.is_empty() {
-        url.path.clone()
-    } else {
-        format!("{}?{query}", url.path)
-    };
+    let target = if query.is_empty() { url.path.clone() } else { format!("{}?{query}", url.path) };
     let connector = Connector::new(None);
     let mut last_event_id = String::new();
     let mut retry = RETRY;
     loop {
         let mut decoder = Decoder::new(Limits::default());
-        let target = Target {
-            url: &url,
-            target: &target,
-            last_event_id: &last_event_id,
-        };
+        let target = Target { url: &url, target: &target, last_event_id: &last_event_id };
         let end = connect(args, &connector, target, &mut decoder, on_item).await;
         if !decoder.last_event_id().is_empty() {
             decoder.last_event_id().clone_into(&mut last_event_id);
@@ -146,9 +138,7 @@ async fn connect(
     if let Err(error) = session.read_response_header().await {
         return lost(error);
     }
-    let status = session
-        .response_header()
-        .map_or(0, |header| header.status.as_u16());
+    let status = session.response_header().map_or(0, |header| header.status.as_u16());
     loop {
         match session.read_response_body().await {
             Ok(Some(chunk)) if status == 200 => {
@@ -160,10 +150,7 @@ async fn connect(
                 }
             }
             Ok(Some(chunk)) => {
-                return End::Final(Err(format!(
-                    "{status}: {}",
-                    String::from_utf8_lossy(&chunk)
-                )));
+                return End::Final(Err(format!("{status}: {}", String::from_utf8_lossy(&chunk))));
             }
             Ok(None) => break,
             Err(error) => return lost(error),
@@ -177,34 +164,19 @@ async fn connect(
 }
 
 fn request(args: &Args, target: Target<'_>) -> Result<RequestHeader, String> {
-    let Target {
-        url,
-        target,
-        last_event_id,
-    } = target;
+    let Target { url, target, last_event_id } = target;
     let text = |error: pingora::BError| error.to_string();
     let mut header = RequestHeader::build(Method::GET, target.as_bytes(), None).map_err(text)?;
-    header
-        .append_header("Host", url.authority())
-        .map_err(text)?;
-    header
-        .append_header("Accept", "text/event-stream")
-        .map_err(text)?;
-    header
-        .append_header("Cache-Control", "no-cache")
-        .map_err(text)?;
+    header.append_header("Host", url.authority()).map_err(text)?;
+    header.append_header("Accept", "text/event-stream").map_err(text)?;
+    header.append_header("Cache-Control", "no-cache").map_err(text)?;
     if !last_event_id.is_empty() {
-        header
-            .append_header("Last-Event-ID", last_event_id)
-            .map_err(text)?;
+        header.append_header("Last-Event-ID", last_event_id).map_err(text)?;
     }
     for line in &args.headers {
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| "a header is NAME: VALUE".to_owned())?;
-        header
-            .append_header(name.trim().to_owned(), value.trim().to_owned())
-            .map_err(text)?;
+        let (name, value) =
+            line.split_once(':').ok_or_else(|| "a header is NAME: VALUE".to_owned())?;
+        header.append_header(name.trim().to_owned(), value.trim().to_owned()).map_err(text)?;
     }
     Ok(header)
 }

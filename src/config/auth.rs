@@ -112,11 +112,8 @@ fn refuse_twins(reader: &mut Reader<'_>, table: &Table<'_>, list: &str, key: &st
             continue;
         };
         // Digests may be written in either case.
-        let text = if key == "sha256" {
-            scalar.text.to_ascii_lowercase()
-        } else {
-            scalar.text.clone()
-        };
+        let text =
+            if key == "sha256" { scalar.text.to_ascii_lowercase() } else { scalar.text.clone() };
         if let Some(first) = seen.insert(text, index) {
             let path = format!("{}.{list}[{index}].{key}", table.path);
             let message = format!("{}.{list}[{first}] has the same {key}", table.path);
@@ -198,14 +195,7 @@ fn issuer(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Issuer> {
     let key = key(reader, &table, &algorithms);
     let leeway = reader.duration_of_seconds(&table, "leeway");
     let bind = bind(reader, &table);
-    Some(Issuer {
-        issuer: issuer?,
-        audiences,
-        algorithms,
-        key: key?,
-        leeway: leeway?,
-        bind: bind?,
-    })
+    Some(Issuer { issuer: issuer?, audiences, algorithms, key: key?, leeway: leeway?, bind: bind? })
 }
 
 fn algorithms(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Algorithm> {
@@ -216,17 +206,11 @@ fn algorithms(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Algorithm> {
         })
     });
     if let Some(first) = algorithms.first()
-        && algorithms
-            .iter()
-            .any(|algorithm| algorithm.family() != first.family())
+        && algorithms.iter().any(|algorithm| algorithm.family() != first.family())
     {
         let message =
             "one key cannot serve them all; keep HS*, RS* with PS*, ES256, ES384 and EdDSA apart";
-        reader.error(
-            table.at("algorithms"),
-            &format!("{}.algorithms", table.path),
-            message,
-        );
+        reader.error(table.at("algorithms"), &format!("{}.algorithms", table.path), message);
         return Vec::new();
     }
     algorithms
@@ -234,9 +218,7 @@ fn algorithms(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<Algorithm> {
 
 fn key(reader: &mut Reader<'_>, table: &Table<'_>, algorithms: &[Algorithm]) -> Option<IssuerKey> {
     let secret = table.get("secret").and_then(|value| reader.secret(&value));
-    let public_key = table
-        .get("public_key")
-        .and_then(|value| public_key(reader, &value));
+    let public_key = table.get("public_key").and_then(|value| public_key(reader, &value));
     let first = algorithms.first()?;
     let (wanted, unwanted) = match first.family() {
         Family::Shared => ("secret", "public_key"),
@@ -244,11 +226,7 @@ fn key(reader: &mut Reader<'_>, table: &Table<'_>, algorithms: &[Algorithm]) -> 
     };
     if table.has(unwanted) {
         let message = format!("these algorithms take a {wanted}");
-        reader.error(
-            table.at(unwanted),
-            &format!("{}.{unwanted}", table.path),
-            message,
-        );
+        reader.error(table.at(unwanted), &format!("{}.{unwanted}", table.path), message);
     }
     if !table.has(wanted) {
         let message = "this is missing: what signatures are checked with";
@@ -258,11 +236,8 @@ fn key(reader: &mut Reader<'_>, table: &Table<'_>, algorithms: &[Algorithm]) -> 
     let path = format!("{}.{wanted}", table.path);
     if first.family() == Family::Shared {
         let secret = secret?;
-        let bytes_min = algorithms
-            .iter()
-            .map(|algorithm| algorithm.secret_bytes_min())
-            .max()
-            .unwrap_or(0);
+        let bytes_min =
+            algorithms.iter().map(|algorithm| algorithm.secret_bytes_min()).max().unwrap_or(0);
         if secret.reveal().len() < bytes_min {
             let message = format!(
                 "this secret can be guessed: for these algorithms it has {bytes_min} bytes or more"
@@ -273,11 +248,8 @@ fn key(reader: &mut Reader<'_>, table: &Table<'_>, algorithms: &[Algorithm]) -> 
     }
     let (pem, family) = public_key?;
     if family != first.family() {
-        let message = format!(
-            "this key is {}; the algorithms take {}",
-            name(family),
-            name(first.family())
-        );
+        let message =
+            format!("this key is {}; the algorithms take {}", name(family), name(first.family()));
         reader.error(table.at(wanted), &path, message);
     }
     Some(IssuerKey::Pem(pem))
@@ -322,22 +294,15 @@ fn family(pem: &Secret) -> Result<Family, &'static str> {
     let inside = |kind: &str| {
         let rest = text.strip_prefix(&format!("-----BEGIN {kind}-----"))?;
         let (body, _) = rest.split_once(&format!("-----END {kind}-----"))?;
-        STANDARD
-            .decode(body.split_ascii_whitespace().collect::<String>())
-            .ok()
+        STANDARD.decode(body.split_ascii_whitespace().collect::<String>()).ok()
     };
     // This form holds nothing but an RSA key, and does not say so inside.
     if inside("RSA PUBLIC KEY").is_some() {
         return Ok(Family::Rsa);
     }
-    let der = inside("PUBLIC KEY")
-        .or_else(|| inside("CERTIFICATE"))
-        .ok_or(RULE)?;
+    let der = inside("PUBLIC KEY").or_else(|| inside("CERTIFICATE")).ok_or(RULE)?;
     let holds = |oid: &[u8]| der.windows(oid.len()).any(|window| window == oid);
-    OIDS.iter()
-        .find(|(oid, _)| holds(oid))
-        .map(|(_, family)| *family)
-        .ok_or(RULE)
+    OIDS.iter().find(|(oid, _)| holds(oid)).map(|(_, family)| *family).ok_or(RULE)
 }
 
 fn bind(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Vec<(Bound, String)>> {

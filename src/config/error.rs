@@ -107,8 +107,7 @@ pub(super) fn did_you_mean<'w>(text: &str, words: impl IntoIterator<Item = &'w s
         .map(|word| (strsim::osa_distance(&lower, &word.to_lowercase()), word))
         .filter(|(distance, _)| *distance <= far)
         .min_by_key(|(distance, _)| *distance);
-    near.map(|(_, word)| format!("; did you mean {}?", quoted(word)))
-        .unwrap_or_default()
+    near.map(|(_, word)| format!("; did you mean {}?", quoted(word))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -85,13 +85,7 @@ pub fn parse(
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfErrors> {
-    read(&Input {
-        text,
-        file_name,
-        base_dir,
-        env,
-        roster: ROSTER,
-    })
+    read(&Input { text, file_name, base_dir, env, roster: ROSTER })
 }
 
 /// Reads a text with dialects of the caller's choice.
@@ -102,28 +96,16 @@ pub fn read(input: &Input<'_>) -> Result<Loaded, ConfErrors> {
     let file: Arc<str> = input.file_name.into();
     let whole = |message: &str| {
         let file = Arc::clone(&file);
-        alone(Finding {
-            file,
-            position: None,
-            path: String::new(),
-            message: message.to_owned(),
-        })
+        alone(Finding { file, position: None, path: String::new(), message: message.to_owned() })
     };
     if u64::try_from(input.text.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(whole(&format!(
-            "the file is larger than {FILE_BYTES_MAX} bytes"
-        )));
+        return Err(whole(&format!("the file is larger than {FILE_BYTES_MAX} bytes")));
     }
     let root = match yaml::parse(input.text) {
         Ok(Some(root)) => root,
         Ok(None) => return Err(whole("the file is empty")),
         Err(yaml::YamlError { at, path, message }) => {
-            return Err(alone(Finding {
-                file,
-                position: Some(at),
-                path,
-                message,
-            }));
+            return Err(alone(Finding { file, position: Some(at), path, message }));
         }
     };
     let mut reader = Reader {
@@ -136,41 +118,22 @@ pub fn read(input: &Input<'_>) -> Result<Loaded, ConfErrors> {
         warnings: Vec::new(),
     };
     let config = config(&mut reader, &root);
-    let Reader {
-        mut errors,
-        more,
-        mut warnings,
-        ..
-    } = reader;
+    let Reader { mut errors, more, mut warnings, .. } = reader;
     errors.sort_by_key(|error| error.position);
     warnings.sort_by_key(|warning| warning.position);
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         Some(_) | None if errors.is_empty() => Err(whole("the file does not make a configuration")),
-        Some(_) | None => Err(ConfErrors {
-            errors,
-            more,
-            warnings,
-        }),
+        Some(_) | None => Err(ConfErrors { errors, more, warnings }),
     }
 }
 
 fn alone(error: Finding) -> ConfErrors {
-    ConfErrors {
-        errors: vec![error],
-        more: 0,
-        warnings: Vec::new(),
-    }
+    ConfErrors { errors: vec![error], more: 0, warnings: Vec::new() }
 }
 
 fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
-    let root = reader.table(
-        &Value {
-            node: root,
-            path: String::new(),
-        },
-        spec::ROOT,
-    )?;
+    let root = reader.table(&Value { node: root, path: String::new() }, spec::ROOT)?;
     reader.number(&root, "version");
     let listen = reader.list_of(&root, "listen", listen);
     let admin = admin(reader, &root);
@@ -197,10 +160,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
         limits: limits.map(|(limits, _)| limits)?,
         replay: replay?,
         timeouts: Timeouts { write: write? },
-        sources: sources
-            .into_iter()
-            .filter_map(|named| named.source)
-            .collect(),
+        sources: sources.into_iter().filter_map(|named| named.source).collect(),
         routes,
         log: log?,
     })
@@ -210,28 +170,19 @@ fn listen(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Listen> {
     let table = reader.table(value, spec::LISTEN)?;
     let address = reader.text(&table, "address", parse_address);
     let h2c = reader.bool(&table, "h2c");
-    let tls = table
-        .get("tls")
-        .and_then(|value| listen_tls(reader, &value));
+    let tls = table.get("tls").and_then(|value| listen_tls(reader, &value));
     if table.has("tls") && h2c == Some(true) {
         let message = "with tls, HTTP/2 is there already; leave h2c out";
         reader.error(table.at("h2c"), &format!("{}.h2c", table.path), message);
     }
-    Some(Listen {
-        address: address?,
-        tls,
-        h2c: h2c?,
-    })
+    Some(Listen { address: address?, tls, h2c: h2c? })
 }
 
 fn listen_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Tls> {
     let table = reader.table(value, spec::LISTEN_TLS)?;
     let cert = pem_file(reader, &table, "cert", CERTIFICATE);
     let key = pem_file(reader, &table, "key", PRIVATE_KEY);
-    Some(Tls {
-        cert: cert?,
-        key: key?,
-    })
+    Some(Tls { cert: cert?, key: key? })
 }
 
 fn parse_address(text: &str) -> Result<String, String> {
@@ -240,9 +191,7 @@ fn parse_address(text: &str) -> Result<String, String> {
 
 fn admin(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Admin> {
     let table = reader.table(&root.get("admin")?, spec::ADMIN)?;
-    reader
-        .text(&table, "address", parse_address)
-        .map(|address| Admin { address })
+    reader.text(&table, "address", parse_address).map(|address| Admin { address })
 }
 
 /// Refuses an address that is listened on twice. A port of 0 is another one each time.
@@ -252,10 +201,8 @@ fn refuse_twins(reader: &mut Reader<'_>, root: &Table<'_>) {
         Some(yaml::Data::List(items)) => items.as_slice(),
         Some(yaml::Data::Map(_) | yaml::Data::Scalar(_)) | None => &[],
     };
-    let tables = tables
-        .iter()
-        .enumerate()
-        .map(|(index, node)| (format!("listen[{index}]"), &**node));
+    let tables =
+        tables.iter().enumerate().map(|(index, node)| (format!("listen[{index}]"), &**node));
     let admin = root.get("admin").map(|value| (value.path, value.node));
     for (path, node) in tables.chain(admin) {
         let yaml::Data::Map(entries) = &node.data else {
@@ -303,9 +250,7 @@ pub(super) fn pem_file(
 fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
     let table = reader.sub_table(root, "server", spec::SERVER)?;
     let threads = match table.has("threads") {
-        true => reader
-            .number(&table, "threads")
-            .and_then(|threads| usize::try_from(threads).ok()),
+        true => reader.number(&table, "threads").and_then(|threads| usize::try_from(threads).ok()),
         false => Some(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     };
     let drain = reader.duration(&table, "drain");
@@ -314,21 +259,14 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
         && !folder.as_os_str().is_empty()
         && !folder.is_dir()
     {
-        let message = format!(
-            "the folder {} is not there",
-            quoted(&folder.display().to_string())
-        );
+        let message = format!("the folder {} is not there", quoted(&folder.display().to_string()));
         reader.error(
             table.at("upgrade_socket"),
             &format!("{}.upgrade_socket", table.path),
             message,
         );
     }
-    Some(Server {
-        threads: threads?,
-        drain: drain?,
-        upgrade_socket,
-    })
+    Some(Server { threads: threads?, drain: drain?, upgrade_socket })
 }
 
 fn trusted_proxies(reader: &mut Reader<'_>, root: &Table<'_>) -> Vec<IpNet> {
@@ -351,11 +289,7 @@ fn cors(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Cors> {
     });
     let allow_credentials = reader.bool(&table, "allow_credentials");
     let max_age = reader.duration_of_seconds(&table, "max_age");
-    let cors = Cors {
-        allow_origins,
-        allow_credentials: allow_credentials?,
-        max_age: max_age?,
-    };
+    let cors = Cors { allow_origins, allow_credentials: allow_credentials?, max_age: max_age? };
     if cors.allow_credentials && cors.allows_any() {
         let message = "credentials are never allowed for *; name the origins";
         reader.error(
@@ -374,50 +308,29 @@ fn limits(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<(Limits, usize)> 
     let subject = limit(reader, &table, "subject");
     let tenant = limit(reader, &table, "tenant");
     let event_bytes_max = reader.size(&table, "event");
-    Some((
-        Limits {
-            address: address?,
-            subject: subject?,
-            tenant: tenant?,
-        },
-        event_bytes_max?,
-    ))
+    Some((Limits { address: address?, subject: subject?, tenant: tenant? }, event_bytes_max?))
 }
 
 pub(super) fn limit(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> Option<Limit> {
     let table = reader.sub_table(table, name, spec::LIMIT)?;
     let opens = reader.text(&table, "opens", Rate::parse);
-    let burst = reader
-        .number(&table, "burst")
-        .and_then(|burst| u32::try_from(burst).ok());
-    let concurrent = reader
-        .number(&table, "concurrent")
-        .and_then(|count| u32::try_from(count).ok());
+    let burst = reader.number(&table, "burst").and_then(|burst| u32::try_from(burst).ok());
+    let concurrent =
+        reader.number(&table, "concurrent").and_then(|count| u32::try_from(count).ok());
     if table.has("burst") && !table.has("opens") {
         let message = "this has no meaning without opens";
         reader.error(table.at("burst"), &format!("{}.burst", table.path), message);
     }
-    Some(Limit {
-        opens,
-        burst,
-        concurrent,
-    })
+    Some(Limit { opens, burst, concurrent })
 }
 
 fn replay(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Replay> {
     let table = reader.sub_table(root, "replay", spec::REPLAY)?;
-    let events = reader
-        .number(&table, "events")
-        .and_then(|events| usize::try_from(events).ok());
+    let events = reader.number(&table, "events").and_then(|events| usize::try_from(events).ok());
     let bytes = reader.size(&table, "bytes");
     let age = reader.duration(&table, "age");
     let linger = reader.duration(&table, "linger");
-    Some(Replay {
-        events: events?,
-        bytes: bytes?,
-        age: age?,
-        linger: linger?,
-    })
+    Some(Replay { events: events?, bytes: bytes?, age: age?, linger: linger? })
 }
 
 fn log(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Log> {
@@ -435,10 +348,7 @@ fn log(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Log> {
         "json" => Some(LogFormat::Json),
         _ => None,
     });
-    Some(Log {
-        level: level?,
-        format: format?,
-    })
+    Some(Log { level: level?, format: format? })
 }
 
 impl Reader<'_> {

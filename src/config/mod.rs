@@ -120,9 +120,7 @@ impl Cors {
     /// Whether every page may, so that `*` can be answered.
     #[must_use]
     pub fn allows_any(&self) -> bool {
-        self.allow_origins
-            .iter()
-            .any(|rule| matches!(rule, OriginRule::Any))
+        self.allow_origins.iter().any(|rule| matches!(rule, OriginRule::Any))
     }
 }
 
@@ -316,13 +314,8 @@ impl Route {
     /// Whether it serves this tenant and workflow.
     #[must_use]
     pub fn is_match(&self, tenant: &str, workflow: &str) -> bool {
-        self.tenant
-            .as_ref()
-            .is_none_or(|pattern| pattern.is_match(tenant))
-            && self
-                .workflow
-                .as_ref()
-                .is_none_or(|pattern| pattern.is_match(workflow))
+        self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
+            && self.workflow.as_ref().is_none_or(|pattern| pattern.is_match(workflow))
     }
 }
 

@@ -37,9 +37,7 @@ impl IpNet {
         let net = Self { address, prefix };
         let start = net.masked(address);
         if start != address {
-            return Err(format!(
-                "bits are set past the prefix; the block is {start}/{prefix}"
-            ));
+            return Err(format!("bits are set past the prefix; the block is {start}/{prefix}"));
         }
         Ok(net)
     }
@@ -59,15 +57,12 @@ impl IpNet {
     fn masked(&self, address: IpAddr) -> IpAddr {
         match address {
             IpAddr::V4(v4) => {
-                let mask = u32::MAX
-                    .checked_shl(32 - u32::from(self.prefix.min(32)))
-                    .unwrap_or(0);
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0);
                 IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
             }
             IpAddr::V6(v6) => {
-                let mask = u128::MAX
-                    .checked_shl(128 - u32::from(self.prefix.min(128)))
-                    .unwrap_or(0);
+                let mask =
+                    u128::MAX.checked_shl(128 - u32::from(self.prefix.min(128))).unwrap_or(0);
                 IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
             }
         }
@@ -109,10 +104,7 @@ impl Rate {
                 "h" => 3600,
                 _ => return None,
             };
-            Some(Self {
-                count,
-                per: Duration::from_secs(secs),
-            })
+            Some(Self { count, per: Duration::from_secs(secs) })
         };
         read().ok_or_else(|| "a rate is written like 5/s, 30/m or 100/h, at least 1".to_owned())
     }
@@ -169,7 +161,7 @@ impl Url {
         let (host, port) = split_host(authority)?;
         if rest.contains(['{', '}']) {
             return Err(
-                "a URL has no holes: where a source is comes from the conf alone".to_owned(),
+                "a URL has no holes: where a source is comes from the conf alone".to_owned()
             );
         }
         let port = match port {
@@ -177,43 +169,23 @@ impl Url {
             None => Some(if scheme == Scheme::Https { 443 } else { 80 }),
         };
         let port = port.ok_or_else(|| "a port is a number from 1 to 65535".to_owned())?;
-        Ok(Self {
-            scheme,
-            host,
-            port,
-            path: parse_path(path)?,
-        })
+        Ok(Self { scheme, host, port, path: parse_path(path)? })
     }
 
     /// `host:port`, as in a `Host` header: without the port that the scheme implies, with the
     /// brackets of an IPv6 address.
     #[must_use]
     pub fn authority(&self) -> String {
-        let implied = if self.scheme == Scheme::Https {
-            443
-        } else {
-            80
-        };
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        if self.port == implied {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        let implied = if self.scheme == Scheme::Https { 443 } else { 80 };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == implied { host } else { format!("{host}:{}", self.port) }
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.scheme == Scheme::Https {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.scheme == Scheme::Https { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority(), self.path)
     }
 }
@@ -225,9 +197,7 @@ impl fmt::Display for Url {
 pub(super) fn check_address(text: &str) -> Result<(), String> {
     let rule = "an address is written like 127.0.0.1:8080, [::]:8443 or localhost:8080";
     let (_, port) = split_host(text).map_err(|_| rule.to_owned())?;
-    port.and_then(parse_port)
-        .map(|_| ())
-        .ok_or_else(|| rule.to_owned())
+    port.and_then(parse_port).map(|_| ()).ok_or_else(|| rule.to_owned())
 }
 
 /// Splits a name or address from the port after it.
@@ -280,7 +250,7 @@ pub(super) fn parse_path(text: &str) -> Result<String, String> {
     let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
     if !text.starts_with('/') || !text.bytes().all(is_fit) {
         return Err(
-            "a path starts with / and holds no spaces, no ?, # or {}, and only ASCII".to_owned(),
+            "a path starts with / and holds no spaces, no ?, # or {}, and only ASCII".to_owned()
         );
     }
     let is_dots = |part: &str| matches!(part, "." | "..");
@@ -288,11 +258,7 @@ pub(super) fn parse_path(text: &str) -> Result<String, String> {
         return Err("a path holds no . or .. between its slashes".to_owned());
     }
     let path = text.trim_end_matches('/');
-    Ok(if path.is_empty() {
-        "/".to_owned()
-    } else {
-        path.to_owned()
-    })
+    Ok(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
 }
 
 #[cfg(test)]
@@ -302,11 +268,7 @@ mod tests {
     #[track_caller]
     fn check_net(net: &str, address: &str, want: bool) {
         let net = IpNet::parse(net).expect("a block");
-        assert_eq!(
-            net.contains(address.parse().expect("an address")),
-            want,
-            "{net} {address}"
-        );
+        assert_eq!(net.contains(address.parse().expect("an address")), want, "{net} {address}");
     }
 
     #[test]
@@ -325,30 +287,19 @@ mod tests {
 
     #[test]
     fn odd_blocks_are_refused() {
-        for text in [
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "10.0.0.0/",
-            "10.0.0.0/+8",
-            "::/129",
-            "localhost",
-            "",
-        ] {
+        for text in
+            ["10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "::/129", "localhost", ""]
+        {
             assert!(IpNet::parse(text).is_err(), "{text}");
         }
         let error = IpNet::parse("10.1.2.3/8").err().unwrap_or_default();
-        assert_eq!(
-            error,
-            "bits are set past the prefix; the block is 10.0.0.0/8"
-        );
+        assert_eq!(error, "bits are set past the prefix; the block is 10.0.0.0/8");
     }
 
     #[track_caller]
     fn check_url(text: &str, want: Result<(&str, u16, &str), &str>) {
         let got = Url::parse(text);
-        let got = got
-            .as_ref()
-            .map(|url| (url.host.as_str(), url.port, url.path.as_str()));
+        let got = got.as_ref().map(|url| (url.host.as_str(), url.port, url.path.as_str()));
         match (got, want) {
             (Err(got), Err(want)) => assert!(got.contains(want), "{text}: {got}"),
             (got, want) => assert_eq!(got.ok(), want.ok(), "{text}"),
@@ -357,19 +308,13 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        check_url(
-            "https://Chat.example.com",
-            Ok(("chat.example.com", 443, "/")),
-        );
+        check_url("https://Chat.example.com", Ok(("chat.example.com", 443, "/")));
         check_url(
             "http://chat.example.com:7443/sparkweb/",
             Ok(("chat.example.com", 7443, "/sparkweb")),
         );
         check_url("http://127.0.0.1:80/a/b", Ok(("127.0.0.1", 80, "/a/b")));
-        check_url(
-            "https://[2001:db8::1]:8443/x",
-            Ok(("2001:db8::1", 8443, "/x")),
-        );
+        check_url("https://[2001:db8::1]:8443/x", Ok(("2001:db8::1", 8443, "/x")));
         check_url("https://[::1]", Ok(("::1", 443, "/")));
         check_url("ftp://a", Err("starts with"));
         check_url("https://", Err("the host is"));
@@ -390,9 +335,7 @@ mod tests {
     #[test]
     fn urls_show_as_they_are_sent() {
         let show = |text| {
-            Url::parse(text)
-                .map(|url| format!("{url} {}", url.authority()))
-                .unwrap_or_default()
+            Url::parse(text).map(|url| format!("{url} {}", url.authority())).unwrap_or_default()
         };
         assert_eq!(show("https://a:443/x/"), "https://a/x a");
         assert_eq!(show("http://[::1]:443"), "http://[::1]:443/ [::1]:443");
@@ -400,24 +343,11 @@ mod tests {
 
     #[test]
     fn rates_have_a_count_and_a_unit() {
-        let read = |text| {
-            Rate::parse(text)
-                .ok()
-                .map(|rate| (rate.count.get(), rate.per.as_secs()))
-        };
+        let read = |text| Rate::parse(text).ok().map(|rate| (rate.count.get(), rate.per.as_secs()));
         assert_eq!(read("5/s"), Some((5, 1)));
         assert_eq!(read("30/m"), Some((30, 60)));
         assert_eq!(read("100/h"), Some((100, 3600)));
-        for text in [
-            "0/s",
-            "5",
-            "5/d",
-            "-5/s",
-            "+5/s",
-            "/s",
-            "5 /s",
-            "4294967296/s",
-        ] {
+        for text in ["0/s", "5", "5/d", "-5/s", "+5/s", "/s", "5 /s", "4294967296/s"] {
             assert_eq!(read(text), None, "{text}");
         }
     }
@@ -427,16 +357,9 @@ mod tests {
         for text in ["127.0.0.1:0", "0.0.0.0:8443", "[::]:8443", "localhost:80"] {
             assert_eq!(check_address(text), Ok(()), "{text}");
         }
-        for text in [
-            "8080",
-            ":8080",
-            "127.0.0.1",
-            "::1:80",
-            "[::1]",
-            "a:b",
-            "a:99999",
-            "1.2.3.4.5:80",
-        ] {
+        for text in
+            ["8080", ":8080", "127.0.0.1", "::1:80", "[::1]", "a:b", "a:99999", "1.2.3.4.5:80"]
+        {
             assert!(check_address(text).is_err(), "{text}");
         }
     }

@@ -30,10 +30,8 @@ impl Pattern {
         }
         // Compiled alone first, so that `a)(b` cannot close the group around it.
         let build = |text: &str| RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
-        build(text)
-            .and_then(|_| build(&format!("^(?:{text})$")))
-            .map(Self::Regex)
-            .map_err(|error| match error {
+        build(text).and_then(|_| build(&format!("^(?:{text})$"))).map(Self::Regex).map_err(
+            |error| match error {
                 regex::Error::CompiledTooBig(_) => {
                     format!("the expression needs more than {REGEX_BYTES_MAX} bytes of memory")
                 }
@@ -43,7 +41,8 @@ impl Pattern {
                     let line = text.lines().last().unwrap_or_default();
                     line.trim().trim_start_matches("error: ").to_owned()
                 }
-            })
+            },
+        )
     }
 
     /// Whether all of the text matches.
@@ -92,11 +91,9 @@ impl OriginRule {
                     && host == host.to_ascii_lowercase()
             };
             if origin != "null" && !host.is_some_and(is_host) {
-                return Err(
-                    "an origin is scheme://host or scheme://host:port, in lower case, \
+                return Err("an origin is scheme://host or scheme://host:port, in lower case, \
                      without a path, such as https://app.example.com"
-                        .to_owned(),
-                );
+                    .to_owned());
             }
         }
         Ok(Self::Pattern(pattern))
@@ -147,10 +144,7 @@ mod tests {
         // A comment must not swallow the anchor.
         assert_eq!(why("(?x) a+ # comment"), "unclosed group");
         assert_eq!(why("*a"), "repetition operator missing expression");
-        assert_eq!(
-            why("(a{1000}){1000}"),
-            "the expression needs more than 262144 bytes of memory"
-        );
+        assert_eq!(why("(a{1000}){1000}"), "the expression needs more than 262144 bytes of memory");
     }
 
     #[track_caller]
@@ -163,29 +157,18 @@ mod tests {
     fn origins_match_whole() {
         check_origin("*", "https://x.example.com", true);
         check_origin("https://app.example.com", "https://app.example.com", true);
-        check_origin(
-            "https://app.example.com",
-            "https://app.example.com.evil.example",
-            false,
-        );
+        check_origin("https://app.example.com", "https://app.example.com.evil.example", false);
         check_origin(r"https://.*\.example\.com", "https://a.example.com", true);
-        check_origin(
-            r"https://.*\.example\.com",
-            "https://a.example.com.evil.example",
-            false,
-        );
+        check_origin(r"https://.*\.example\.com", "https://a.example.com.evil.example", false);
         check_origin("http://localhost:5173", "http://localhost:5173", true);
         check_origin("null", "null", true);
     }
 
     #[test]
     fn what_no_browser_sends_is_refused() {
-        for text in [
-            "app.example.com",
-            "https://app.example.com/",
-            "https://App.example.com",
-            "https://",
-        ] {
+        for text in
+            ["app.example.com", "https://app.example.com/", "https://App.example.com", "https://"]
+        {
             assert!(OriginRule::parse(text).is_err(), "{text}");
         }
     }

@@ -32,10 +32,7 @@ impl<'n> Table<'n> {
     /// What stands at a key.
     pub(super) fn get(&self, name: &str) -> Option<Value<'n>> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(Value {
-            node: &entry.value,
-            path: join(&self.path, name),
-        })
+        Some(Value { node: &entry.value, path: join(&self.path, name) })
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -93,12 +90,7 @@ impl Reader<'_> {
             message.truncate(end);
             message.push('…');
         }
-        Finding {
-            file: Arc::clone(&self.file),
-            position: Some(at),
-            path: path.to_owned(),
-            message,
-        }
+        Finding { file: Arc::clone(&self.file), position: Some(at), path: path.to_owned(), message }
     }
 
     /// A table; unknown keys and missing ones are told.
@@ -129,22 +121,15 @@ impl Reader<'_> {
         fields: &'static [Field],
     ) -> Option<Table<'n>> {
         match &value.node.data {
-            Data::Map(entries) => Some(Table {
-                at: value.node.at,
-                path: value.path.clone(),
-                entries,
-                fields,
-            }),
+            Data::Map(entries) => {
+                Some(Table { at: value.node.at, path: value.path.clone(), entries, fields })
+            }
             Data::Scalar(scalar) if scalar.is_null() => {
                 self.no_value(value);
                 None
             }
             Data::Scalar(_) | Data::List(_) => {
-                self.error(
-                    value.node.at,
-                    &value.path,
-                    "this must be a table of key: value",
-                );
+                self.error(value.node.at, &value.path, "this must be a table of key: value");
                 None
             }
         }
@@ -154,11 +139,7 @@ impl Reader<'_> {
         for field in table.fields {
             if matches!(field.presence, Presence::Required) && !table.has(field.name) {
                 let path = join(&table.path, field.name);
-                self.error(
-                    table.at,
-                    &path,
-                    format!("this is missing: {}", lower_first(field.doc)),
-                );
+                self.error(table.at, &path, format!("this is missing: {}", lower_first(field.doc)));
             }
         }
     }
@@ -172,12 +153,9 @@ impl Reader<'_> {
     ) -> Option<Table<'n>> {
         match table.get(name) {
             Some(value) => self.table(&value, fields),
-            None => Some(Table {
-                at: table.at,
-                path: join(&table.path, name),
-                entries: &[],
-                fields,
-            }),
+            None => {
+                Some(Table { at: table.at, path: join(&table.path, name), entries: &[], fields })
+            }
         }
     }
 
@@ -191,16 +169,8 @@ impl Reader<'_> {
                 let is_derived = table
                     .field(name)
                     .is_some_and(|field| matches!(field.presence, Presence::Derived(_)));
-                let hint = if is_derived {
-                    "; leave the key out for any"
-                } else {
-                    ""
-                };
-                self.error(
-                    value.node.at,
-                    &value.path,
-                    format!("this list is empty{hint}"),
-                );
+                let hint = if is_derived { "; leave the key out for any" } else { "" };
+                self.error(value.node.at, &value.path, format!("this list is empty{hint}"));
                 Vec::new()
             }
             Data::List(items) => {
@@ -237,10 +207,7 @@ impl Reader<'_> {
         mut read: impl FnMut(&mut Self, &Value<'n>) -> Option<T>,
     ) -> Vec<T> {
         let values = self.list(table, name);
-        values
-            .iter()
-            .filter_map(|value| read(self, value))
-            .collect()
+        values.iter().filter_map(|value| read(self, value)).collect()
     }
 
     fn no_value(&mut self, value: &Value<'_>) {
@@ -310,13 +277,7 @@ impl Reader<'_> {
         let Presence::Default(text) = field.presence else {
             return None;
         };
-        let parsed = parse(
-            &Scalar {
-                text: text.to_owned(),
-                is_plain: true,
-            },
-            field.kind,
-        );
+        let parsed = parse(&Scalar { text: text.to_owned(), is_plain: true }, field.kind);
         if let Err(message) = &parsed {
             self.error(table.at, &join(&table.path, name), message.as_str());
         }
@@ -438,11 +399,7 @@ pub(super) fn parse_bool(scalar: &Scalar) -> Result<bool, String> {
 
 fn parse_number(scalar: &Scalar) -> Result<u64, String> {
     let is_number = scalar.is_plain && scalar.text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = if is_number {
-        scalar.text.parse().ok()
-    } else {
-        None
-    };
+    let number = if is_number { scalar.text.parse().ok() } else { None };
     number.ok_or_else(|| "this must be a whole number, without quotes".to_owned())
 }
 
@@ -452,9 +409,7 @@ pub(super) fn parse_seconds(text: &str, min: u64, max: u64) -> Result<u64, Strin
     if duration.subsec_millis() != 0 {
         return Err(format!("{} is not a whole number of seconds", quoted(text)));
     }
-    check_bounds(text, duration.as_secs(), min, max, |secs| {
-        format!("{secs}s")
-    })
+    check_bounds(text, duration.as_secs(), min, max, |secs| format!("{secs}s"))
 }
 
 fn check_bounds<T: PartialOrd + Copy>(
@@ -476,10 +431,5 @@ fn check_bounds<T: PartialOrd + Copy>(
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_ascii_lowercase());
-    first
-        .into_iter()
-        .chain(chars)
-        .collect::<String>()
-        .trim_end_matches('.')
-        .to_owned()
+    first.into_iter().chain(chars).collect::<String>().trim_end_matches('.').to_owned()
 }

@@ -28,11 +28,7 @@ pub(super) fn routes(
         let text = |pattern: &Option<Pattern>| {
             pattern.as_ref().map(Pattern::to_string).unwrap_or_default()
         };
-        let key = (
-            route.path.clone(),
-            text(&route.tenant),
-            text(&route.workflow),
-        );
+        let key = (route.path.clone(), text(&route.tenant), text(&route.workflow));
         if let Some(first) = seen.get(&key) {
             let message =
                 format!("no request ever comes here: routes[{first}] has the same path and match");
@@ -44,11 +40,7 @@ pub(super) fn routes(
     }
     for named in sources {
         if !used.contains(named.name.as_str()) {
-            reader.warn(
-                named.at,
-                &format!("sources.{}", named.name),
-                "no route uses this source",
-            );
+            reader.warn(named.at, &format!("sources.{}", named.name), "no route uses this source");
         }
     }
     out
@@ -61,9 +53,8 @@ fn route<'s>(
     used: &mut HashSet<&'s str>,
 ) -> Option<Route> {
     let table = reader.table(value, spec::ROUTE)?;
-    let path = reader.text(&table, "path", |text| {
-        parse_text(text).and_then(|text| parse_path(&text))
-    });
+    let path =
+        reader.text(&table, "path", |text| parse_text(text).and_then(|text| parse_path(&text)));
     let (tenant, workflow) = match reader.sub_table(&table, "match", spec::MATCH) {
         Some(table) => (
             reader.text(&table, "tenant", parse_pattern),
@@ -129,16 +120,8 @@ fn heartbeat(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Heartbeat> {
     let default = reader.seconds(&table, "default");
     let min = reader.seconds(&table, "min");
     let max = reader.seconds(&table, "max");
-    let heartbeat = Heartbeat {
-        default_secs: default?,
-        min_secs: min?,
-        max_secs: max?,
-    };
-    let Heartbeat {
-        default_secs,
-        min_secs,
-        max_secs,
-    } = heartbeat;
+    let heartbeat = Heartbeat { default_secs: default?, min_secs: min?, max_secs: max? };
+    let Heartbeat { default_secs, min_secs, max_secs } = heartbeat;
     if !(min_secs..=max_secs).contains(&default_secs) {
         let message = format!(
             "default must lie between min and max, but {default_secs}s does not lie between \

@@ -76,10 +76,7 @@ impl Reader<'_> {
     fn variable(&self, name: &str) -> Result<Secret, String> {
         match (self.env)(name) {
             Some(text) => Ok(Secret::new(text)),
-            None => Err(format!(
-                "the environment variable {} is not set",
-                quoted(name)
-            )),
+            None => Err(format!("the environment variable {} is not set", quoted(name))),
         }
     }
 }
@@ -90,12 +87,8 @@ fn reference(text: &str) -> Result<Option<(&str, &str)>, String> {
         return Ok(None);
     }
     let rule = "${env:NAME} or ${file:PATH} must be the whole value";
-    let inside = text
-        .strip_prefix("${")
-        .and_then(|rest| rest.strip_suffix('}'));
-    let (kind, name) = inside
-        .and_then(|inside| inside.split_once(':'))
-        .ok_or(rule)?;
+    let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let (kind, name) = inside.and_then(|inside| inside.split_once(':')).ok_or(rule)?;
     let is_known = matches!(kind, "env" | "file");
     if !is_known || name.is_empty() || name.contains(['{', '}']) || name.contains(char::is_control)
     {
@@ -128,10 +121,7 @@ pub(super) fn read_text(path: &Path, name: &str, bytes_max: u64) -> Result<Strin
         .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
         .map_err(cannot)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > bytes_max) {
-        return Err(format!(
-            "the file {} is larger than {bytes_max} bytes",
-            quoted(name)
-        ));
+        return Err(format!("the file {} is larger than {bytes_max} bytes", quoted(name)));
     }
     String::from_utf8(bytes).map_err(|_| format!("the file {} is not UTF-8", quoted(name)))
 }

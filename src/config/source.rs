@@ -51,20 +51,9 @@ pub(super) fn sources(
             let message = "a source's name has 1 to 64 letters, digits, - and _";
             reader.error(entry.at, &path, message);
         }
-        let source = source(
-            reader,
-            &entry.key,
-            &Value {
-                node: &entry.value,
-                path,
-            },
-            event_bytes_max,
-        );
-        out.push(Named {
-            name: entry.key.clone(),
-            at: entry.at,
-            source: source.map(Arc::new),
-        });
+        let source =
+            source(reader, &entry.key, &Value { node: &entry.value, path }, event_bytes_max);
+        out.push(Named { name: entry.key.clone(), at: entry.at, source: source.map(Arc::new) });
     }
     out
 }
@@ -85,18 +74,13 @@ fn source(
     refuse_unknown(reader, &table, dialect);
     reader.check_required(&table);
     let plan = dialect.and_then(|dialect| plan(reader, &table, dialect));
-    let url = reader.text(&table, "url", |text| {
-        parse_text(text).and_then(|text| Url::parse(&text))
-    });
+    let url =
+        reader.text(&table, "url", |text| parse_text(text).and_then(|text| Url::parse(&text)));
     let unmapped = keep(reader, &table, "unmapped");
     let malformed = keep(reader, &table, "malformed");
     let is_optional = reader.bool(&table, "optional");
     let connect_timeout = reader.duration(&table, "connect_timeout");
-    let event = if table.has("event") {
-        reader.size(&table, "event")
-    } else {
-        event_bytes_max
-    };
+    let event = if table.has("event") { reader.size(&table, "event") } else { event_bytes_max };
     let tls = reader.sub_table(&table, "tls", spec::SOURCE_TLS)?;
     let ca = file::pem_file(reader, &tls, "ca", file::CERTIFICATE);
     let sni = reader.text(&tls, "sni", parse_sni);
@@ -112,10 +96,7 @@ fn source(
         dialect: dialect?,
         url: url?,
         plan: plan?,
-        policy: Policy {
-            unmapped: unmapped?,
-            malformed: malformed?,
-        },
+        policy: Policy { unmapped: unmapped?, malformed: malformed? },
         is_optional: is_optional?,
         connect_timeout: connect_timeout?,
         ca,
@@ -138,38 +119,23 @@ fn dialect(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<&'static Dialec
 fn refuse_unknown(reader: &mut Reader<'_>, table: &Table<'_>, dialect: Option<&'static Dialect>) {
     let roster = reader.roster;
     for entry in table.entries() {
-        let has = |dialect: &Dialect| {
-            dialect
-                .options
-                .iter()
-                .any(|option| option.name == entry.key)
-        };
+        let has = |dialect: &Dialect| dialect.options.iter().any(|option| option.name == entry.key);
         let is_common = spec::SOURCE.iter().any(|field| field.name == entry.key);
-        let others: Vec<&str> = roster
-            .iter()
-            .filter(|dialect| has(dialect))
-            .map(|dialect| dialect.name)
-            .collect();
+        let others: Vec<&str> =
+            roster.iter().filter(|dialect| has(dialect)).map(|dialect| dialect.name).collect();
         let message = match dialect {
             _ if is_common => continue,
             Some(dialect) if has(dialect) => continue,
             None if !others.is_empty() => continue,
             Some(dialect) if !others.is_empty() => {
-                format!(
-                    "this is an option of {}, not of {}",
-                    others.join(" and "),
-                    dialect.name
-                )
+                format!("this is an option of {}, not of {}", others.join(" and "), dialect.name)
             }
             Some(_) | None => {
                 let common = spec::SOURCE.iter().map(|field| field.name);
                 let own = dialect.map_or(&[][..], |dialect| dialect.options);
                 format!(
                     "no such option{}",
-                    known_keys(
-                        &entry.key,
-                        common.chain(own.iter().map(|option| option.name))
-                    )
+                    known_keys(&entry.key, common.chain(own.iter().map(|option| option.name)))
                 )
             }
         };
@@ -202,11 +168,9 @@ fn plan(reader: &mut Reader<'_>, table: &Table<'_>, dialect: &'static Dialect) -
     let plan = (dialect.plan)(&options);
     if let Err(message) = &plan {
         // A dialect does not repeat secrets; this holds even if one forgets.
-        let scrubbed = secrets
-            .iter()
-            .fold(message.clone(), |message, secret: &Secret| {
-                message.replace(secret.reveal(), "[secret]")
-            });
+        let scrubbed = secrets.iter().fold(message.clone(), |message, secret: &Secret| {
+            message.replace(secret.reveal(), "[secret]")
+        });
         reader.error(table.at, &table.path, scrubbed);
     }
     plan.ok()
@@ -247,17 +211,13 @@ fn option(
                 let text = parse_text(text)?;
                 Template::parse(&text).map_err(|error| template_error(&error))
             };
-            reader
-                .parsed(value, |scalar| parse(&scalar.text))
-                .map(OptionValue::Template)
+            reader.parsed(value, |scalar| parse(&scalar.text)).map(OptionValue::Template)
         }
         OptionKind::Secret => secret_template(reader, value, secrets).map(OptionValue::Template),
         OptionKind::Word(words) => reader
-            .parsed(value, |scalar| {
-                match words.contains(&scalar.text.as_str()) {
-                    true => Ok(scalar.text.clone()),
-                    false => Err(no_word(&scalar.text, words)),
-                }
+            .parsed(value, |scalar| match words.contains(&scalar.text.as_str()) {
+                true => Ok(scalar.text.clone()),
+                false => Err(no_word(&scalar.text, words)),
             })
             .map(OptionValue::Word),
         OptionKind::Bool => reader.parsed(value, parse_bool).map(OptionValue::Bool),
@@ -311,11 +271,7 @@ fn secret_template(
                 Ok(template) if template.is_constant() => reader.warn_literal(value),
                 Ok(_) => {}
                 Err(TemplateError::Unclosed) => {
-                    reader.error(
-                        value.node.at,
-                        &value.path,
-                        TemplateError::Unclosed.to_string(),
-                    );
+                    reader.error(value.node.at, &value.path, TemplateError::Unclosed.to_string());
                 }
                 Err(TemplateError::UnknownVariable(_)) => {
                     let message = format!(

@@ -113,46 +113,23 @@ pub fn reference() -> (&'static [Field], &'static [&'static Dialect]) {
 }
 
 const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        presence: Presence::Required,
-        doc,
-    }
+    Field { name, kind, presence: Presence::Required, doc }
 }
 
 const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        presence: Presence::Optional,
-        doc,
-    }
+    Field { name, kind, presence: Presence::Optional, doc }
 }
 
 const fn default(name: &'static str, kind: Kind, text: &'static str, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        presence: Presence::Default(text),
-        doc,
-    }
+    Field { name, kind, presence: Presence::Default(text), doc }
 }
 
 const fn derived(name: &'static str, kind: Kind, words: &'static str, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        presence: Presence::Derived(words),
-        doc,
-    }
+    Field { name, kind, presence: Presence::Derived(words), doc }
 }
 
 const fn duration(min_millis: u64, max_secs: u64) -> Kind {
-    Kind::Duration {
-        min: Duration::from_millis(min_millis),
-        max: Duration::from_secs(max_secs),
-    }
+    Kind::Duration { min: Duration::from_millis(min_millis), max: Duration::from_secs(max_secs) }
 }
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
@@ -162,40 +139,19 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
 pub(super) const ROOT: &[Field] = &[
-    default(
-        "version",
-        Kind::Number { min: 1, max: 1 },
-        "1",
-        "The version of this format.",
-    ),
-    required(
-        "listen",
-        Kind::List(&Kind::Table(LISTEN)),
-        "Where clients come in.",
-    ),
-    optional(
-        "admin",
-        Kind::Table(ADMIN),
-        "Where operators come in; without it, nowhere.",
-    ),
+    default("version", Kind::Number { min: 1, max: 1 }, "1", "The version of this format."),
+    required("listen", Kind::List(&Kind::Table(LISTEN)), "Where clients come in."),
+    optional("admin", Kind::Table(ADMIN), "Where operators come in; without it, nowhere."),
     optional("server", Kind::Table(SERVER), "The process."),
     optional(
         "trusted_proxies",
         Kind::List(&Kind::IpNet),
         "Peers whose X-Forwarded-For is believed.",
     ),
-    optional(
-        "cors",
-        Kind::Table(CORS),
-        "Which web pages of other origins may read streams.",
-    ),
+    optional("cors", Kind::Table(CORS), "Which web pages of other origins may read streams."),
     required("auth", Kind::Table(AUTH), "Who is let in."),
     optional("limits", Kind::Table(LIMITS), "How much at a time."),
-    optional(
-        "replay",
-        Kind::Table(REPLAY),
-        "What is kept for clients that come back.",
-    ),
+    optional("replay", Kind::Table(REPLAY), "What is kept for clients that come back."),
     optional("timeouts", Kind::Table(TIMEOUTS), "How long is waited."),
     required("sources", Kind::Named(SOURCE), "The backends, by name."),
     required(
@@ -207,22 +163,13 @@ pub(super) const ROOT: &[Field] = &[
 ];
 
 pub(super) const LISTEN: &[Field] = &[
-    required(
-        "address",
-        Kind::Address,
-        "Address and port; port 0 takes a free one.",
-    ),
+    required("address", Kind::Address, "Address and port; port 0 takes a free one."),
     optional(
         "tls",
         Kind::Table(LISTEN_TLS),
         "The certificate; then HTTPS with HTTP/2 and HTTP/1.1.",
     ),
-    default(
-        "h2c",
-        Kind::Bool,
-        "false",
-        "HTTP/2 without TLS; only where all clients are trusted.",
-    ),
+    default("h2c", Kind::Bool, "false", "HTTP/2 without TLS; only where all clients are trusted."),
 ];
 
 pub(super) const LISTEN_TLS: &[Field] = &[
@@ -237,31 +184,18 @@ pub(super) const ADMIN: &[Field] = &[required(
 )];
 
 pub(super) const SERVER: &[Field] = &[
-    derived(
-        "threads",
-        Kind::Number { min: 1, max: 1024 },
-        "one for each core",
-        "Worker threads.",
-    ),
+    derived("threads", Kind::Number { min: 1, max: 1024 }, "one for each core", "Worker threads."),
     default(
         "drain",
         duration(0, HOUR),
         "30s",
         "How long open streams may take to leave on SIGTERM.",
     ),
-    optional(
-        "upgrade_socket",
-        Kind::File,
-        "The socket that hands listeners to a new process.",
-    ),
+    optional("upgrade_socket", Kind::File, "The socket that hands listeners to a new process."),
 ];
 
 pub(super) const CORS: &[Field] = &[
-    optional(
-        "allow_origins",
-        Kind::List(&Kind::Origin),
-        "Origins: exact, as an expression, or *.",
-    ),
+    optional("allow_origins", Kind::List(&Kind::Origin), "Origins: exact, as an expression, or *."),
     default(
         "allow_credentials",
         Kind::Bool,
@@ -270,10 +204,7 @@ pub(super) const CORS: &[Field] = &[
     ),
     default(
         "max_age",
-        Kind::Seconds {
-            min: 0,
-            max: 24 * HOUR,
-        },
+        Kind::Seconds { min: 0, max: 24 * HOUR },
         "10m",
         "How long browsers keep a preflight.",
     ),
@@ -286,24 +217,14 @@ pub(super) const AUTH: &[Field] = &[
         "API keys, by digest; `chatmux key` makes them.",
     ),
     optional("jwt", Kind::List(&Kind::Table(JWT)), "Issuers of tokens."),
-    default(
-        "anonymous",
-        Kind::Bool,
-        "false",
-        "Whether requests without a credential are let in.",
-    ),
+    default("anonymous", Kind::Bool, "false", "Whether requests without a credential are let in."),
 ];
 
 pub(super) const API_KEY: &[Field] = &[
     required("label", Kind::Text, "Its name in logs."),
     required("sha256", Kind::Digest, "SHA-256 of the key."),
     derived("tenants", TEXTS, "any", "The tenants it opens."),
-    derived(
-        "workflows",
-        Kind::List(&Kind::Pattern),
-        "any",
-        "The workflows it opens.",
-    ),
+    derived("workflows", Kind::List(&Kind::Pattern), "any", "The workflows it opens."),
     derived("participants", TEXTS, "any", "The participants it opens."),
     derived(
         "expires",
@@ -311,12 +232,7 @@ pub(super) const API_KEY: &[Field] = &[
         "never",
         "From then on it is refused; a day starts at midnight UTC.",
     ),
-    derived(
-        "limits",
-        Kind::Table(LIMIT),
-        "limits.subject",
-        "Limits of its own.",
-    ),
+    derived("limits", Kind::Table(LIMIT), "limits.subject", "Limits of its own."),
 ];
 
 /// All words that `algorithms` takes.
@@ -333,132 +249,57 @@ pub(super) const JWT: &[Field] = &[
         "any",
         "The token's aud must hold one of these.",
     ),
-    required(
-        "algorithms",
-        Kind::List(&Kind::Word(ALGORITHMS)),
-        "What tokens may be signed with.",
-    ),
-    optional(
-        "secret",
-        Kind::Secret,
-        "The shared secret, for HS256, HS384 and HS512.",
-    ),
-    optional(
-        "public_key",
-        Kind::Pem,
-        "The public key or certificate in PEM, for all others.",
-    ),
+    required("algorithms", Kind::List(&Kind::Word(ALGORITHMS)), "What tokens may be signed with."),
+    optional("secret", Kind::Secret, "The shared secret, for HS256, HS384 and HS512."),
+    optional("public_key", Kind::Pem, "The public key or certificate in PEM, for all others."),
     default(
         "leeway",
-        Kind::Seconds {
-            min: 0,
-            max: 5 * MINUTE,
-        },
+        Kind::Seconds { min: 0, max: 5 * MINUTE },
         "30s",
         "By how much clocks may differ.",
     ),
-    optional(
-        "bind",
-        Kind::Table(BIND),
-        "What of the request must equal a claim.",
-    ),
+    optional("bind", Kind::Table(BIND), "What of the request must equal a claim."),
 ];
 
 pub(super) const BIND: &[Field] = &[
-    optional(
-        "participantId",
-        Kind::Text,
-        "The claim that participantId must equal.",
-    ),
-    optional(
-        "tenantId",
-        Kind::Text,
-        "The claim that tenantId must equal.",
-    ),
-    optional(
-        "workflow",
-        Kind::Text,
-        "The claim that workflow must equal.",
-    ),
+    optional("participantId", Kind::Text, "The claim that participantId must equal."),
+    optional("tenantId", Kind::Text, "The claim that tenantId must equal."),
+    optional("workflow", Kind::Text, "The claim that workflow must equal."),
 ];
 
 pub(super) const LIMITS: &[Field] = &[
     optional("address", Kind::Table(LIMIT), "For each client address."),
-    optional(
-        "subject",
-        Kind::Table(LIMIT),
-        "For each API key or token subject.",
-    ),
+    optional("subject", Kind::Table(LIMIT), "For each API key or token subject."),
     optional("tenant", Kind::Table(LIMIT), "For each tenant."),
     default(
         "event",
-        Kind::Size {
-            min: KIB,
-            max: 64 * MIB,
-        },
+        Kind::Size { min: KIB, max: 64 * MIB },
         "1MiB",
         "The largest event taken from a source; larger ones are discarded and counted.",
     ),
 ];
 
 pub(super) const LIMIT: &[Field] = &[
-    derived(
-        "opens",
-        Kind::Rate,
-        "no limit",
-        "New streams in a second, minute or hour.",
-    ),
+    derived("opens", Kind::Rate, "no limit", "New streams in a second, minute or hour."),
     derived(
         "burst",
-        Kind::Number {
-            min: 1,
-            max: 1_000_000,
-        },
+        Kind::Number { min: 1, max: 1_000_000 },
         "the count of opens",
         "How many of them at once.",
     ),
-    derived(
-        "concurrent",
-        Kind::Number {
-            min: 1,
-            max: 10_000_000,
-        },
-        "no limit",
-        "Open streams.",
-    ),
+    derived("concurrent", Kind::Number { min: 1, max: 10_000_000 }, "no limit", "Open streams."),
 ];
 
 pub(super) const REPLAY: &[Field] = &[
-    default(
-        "events",
-        Kind::Number {
-            min: 1,
-            max: 100_000,
-        },
-        "512",
-        "Events that a channel keeps.",
-    ),
+    default("events", Kind::Number { min: 1, max: 100_000 }, "512", "Events that a channel keeps."),
     default(
         "bytes",
-        Kind::Size {
-            min: 4 * KIB,
-            max: 1024 * MIB,
-        },
+        Kind::Size { min: 4 * KIB, max: 1024 * MIB },
         "1MiB",
         "Bytes that a channel keeps.",
     ),
-    default(
-        "age",
-        duration(1000, 24 * HOUR),
-        "10m",
-        "How old a kept event may become.",
-    ),
-    default(
-        "linger",
-        duration(0, HOUR),
-        "30s",
-        "How long a channel stays after its last client.",
-    ),
+    default("age", duration(1000, 24 * HOUR), "10m", "How old a kept event may become."),
+    default("linger", duration(0, HOUR), "30s", "How long a channel stays after its last client."),
 ];
 
 pub(super) const TIMEOUTS: &[Field] = &[default(
@@ -472,23 +313,14 @@ const KEEP: Kind = Kind::Word(&["raw", "drop"]);
 
 pub(super) const SOURCE: &[Field] = &[
     required("backend", Kind::Backend, "What it speaks."),
-    required(
-        "url",
-        Kind::Url,
-        "Where it is, to which the backend's own paths are added.",
-    ),
+    required("url", Kind::Url, "Where it is, to which the backend's own paths are added."),
     default(
         "optional",
         Kind::Bool,
         "false",
         "Whether it is left out when a client lacks a value for it.",
     ),
-    default(
-        "unmapped",
-        KEEP,
-        "raw",
-        "What becomes of frames whose name is not known.",
-    ),
+    default("unmapped", KEEP, "raw", "What becomes of frames whose name is not known."),
     default(
         "malformed",
         KEEP,
@@ -503,56 +335,25 @@ pub(super) const SOURCE: &[Field] = &[
     ),
     derived(
         "event",
-        Kind::Size {
-            min: KIB,
-            max: 64 * MIB,
-        },
+        Kind::Size { min: KIB, max: 64 * MIB },
         "limits.event",
         "The largest event or poll answer taken from it.",
     ),
-    optional(
-        "tls",
-        Kind::Table(SOURCE_TLS),
-        "How its certificate is checked; only with https.",
-    ),
+    optional("tls", Kind::Table(SOURCE_TLS), "How its certificate is checked; only with https."),
 ];
 
 pub(super) const SOURCE_TLS: &[Field] = &[
-    derived(
-        "ca",
-        Kind::File,
-        "those of the system",
-        "The certificate authorities to trust, PEM.",
-    ),
-    derived(
-        "sni",
-        Kind::Text,
-        "the host of url",
-        "The name that its certificate must hold.",
-    ),
+    derived("ca", Kind::File, "those of the system", "The certificate authorities to trust, PEM."),
+    derived("sni", Kind::Text, "the host of url", "The name that its certificate must hold."),
 ];
 
 pub(super) const ROUTE: &[Field] = &[
     required("path", Kind::UrlPath, "The path, exactly."),
     optional("match", Kind::Table(MATCH), "Which requests it takes."),
     required("sources", TEXTS, "The sources that are merged."),
-    optional(
-        "heartbeat",
-        Kind::Table(HEARTBEAT),
-        "How often clients hear of it that all is well.",
-    ),
-    default(
-        "vocabulary",
-        Kind::Word(&["full", "core"]),
-        "full",
-        "For clients that do not say.",
-    ),
-    default(
-        "allow_errors_event",
-        Kind::Bool,
-        "false",
-        "Whether errors=event works.",
-    ),
+    optional("heartbeat", Kind::Table(HEARTBEAT), "How often clients hear of it that all is well."),
+    default("vocabulary", Kind::Word(&["full", "core"]), "full", "For clients that do not say."),
+    default("allow_errors_event", Kind::Bool, "false", "Whether errors=event works."),
 ];
 
 pub(super) const MATCH: &[Field] = &[
@@ -563,12 +364,7 @@ pub(super) const MATCH: &[Field] = &[
 const HEARTBEAT_SECS: Kind = Kind::Seconds { min: 1, max: 300 };
 
 pub(super) const HEARTBEAT: &[Field] = &[
-    default(
-        "default",
-        HEARTBEAT_SECS,
-        "5s",
-        "For clients that do not say.",
-    ),
+    default("default", HEARTBEAT_SECS, "5s", "For clients that do not say."),
     default("min", HEARTBEAT_SECS, "1s", "Less is taken for this."),
     default("max", HEARTBEAT_SECS, "300s", "More is taken for this."),
 ];
@@ -580,10 +376,5 @@ pub(super) const LOG: &[Field] = &[
         "info",
         "From which level on.",
     ),
-    default(
-        "format",
-        Kind::Word(&["text", "json"]),
-        "text",
-        "For people, or for machines.",
-    ),
+    default("format", Kind::Word(&["text", "json"]), "text", "For people, or for machines."),
 ];

@@ -12,12 +12,7 @@ static FAKE: Dialect = Dialect {
     transport: Transport::Stream,
     events: &[],
     options: &[
-        OptionSpec {
-            name: "token",
-            kind: OptionKind::Secret,
-            is_required: true,
-            doc: "the token",
-        },
+        OptionSpec { name: "token", kind: OptionKind::Secret, is_required: true, doc: "the token" },
         OptionSpec {
             name: "room",
             kind: OptionKind::Template,
@@ -30,12 +25,7 @@ static FAKE: Dialect = Dialect {
             is_required: false,
             doc: "how",
         },
-        OptionSpec {
-            name: "loud",
-            kind: OptionKind::Bool,
-            is_required: false,
-            doc: "whether",
-        },
+        OptionSpec { name: "loud", kind: OptionKind::Bool, is_required: false, doc: "whether" },
         OptionSpec {
             name: "beat",
             kind: OptionKind::Secs { min: 1, max: 60 },
@@ -71,18 +61,9 @@ static FAKE: Dialect = Dialect {
         if options.word("mode") == Some("fast") && options.secs("beat").is_none() {
             return Err("fast needs beat".to_owned());
         }
-        let mut plan = Plan {
-            silence_secs: options.secs("beat").unwrap_or(0),
-            ..Plan::default()
-        };
-        if let Some(user) = options
-            .table("login")
-            .and_then(|login| login.template("user"))
-        {
-            plan.query.push((
-                "user",
-                crate::proto::backend::Piece::value(user, Place::Query),
-            ));
+        let mut plan = Plan { silence_secs: options.secs("beat").unwrap_or(0), ..Plan::default() };
+        if let Some(user) = options.table("login").and_then(|login| login.template("user")) {
+            plan.query.push(("user", crate::proto::backend::Piece::value(user, Place::Query)));
         }
         Ok(plan)
     },
@@ -145,10 +126,7 @@ impl Drop for Folder {
 const LEAST: &[(&str, &str)] = &[
     ("listen", "[{address: '127.0.0.1:0'}]"),
     ("auth", "{anonymous: true}"),
-    (
-        "sources",
-        "{desk: {backend: fake, url: 'https://a', token: '{query.token}'}}",
-    ),
+    ("sources", "{desk: {backend: fake, url: 'https://a', token: '{query.token}'}}"),
     ("routes", "[{path: /events, sources: [desk]}]"),
 ];
 
@@ -186,13 +164,7 @@ fn env(name: &str) -> Option<String> {
 
 fn read_in(folder: &Folder, text: &str) -> Result<Loaded, ConfErrors> {
     let roster: &[&Dialect] = &[&FAKE, &OTHER];
-    read(&Input {
-        text,
-        file_name: "c",
-        base_dir: &folder.0,
-        env: &env,
-        roster,
-    })
+    read(&Input { text, file_name: "c", base_dir: &folder.0, env: &env, roster })
 }
 
 /// The text, and what it leaves out of [`LEAST`] after it.
@@ -229,11 +201,7 @@ fn check(text: &str, want: &[&str]) {
 
 #[track_caller]
 fn check_warnings(text: &str, want: &[&str]) {
-    let got: Vec<String> = accepted(text)
-        .warnings
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let got: Vec<String> = accepted(text).warnings.iter().map(ToString::to_string).collect();
     assert_eq!(got, want, "{text}");
 }
 
@@ -253,13 +221,7 @@ fn the_least_conf_has_every_default() {
         (Duration::from_secs(600), Duration::from_secs(30))
     );
     assert_eq!(config.timeouts.write, Duration::from_secs(10));
-    assert_eq!(
-        config.log,
-        Log {
-            level: LogLevel::Info,
-            format: LogFormat::Text
-        }
-    );
+    assert_eq!(config.log, Log { level: LogLevel::Info, format: LogFormat::Text });
     let source = config.sources.first().expect("a source");
     assert_eq!(source.policy, Policy::default());
     assert_eq!(
@@ -268,14 +230,7 @@ fn the_least_conf_has_every_default() {
     );
     assert_eq!(source.server_name(), "a");
     let route = config.routes.first().expect("a route");
-    assert_eq!(
-        route.heartbeat,
-        Heartbeat {
-            default_secs: 5,
-            min_secs: 1,
-            max_secs: 300
-        }
-    );
+    assert_eq!(route.heartbeat, Heartbeat { default_secs: 5, min_secs: 1, max_secs: 300 });
     assert!(route.is_match("any", "thing") && !route.allow_errors_event);
     assert_eq!(route.vocabulary, Vocabulary::Full);
 }
@@ -319,56 +274,32 @@ log: {level: debug, format: json}";
 fn what_is_written_counts() {
     let Loaded { config, warnings } = accepted(MOST);
     assert_eq!(warnings, []);
-    let tls = config
-        .listen
-        .first()
-        .and_then(|listen| listen.tls.as_ref())
-        .expect("tls");
+    let tls = config.listen.first().and_then(|listen| listen.tls.as_ref()).expect("tls");
     assert!(tls.cert.ends_with("cert.pem") && tls.cert.is_absolute());
     assert!(config.cors.allows("https://x.b.example") && !config.cors.allows("https://xbbexample"));
     let key = config.auth.api_keys.first().expect("a key");
-    assert_eq!(
-        (key.sha256.first(), key.sha256.last()),
-        (Some(&0), Some(&0x1f))
-    );
+    assert_eq!((key.sha256.first(), key.sha256.last()), (Some(&0), Some(&0x1f)));
     assert_eq!(
         key.expires.map(|time| time.to_string()).as_deref(),
         Some("2027-01-01T00:00:00.000Z")
     );
     assert_eq!(
-        key.limits
-            .as_ref()
-            .and_then(|limit| limit.opens)
-            .map(|rate| rate.count.get()),
+        key.limits.as_ref().and_then(|limit| limit.opens).map(|rate| rate.count.get()),
         Some(5)
     );
-    let [first, second] = config.auth.jwt.as_slice() else {
-        panic!("two issuers")
-    };
+    let [first, second] = config.auth.jwt.as_slice() else { panic!("two issuers") };
     assert!(matches!(&first.key, IssuerKey::Secret(secret) if secret.reveal().len() == 64));
     assert_eq!(first.audiences, ["chat"]);
     assert!(matches!(&second.key, IssuerKey::Pem(pem) if pem == RSA.as_bytes()));
     assert_eq!(second.algorithms, [Algorithm::Rs256, Algorithm::Ps512]);
     assert_eq!(
         second.bind,
-        [
-            (Bound::ParticipantId, "sub".to_owned()),
-            (Bound::TenantId, "t".to_owned())
-        ]
+        [(Bound::ParticipantId, "sub".to_owned()), (Bound::TenantId, "t".to_owned())]
     );
-    let [desk, care] = config.sources.as_slice() else {
-        panic!("two sources")
-    };
+    let [desk, care] = config.sources.as_slice() else { panic!("two sources") };
+    assert_eq!((desk.event_bytes_max, care.event_bytes_max), (1024, 64 * 1024));
     assert_eq!(
-        (desk.event_bytes_max, care.event_bytes_max),
-        (1024, 64 * 1024)
-    );
-    assert_eq!(
-        (
-            desk.server_name(),
-            desk.plan.silence_secs,
-            desk.url.path.as_str()
-        ),
+        (desk.server_name(), desk.plan.silence_secs, desk.url.path.as_str()),
         ("b", 5, "/x")
     );
     assert!(desk.is_optional && desk.ca.is_some() && desk.plan.query.len() == 1);
@@ -378,11 +309,7 @@ fn what_is_written_counts() {
             && !route.is_match("acme", "xc-1")
             && !route.is_match("b", "c-1")
     );
-    let names: Vec<&str> = route
-        .sources
-        .iter()
-        .map(|source| source.name.as_str())
-        .collect();
+    let names: Vec<&str> = route.sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["care", "desk"]);
 }
 
@@ -410,45 +337,25 @@ routes:
 
 #[test]
 fn keys_are_checked() {
-    check(
-        "listne: 1",
-        &["c:1:1: listne: no such option; did you mean \"listen\"?"],
-    );
-    check(
-        "log: {colour: red}",
-        &["c:1:7: log.colour: no such option; there are level, format"],
-    );
-    check(
-        "log:",
-        &["c:1:4: log: this key has no value; give it one, or leave it out"],
-    );
-    check(
-        "log: [a]",
-        &["c:1:6: log: this must be a table of key: value"],
-    );
+    check("listne: 1", &["c:1:1: listne: no such option; did you mean \"listen\"?"]);
+    check("log: {colour: red}", &["c:1:7: log.colour: no such option; there are level, format"]);
+    check("log:", &["c:1:4: log: this key has no value; give it one, or leave it out"]);
+    check("log: [a]", &["c:1:6: log: this must be a table of key: value"]);
     check(
         "log: {level: [a]}",
         &["c:1:14: log.level: this must be one value, not a list or a table"],
     );
-    check(
-        "trusted_proxies: a",
-        &["c:1:18: trusted_proxies: this must be a list"],
-    );
+    check("trusted_proxies: a", &["c:1:18: trusted_proxies: this must be a list"]);
     check(
         "\"a\\nb\": 1",
-        &[
-            "c:1:1: \"a\\nb\": no such option; there are version, listen, admin, server, \
-         trusted_proxies, cors, auth, limits, replay, timeouts, sources, routes, log",
-        ],
+        &["c:1:1: \"a\\nb\": no such option; there are version, listen, admin, server, \
+         trusted_proxies, cors, auth, limits, replay, timeouts, sources, routes, log"],
     );
     check(
         "listen: [{}]",
         &["c:1:10: listen[0].address: this is missing: address and port; port 0 takes a free one"],
     );
-    let missing = read_in(&files(), "version: 1")
-        .err()
-        .expect("refused")
-        .to_string();
+    let missing = read_in(&files(), "version: 1").err().expect("refused").to_string();
     assert_eq!(
         missing.lines().collect::<Vec<_>>(),
         [
@@ -478,17 +385,11 @@ fn the_parser_stops_at_what_is_no_yaml() {
         ("# x\n", "c: the file is empty"),
         ("a", "c:1:1: this must be a table of key: value"),
     ] {
-        assert_eq!(
-            read_in(&files(), text).err().expect("refused").to_string(),
-            want
-        );
+        assert_eq!(read_in(&files(), text).err().expect("refused").to_string(), want);
     }
     let large = " ".repeat(4 * 1024 * 1024 + 1);
     let error = read_in(&files(), &large).err().expect("refused");
-    assert_eq!(
-        error.to_string(),
-        "c: the file is larger than 4194304 bytes"
-    );
+    assert_eq!(error.to_string(), "c: the file is larger than 4194304 bytes");
 }
 
 #[test]
@@ -502,14 +403,8 @@ fn values_have_their_kind() {
         "server: {threads: -1}",
         &["c:1:19: server.threads: this must be a whole number, without quotes"],
     );
-    check(
-        "server: {drain: 2h}",
-        &["c:1:17: server.drain: 2h is over 1h"],
-    );
-    check(
-        "server: {upgrade_socket: ''}",
-        &["c:1:26: server.upgrade_socket: this is empty"],
-    );
+    check("server: {drain: 2h}", &["c:1:17: server.drain: 2h is over 1h"]);
+    check("server: {upgrade_socket: ''}", &["c:1:26: server.upgrade_socket: this is empty"]);
     check(
         "replay: {bytes: 1MB, events: 0}",
         &[
@@ -517,10 +412,7 @@ fn values_have_their_kind() {
             "c:1:30: replay.events: 0 is under 1",
         ],
     );
-    check(
-        "limits: {event: 1B}",
-        &["c:1:17: limits.event: 1B is under 1KiB"],
-    );
+    check("limits: {event: 1B}", &["c:1:17: limits.event: 1B is under 1KiB"]);
     check(
         "log: {level: inof}",
         &[
@@ -600,10 +492,7 @@ fn keys_and_issuers_are_checked() {
             "c:1:7: auth: nobody could be let in; add api_keys or jwt, or let everyone in with anonymous: true",
         ],
     );
-    check(
-        "auth: {api_keys: []}",
-        &["c:1:18: auth.api_keys: this list is empty"],
-    );
+    check("auth: {api_keys: []}", &["c:1:18: auth.api_keys: this list is empty"]);
     check(
         "auth: {api_keys: [{label: a, sha256: hunter2, tenants: [], workflows: ['('], expires: tomorrow}]}",
         &[
@@ -738,31 +627,19 @@ fn options_of_a_dialect_are_checked() {
 #[test]
 fn secrets_are_never_repeated() {
     let source = |token: &str, want: &str| {
-        check_source(
-            &format!("{{backend: fake, url: 'http://a', token: {token}}}"),
-            &[want],
-        );
+        check_source(&format!("{{backend: fake, url: 'http://a', token: {token}}}"), &[want]);
     };
     source(
         "'${env:NOBODY}'",
         "c:2:49: sources.desk.token: the environment variable \"NOBODY\" is not set",
     );
-    source(
-        "'${env:EMPTY}'",
-        "c:2:49: sources.desk.token: this secret is empty",
-    );
-    source(
-        "'${file:empty}'",
-        "c:2:49: sources.desk.token: this secret is empty",
-    );
+    source("'${env:EMPTY}'", "c:2:49: sources.desk.token: this secret is empty");
+    source("'${file:empty}'", "c:2:49: sources.desk.token: this secret is empty");
     source(
         "'${file:no/body}'",
         "c:2:49: sources.desk.token: cannot read the file \"no/body\": No such file or directory (os error 2)",
     );
-    source(
-        "'${file:.}'",
-        "c:2:49: sources.desk.token: \".\" is not a file",
-    );
+    source("'${file:.}'", "c:2:49: sources.desk.token: \".\" is not a file");
     source(
         "'${file:large}'",
         "c:2:49: sources.desk.token: the file \"large\" is larger than 65536 bytes",
@@ -795,10 +672,7 @@ fn secrets_are_never_repeated() {
         "[hunter2]",
         "c:2:49: sources.desk.token: this must be one value, not a list or a table",
     );
-    source(
-        "",
-        "c:2:47: sources.desk.token: this key has no value; give it one, or leave it out",
-    );
+    source("", "c:2:47: sources.desk.token: this key has no value; give it one, or leave it out");
     check_source(
         "{backend: fake, url: 'http://a', token: '${env:BAD}'}",
         &["c:2:9: sources.desk: token [secret] is bad"],
@@ -891,12 +765,8 @@ fn aliases_and_merges_read_as_written_out() {
   care: {<<: *base, url: 'http://b', login: {user: u, password: *token}}
 routes: [{path: /a, sources: [desk, care]}]",
     );
-    let hosts: Vec<&str> = loaded
-        .config
-        .sources
-        .iter()
-        .map(|source| source.url.host.as_str())
-        .collect();
+    let hosts: Vec<&str> =
+        loaded.config.sources.iter().map(|source| source.url.host.as_str()).collect();
     assert_eq!(hosts, ["a", "b"]);
 }
 
@@ -905,10 +775,7 @@ fn each_field(fields: &'static [Field], path: &str, visit: &mut dyn FnMut(&str, 
     for (index, field) in fields.iter().enumerate() {
         let path = format!("{path}.{}", field.name);
         assert!(
-            !fields
-                .iter()
-                .take(index)
-                .any(|other| other.name == field.name),
+            !fields.iter().take(index).any(|other| other.name == field.name),
             "{path} is there twice"
         );
         visit(&path, field);
@@ -934,11 +801,7 @@ fn the_table_of_options_is_whole() {
     for dialect in dialects {
         for option in dialect.options {
             let is_common = spec::SOURCE.iter().any(|field| field.name == option.name);
-            assert!(
-                !is_common,
-                "{}.{} is an option of every source",
-                dialect.name, option.name
-            );
+            assert!(!is_common, "{}.{} is an option of every source", dialect.name, option.name);
         }
     }
 }
@@ -963,20 +826,8 @@ fn every_conf_that_is_shipped_loads() {
     let files = std::fs::read_dir(folder.join("examples")).expect("a folder");
     let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
     paths.sort();
-    let names: Vec<_> = paths
-        .iter()
-        .filter_map(|path| path.file_stem()?.to_str())
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "all-four",
-            "brightpattern",
-            "openfire",
-            "salesforce",
-            "xians"
-        ]
-    );
+    let names: Vec<_> = paths.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
+    assert_eq!(names, ["all-four", "brightpattern", "openfire", "salesforce", "xians"]);
     paths.push(folder.join("chatmux.yaml"));
     for path in paths {
         match load(&path, &example_env) {
@@ -1004,20 +855,12 @@ fn the_shipped_conf_shows_every_option_with_its_default() {
         let values = values(field.name);
         assert!(!values.is_empty(), "{path} is shown");
         if let Presence::Default(default) = field.presence {
-            assert!(
-                values.contains(&default),
-                "{path} has {default}: {values:?}"
-            );
+            assert!(values.contains(&default), "{path} has {default}: {values:?}");
         }
     });
     for dialect in ROSTER {
         for option in dialect.options {
-            assert!(
-                !values(option.name).is_empty(),
-                "{}.{} is shown",
-                dialect.name,
-                option.name
-            );
+            assert!(!values(option.name).is_empty(), "{}.{} is shown", dialect.name, option.name);
         }
     }
 }
@@ -1031,11 +874,7 @@ fn a_file_is_loaded_from_its_folder() {
     let path = folder.0.join("conf.yaml");
     std::fs::write(&path, conf.replace("backend: openfire", "backend: opnfire")).expect("a file");
     let errors = load(&path, &env).err().expect("refused").to_string();
-    let names = ROSTER
-        .iter()
-        .map(|dialect| dialect.name)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names = ROSTER.iter().map(|dialect| dialect.name).collect::<Vec<_>>().join(", ");
     let want = format!(
         "{}:1:27: sources.desk.backend: \"opnfire\" is none of {names}; did you mean \"openfire\"?",
         path.display()
@@ -1048,25 +887,16 @@ fn a_file_is_loaded_from_its_folder() {
 
 #[test]
 fn broken_confs_are_refused_without_panic() {
-    let middles = [
-        "", "\n", ": ", "- ", "[", "{", "'", "\"", "*a", "&a ", "<<: ", "é", "\u{0}", "${",
-    ];
+    let middles =
+        ["", "\n", ": ", "- ", "[", "{", "'", "\"", "*a", "&a ", "<<: ", "é", "\u{0}", "${"];
     let folder = files();
     for (at, _) in MOST.char_indices().step_by(61) {
         let (before, after) = MOST.split_at(at);
         for middle in middles {
-            for text in [
-                format!("{before}{middle}{after}"),
-                format!("{before}{middle}"),
-            ] {
+            for text in [format!("{before}{middle}{after}"), format!("{before}{middle}")] {
                 if let Err(errors) = read_in(&folder, &text) {
                     assert!(!errors.errors.is_empty());
-                    assert!(
-                        errors
-                            .errors
-                            .iter()
-                            .all(|error| !error.to_string().contains('\n'))
-                    );
+                    assert!(errors.errors.iter().all(|error| !error.to_string().contains('\n')));
                 }
             }
         }

@@ -5,12 +5,7 @@
 use std::time::Duration;
 
 const DURATIONS: &[(&str, u64)] = &[("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-const SIZES: &[(&str, u64)] = &[
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZES: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads a duration.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -26,11 +21,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Writes a duration as it would be read.
 pub(super) fn show_duration(duration: Duration) -> String {
-    show(
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        DURATIONS,
-        "s",
-    )
+    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), DURATIONS, "s")
 }
 
 /// Writes a size as it would be read.
@@ -60,11 +51,7 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
-        let millis = |text| {
-            parse_duration(text)
-                .ok()
-                .map(|duration| duration.as_millis())
-        };
+        let millis = |text| parse_duration(text).ok().map(|duration| duration.as_millis());
         assert_eq!(millis("500ms"), Some(500));
         assert_eq!(millis("15s"), Some(15_000));
         assert_eq!(millis("10m"), Some(600_000));

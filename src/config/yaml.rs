@@ -80,10 +80,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, YamlError> {
 }
 
 fn position(marker: &Marker) -> Position {
-    Position {
-        line: marker.line(),
-        column: marker.col() + 1,
-    }
+    Position { line: marker.line(), column: marker.col() + 1 }
 }
 
 /// Appends a key to a dotted path.
@@ -93,11 +90,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
         true => Cow::Borrowed(key),
         false => Cow::Owned(quoted(key)),
     };
-    if path.is_empty() {
-        key.into_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.into_owned() } else { format!("{path}.{key}") }
 }
 
 /// A list or map that is still open.
@@ -111,11 +104,7 @@ struct Open {
 
 enum Inside {
     List(Vec<Rc<Node>>),
-    Map {
-        entries: Vec<Entry>,
-        first: HashMap<String, Position>,
-        key: Option<(String, Position)>,
-    },
+    Map { entries: Vec<Entry>, first: HashMap<String, Position>, key: Option<(String, Position)> },
 }
 
 #[derive(Default)]
@@ -130,10 +119,9 @@ impl Builder {
     fn on_event(&mut self, event: Event<'_>, at: Position) -> Result<(), YamlError> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
-            Event::DocumentStart(_) if self.root.is_some() => Err(self.error(
-                at,
-                "a conf file is one document; drop what starts with this ---",
-            )),
+            Event::DocumentStart(_) if self.root.is_some() => {
+                Err(self.error(at, "a conf file is one document; drop what starts with this ---"))
+            }
             Event::DocumentStart(_) => Ok(()),
             Event::Alias(id) => match self.anchors.get(&id) {
                 Some(node) => {
@@ -146,53 +134,24 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), at)?;
                 let is_plain = style == ScalarStyle::Plain;
-                let data = Data::Scalar(Scalar {
-                    text: text.into_owned(),
-                    is_plain,
-                });
+                let data = Data::Scalar(Scalar { text: text.into_owned(), is_plain });
                 self.nodes = self.nodes.saturating_add(1);
-                self.close(
-                    Node {
-                        at,
-                        data,
-                        nodes: 1,
-                        depth: 1,
-                    },
-                    anchor,
-                )
+                self.close(Node { at, data, nodes: 1, depth: 1 }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.open(anchor, tag.as_deref(), at, Inside::List(Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
-                let inside = Inside::Map {
-                    entries: Vec::new(),
-                    first: HashMap::new(),
-                    key: None,
-                };
+                let inside = Inside::Map { entries: Vec::new(), first: HashMap::new(), key: None };
                 self.open(anchor, tag.as_deref(), at, inside)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
-                Some(Open {
-                    at,
-                    anchor,
-                    nodes,
-                    depth,
-                    inside,
-                }) => {
+                Some(Open { at, anchor, nodes, depth, inside }) => {
                     let data = match inside {
                         Inside::List(items) => Data::List(items),
                         Inside::Map { entries, .. } => Data::Map(self.merged(entries)?),
                     };
-                    self.close(
-                        Node {
-                            at,
-                            data,
-                            nodes,
-                            depth,
-                        },
-                        anchor,
-                    )
+                    self.close(Node { at, data, nodes, depth }, anchor)
                 }
                 None => Ok(()),
             },
@@ -207,27 +166,14 @@ impl Builder {
         inside: Inside,
     ) -> Result<(), YamlError> {
         self.refuse_tag(tag, at)?;
-        if let Some(Open {
-            inside: Inside::Map { key: None, .. },
-            ..
-        }) = self.stack.last()
-        {
+        if let Some(Open { inside: Inside::Map { key: None, .. }, .. }) = self.stack.last() {
             return Err(self.error(at, "a key is one word, not a list or a table"));
         }
         if self.stack.len() >= DEPTH_MAX {
-            return Err(self.error(
-                at,
-                &format!("this is nested deeper than {DEPTH_MAX} levels"),
-            ));
+            return Err(self.error(at, &format!("this is nested deeper than {DEPTH_MAX} levels")));
         }
         self.nodes = self.nodes.saturating_add(1);
-        self.stack.push(Open {
-            at,
-            anchor,
-            nodes: 1,
-            depth: 1,
-            inside,
-        });
+        self.stack.push(Open { at, anchor, nodes: 1, depth: 1, inside });
         Ok(())
     }
 
@@ -252,23 +198,12 @@ impl Builder {
         open.nodes = open.nodes.saturating_add(node.nodes);
         open.depth = open.depth.max(node.depth + 1);
         if open.depth > DEPTH_MAX {
-            return Err(self.error(
-                at,
-                &format!("this is nested deeper than {DEPTH_MAX} levels"),
-            ));
+            return Err(self.error(at, &format!("this is nested deeper than {DEPTH_MAX} levels")));
         }
         match &mut open.inside {
             Inside::List(items) => items.push(node),
-            Inside::Map {
-                entries,
-                first,
-                key,
-            } => match (key.take(), &node.data) {
-                (Some((key, at)), _) => entries.push(Entry {
-                    key,
-                    at,
-                    value: node,
-                }),
+            Inside::Map { entries, first, key } => match (key.take(), &node.data) {
+                (Some((key, at)), _) => entries.push(Entry { key, at, value: node }),
                 (None, Data::Scalar(scalar)) => {
                     let name = scalar.text.clone();
                     let before = first.insert(name.clone(), at);
@@ -324,18 +259,11 @@ impl Builder {
         for open in &self.stack {
             path = match &open.inside {
                 Inside::List(items) => format!("{path}[{}]", items.len()),
-                Inside::Map {
-                    key: Some((key, _)),
-                    ..
-                } => join(&path, key),
+                Inside::Map { key: Some((key, _)), .. } => join(&path, key),
                 Inside::Map { key: None, .. } => path,
             };
         }
-        YamlError {
-            at,
-            path,
-            message: message.to_owned(),
-        }
+        YamlError { at, path, message: message.to_owned() }
     }
 }
 
@@ -348,21 +276,11 @@ mod tests {
             Data::Scalar(scalar) if scalar.is_null() => "null".to_owned(),
             Data::Scalar(scalar) => scalar.text.clone(),
             Data::List(items) => {
-                format!(
-                    "[{}]",
-                    items
-                        .iter()
-                        .map(|item| show(item))
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                )
+                format!("[{}]", items.iter().map(|item| show(item)).collect::<Vec<_>>().join(" "))
             }
             Data::Map(entries) => {
                 let show = |entry: &Entry| format!("{}={}", entry.key, show(&entry.value));
-                format!(
-                    "{{{}}}",
-                    entries.iter().map(show).collect::<Vec<_>>().join(" ")
-                )
+                format!("{{{}}}", entries.iter().map(show).collect::<Vec<_>>().join(" "))
             }
         }
     }
@@ -373,10 +291,7 @@ mod tests {
             Ok(Some(node)) => show(&node),
             Ok(None) => "nothing".to_owned(),
             Err(error) => {
-                format!(
-                    "{}:{} {}: {}",
-                    error.at.line, error.at.column, error.path, error.message
-                )
+                format!("{}:{} {}: {}", error.at.line, error.at.column, error.path, error.message)
             }
         };
         assert_eq!(got, want, "{text:?}");
@@ -395,43 +310,25 @@ mod tests {
     #[test]
     fn aliases_and_merges_are_written_out() {
         check("a: &x {b: 1}\nc: *x", "{a={b=1} c={b=1}}");
-        check(
-            "a: &x {b: 1, d: 2}\nc: {<<: *x, b: 3}",
-            "{a={b=1 d=2} c={b=3 d=2}}",
-        );
+        check("a: &x {b: 1, d: 2}\nc: {<<: *x, b: 3}", "{a={b=1 d=2} c={b=3 d=2}}");
         check(
             "a: &x {b: 1}\nc: &y {b: 2, d: 2}\ne: {<<: [*x, *y]}",
             "{a={b=1} c={b=2 d=2} e={b=1 d=2}}",
         );
-        check(
-            "a: {<<: 1}",
-            "1:5 a: << takes an alias of a table, or a list of such",
-        );
-        check(
-            "a: &x [*x]",
-            "1:8 a[0]: an alias stands inside of what it names",
-        );
+        check("a: {<<: 1}", "1:5 a: << takes an alias of a table, or a list of such");
+        check("a: &x [*x]", "1:8 a[0]: an alias stands inside of what it names");
     }
 
     #[test]
     fn the_first_fault_ends_it() {
-        check(
-            "a: {b: 1, c: 2, b: 3}",
-            "1:17 a.b: this key is here twice; first in line 1",
-        );
-        check(
-            "a:\n  - b: 1\n    b: 2\n",
-            "3:5 a[0].b: this key is here twice; first in line 2",
-        );
+        check("a: {b: 1, c: 2, b: 3}", "1:17 a.b: this key is here twice; first in line 1");
+        check("a:\n  - b: 1\n    b: 2\n", "3:5 a[0].b: this key is here twice; first in line 2");
         check(
             "a: 1\n---\nb: 2",
             "2:1 : a conf file is one document; drop what starts with this ---",
         );
         check("a: !x 1", "1:4 a: tags such as !x have no meaning here");
-        check(
-            "? [a]\n: b",
-            "1:3 : a key is one word, not a list or a table",
-        );
+        check("? [a]\n: b", "1:3 : a key is one word, not a list or a table");
         assert!(parse("a: [1, 2").is_err());
         assert!(parse("a: *nobody").is_err());
         assert!(parse("a: b: c").is_err());
@@ -445,10 +342,7 @@ mod tests {
             bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
         }
         let error = parse(&bomb).err().expect("refused");
-        assert_eq!(
-            error.message,
-            "there are more than 250000 values, aliases written out"
-        );
+        assert_eq!(error.message, "there are more than 250000 values, aliases written out");
 
         let mut chain = String::from("a0: &a0 [x]\n");
         for level in 1..=DEPTH_MAX {
@@ -457,11 +351,7 @@ mod tests {
         let error = parse(&chain).err().expect("refused");
         assert_eq!(error.message, "this is nested deeper than 32 levels");
 
-        for nest in [
-            "[".repeat(100_000),
-            "{a: ".repeat(100_000),
-            "- ".repeat(100_000),
-        ] {
+        for nest in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000)] {
             let error = parse(&nest).err().expect("refused");
             let is_depth =
                 error.message.contains("32 levels") || error.message.contains("recursion limit");
@@ -469,9 +359,6 @@ mod tests {
         }
         let many = format!("[{}]", "x,".repeat(NODES_MAX));
         let error = parse(&many).err().expect("refused");
-        assert_eq!(
-            error.message,
-            "there are more than 250000 values, aliases written out"
-        );
+        assert_eq!(error.message, "there are more than 250000 values, aliases written out");
     }
 }

@@ -28,11 +28,7 @@ impl Admin {
     /// Of one edge. `is_started` turns true once clients can come in.
     #[must_use]
     pub fn new(edge: Arc<Edge>, is_started: Arc<AtomicBool>) -> Self {
-        Self {
-            edge,
-            is_started,
-            hash_key: rand::random(),
-        }
+        Self { edge, is_started, hash_key: rand::random() }
     }
 
     /// Whether clients should be sent here, and why not.
@@ -46,11 +42,7 @@ impl Admin {
         let failing = self.edge.hub().failing_sources();
         let config = self.edge.config();
         for route in &config.routes {
-            let names: Vec<_> = route
-                .sources
-                .iter()
-                .map(|source| source.name.as_str())
-                .collect();
+            let names: Vec<_> = route.sources.iter().map(|source| source.name.as_str()).collect();
             if names.iter().all(|name| failing.contains(*name)) {
                 let reason = "every source of a route has failed repeatedly";
                 return Err(json!({
@@ -88,6 +80,7 @@ impl Admin {
         json!({
             "clientStreams": self.edge.open_streams(),
             "upstreamStreams": counts.upstreams,
+            "logs": counts.channels,
             "channels": channels,
         })
     }
@@ -96,11 +89,7 @@ impl Admin {
         let mut hash = Sha256::new();
         hash.update(self.hash_key);
         hash.update(participant.as_bytes());
-        hash.finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -146,18 +135,9 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
     let mut response = Response::new(Vec::new());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static(content_type),
-    );
-    headers.insert(
-        http::header::CONTENT_LENGTH,
-        http::HeaderValue::from(body.len()),
-    );
-    headers.insert(
-        http::header::CACHE_CONTROL,
-        http::HeaderValue::from_static("no-store"),
-    );
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    headers.insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(body.len()));
+    headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
     *response.body_mut() = body;
     response
 }

@@ -21,11 +21,11 @@ use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
 /// One log.
-pub struct ChannelCell {
+pub(crate) struct ChannelCell {
     /// The route's path.
-    pub route: String,
+    pub(crate) route: String,
     /// Whose it is.
-    pub subscription: Arc<Subscription>,
+    pub(crate) subscription: Arc<Subscription>,
     log: Mutex<Log>,
     wake: watch::Sender<u64>,
     listeners: AtomicUsize,
@@ -41,16 +41,16 @@ struct Log {
 
 /// How a source of the log stands.
 #[derive(Clone, Debug)]
-pub struct SourceStanding {
+pub(crate) struct SourceStanding {
     /// Which source.
-    pub tag: SourceTag,
+    pub(crate) tag: SourceTag,
     /// How it is.
-    pub state: SourceState,
+    pub(crate) state: SourceState,
 }
 
 /// How a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceState {
+pub(crate) enum SourceState {
     /// Not known yet.
     Starting,
     /// Events may come.
@@ -64,11 +64,8 @@ pub enum SourceState {
 impl SourceStanding {
     /// Of a source that was not tried yet.
     #[must_use]
-    pub const fn new(tag: SourceTag) -> Self {
-        Self {
-            tag,
-            state: SourceState::Starting,
-        }
+    pub(crate) const fn new(tag: SourceTag) -> Self {
+        Self { tag, state: SourceState::Starting }
     }
 }
 
@@ -84,11 +81,7 @@ impl ChannelCell {
         Self {
             route: route.to_owned(),
             subscription,
-            log: Mutex::new(Log {
-                channel,
-                sources,
-                minted: 0,
-            }),
+            log: Mutex::new(Log { channel, sources, minted: 0 }),
             wake: watch::Sender::new(0),
             listeners: AtomicUsize::new(0),
             visits: AtomicU64::new(0),
@@ -103,8 +96,7 @@ impl ChannelCell {
 
     /// Wakes the readers: once per batch, not per event.
     pub(super) fn wake(&self) {
-        self.wake
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.wake.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// A source's link has news.
@@ -125,11 +117,7 @@ impl ChannelCell {
                         DownReason::Ended => SourceState::Ended,
                         reason => SourceState::Down(reason),
                     };
-                    Control::SourceDown {
-                        source,
-                        reason,
-                        retry_secs: retry_in.map(whole_secs),
-                    }
+                    Control::SourceDown { source, reason, retry_secs: retry_in.map(whole_secs) }
                 }
             };
             log.append_control(&control, &self.subscription, wall);
@@ -143,11 +131,7 @@ impl ChannelCell {
         let wall = clock::wall();
         self.change(|log| {
             let source = log.sources.get(index).map(|standing| standing.tag.clone());
-            let control = Control::Gap {
-                source,
-                reason,
-                since,
-            };
+            let control = Control::Gap { source, reason, since };
             log.append_control(&control, &self.subscription, wall);
         });
         self.wake();
@@ -169,9 +153,7 @@ impl ChannelCell {
         bytes_max: usize,
         batch: &mut Batch,
     ) -> Standing {
-        self.log()
-            .channel
-            .read(position, live_from, filter, bytes_max, batch)
+        self.log().channel.read(position, live_from, filter, bytes_max, batch)
     }
 
     /// Whether a reader at this position would get at least one message.
@@ -181,22 +163,19 @@ impl ChannelCell {
 
     /// How the sources stand.
     #[must_use]
-    pub fn sources(&self) -> Vec<SourceStanding> {
+    pub(crate) fn sources(&self) -> Vec<SourceStanding> {
         self.log().sources.clone()
     }
 
     /// Whether every source has ended for good.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.log()
-            .sources
-            .iter()
-            .all(|standing| standing.state == SourceState::Ended)
+    pub(crate) fn is_over(&self) -> bool {
+        self.log().sources.iter().all(|standing| standing.state == SourceState::Ended)
     }
 
     /// Clients that listen.
     #[must_use]
-    pub fn listeners(&self) -> usize {
+    pub(crate) fn listeners(&self) -> usize {
         self.listeners.load(Ordering::Relaxed)
     }
 

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
+use super::gate::Revoked;
 use super::hub::Listener;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
@@ -49,6 +50,8 @@ pub(super) struct Stream {
     pub(super) expires_in: Option<Duration>,
     /// Told when the process is to stop: over how long streams may be spread.
     pub(super) drain: watch::Receiver<Option<Duration>>,
+    /// Told when another configuration is in force.
+    pub(super) reloads: watch::Receiver<u64>,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where it is counted, too.
@@ -56,6 +59,10 @@ pub(super) struct Stream {
     /// Open streams of the process.
     pub(super) open: Arc<AtomicUsize>,
 }
+
+/// Asks whether the stream is still allowed, and for how long.
+pub(super) type Recheck<'a> =
+    &'a (dyn Fn() -> std::result::Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +113,7 @@ impl OpenGuard {
         } else {
             stream.route.opened_fresh.inc();
         }
-        Self {
-            open: stream.open.clone(),
-            route: stream.route.clone(),
-        }
+        Self { open: stream.open.clone(), route: stream.route.clone() }
     }
 }
 
@@ -126,6 +130,7 @@ enum Woken {
     Log,
     Heartbeat,
     Drain,
+    Reload,
     Deadline,
 }
 
@@ -136,12 +141,16 @@ struct Deadline {
 }
 
 /// Runs a stream to its end. The head of the answer was written before.
-pub(super) async fn serve(down: &mut ServerSession, mut stream: Stream) -> (CloseReason, Tally) {
+pub(super) async fn serve(
+    down: &mut ServerSession,
+    mut stream: Stream,
+    recheck: Recheck<'_>,
+) -> (CloseReason, Tally) {
     let guard = OpenGuard::new(&stream);
     let started = clock::now();
     let mut tally = Tally::default();
     down.set_write_timeout(Some(stream.write_timeout));
-    let reason = match run(down, &mut stream, &mut tally).await {
+    let reason = match run(down, &mut stream, recheck, &mut tally).await {
         Ok(reason) => reason,
         Err(error) if *error.etype() == ErrorType::WriteTimedout => CloseReason::WriteTimeout,
         Err(_) => CloseReason::WriteError,
@@ -156,14 +165,12 @@ pub(super) async fn serve(down: &mut ServerSession, mut stream: Stream) -> (Clos
 async fn run(
     down: &mut ServerSession,
     stream: &mut Stream,
+    recheck: Recheck<'_>,
     tally: &mut Tally,
 ) -> Result<CloseReason> {
     let mut position = stream.join.position;
     let mut heartbeat = heartbeats(stream.heartbeat);
-    let mut deadline = stream.expires_in.map(|left| Deadline {
-        at: Instant::now() + left,
-        reason: DisconnectReason::TokenExpired,
-    });
+    let mut deadline = stream.expires_in.map(expiry);
     if let Some(spread) = *stream.drain.borrow_and_update() {
         deadline = Some(drain_deadline(spread));
     }
@@ -191,6 +198,16 @@ async fn run(
                 let spread = stream.drain.borrow_and_update().unwrap_or_default();
                 deadline = Some(drain_deadline(spread));
             }
+            Woken::Reload => {
+                stream.reloads.mark_unchanged();
+                let Ok(expires_in) = recheck() else {
+                    return end(down, stream, DisconnectReason::Revoked).await;
+                };
+                // A drain that has begun comes before any end of a token.
+                if stream.drain.borrow().is_none() {
+                    deadline = expires_in.map(expiry);
+                }
+            }
             Woken::Deadline => {
                 let reason = deadline.map_or(DisconnectReason::MaxAge, |deadline| deadline.reason);
                 return end(down, stream, reason).await;
@@ -217,6 +234,7 @@ async fn wait(
         _ = stream.listener.wake.changed() => Woken::Log,
         _ = heartbeat.tick() => Woken::Heartbeat,
         Ok(()) = stream.drain.changed() => Woken::Drain,
+        Ok(()) = stream.reloads.changed() => Woken::Reload,
         () = until_deadline => Woken::Deadline,
     }
 }
@@ -231,24 +249,16 @@ async fn send_news(
     let mut batch = Batch::default();
     let channel = &stream.listener.channel;
     let first = *position;
-    let standing = channel.read(
-        position,
-        stream.join.live_from,
-        &stream.filter,
-        WRITE_BYTES,
-        &mut batch,
-    );
+    let standing =
+        channel.read(position, stream.join.live_from, &stream.filter, WRITE_BYTES, &mut batch);
     if batch.skipped > 0 {
-        stream
-            .metrics
-            .on_slow_client("skipped", batch.skipped as u64);
+        stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
     if batch.blocks.is_empty() {
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
-    down.write_response_body(joined(batch.blocks), false)
-        .await?;
+    down.write_response_body(joined(batch.blocks), false).await?;
     if let Some(arrived) = batch.last_arrived {
         let latency = clock::now().saturating_duration_since(arrived);
         stream.metrics.event_latency.observe(latency.as_secs_f64());
@@ -257,10 +267,7 @@ async fn send_news(
         stream.route.on_event_sent(*message_type);
     }
     if first < stream.join.live_from {
-        stream
-            .metrics
-            .replay_events
-            .inc_by(batch.messages.len() as u64);
+        stream.metrics.replay_events.inc_by(batch.messages.len() as u64);
     }
     stream.metrics.sent_bytes.inc_by(bytes);
     tally.events += batch.messages.len() as u64;
@@ -295,43 +302,20 @@ async fn end(
 fn opening(stream: &Stream) -> Bytes {
     let mut block = Vec::with_capacity(512);
     write_retry(&mut block, rand::random_range(RETRY_MILLIS));
-    block.extend(control(
-        stream,
-        &Control::Connected {
-            is_resumed: stream.join.is_resumed,
-        },
-    ));
+    block.extend(control(stream, &Control::Connected { is_resumed: stream.join.is_resumed }));
     if let Some(reason) = stream.join.gap {
         stream.metrics.on_gap(reason);
-        block.extend(control(
-            stream,
-            &Control::Gap {
-                source: None,
-                reason,
-                since: None,
-            },
-        ));
+        block.extend(control(stream, &Control::Gap { source: None, reason, since: None }));
     }
     for standing in &stream.standings {
         let source = standing.tag.clone();
         let news = match standing.state {
             SourceState::Starting => continue,
-            SourceState::Up => Control::SourceUp {
-                source,
-                is_resumed: false,
-            },
-            SourceState::Down(reason) => Control::SourceDown {
-                source,
-                reason,
-                retry_secs: None,
-            },
+            SourceState::Up => Control::SourceUp { source, is_resumed: false },
+            SourceState::Down(reason) => Control::SourceDown { source, reason, retry_secs: None },
             SourceState::Ended => {
                 let reason = crate::proto::event::DownReason::Ended;
-                Control::SourceDown {
-                    source,
-                    reason,
-                    retry_secs: None,
-                }
+                Control::SourceDown { source, reason, retry_secs: None }
             }
         };
         block.extend(control(stream, &news));
@@ -343,13 +327,7 @@ fn control(stream: &Stream, control: &Control) -> Vec<u8> {
     let mut block = Vec::with_capacity(128);
     let minted = || format!("gap-{:016x}", rand::random::<u64>());
     let subscription = &stream.listener.channel.subscription;
-    control.write(
-        &mut block,
-        stream.filter.vocabulary,
-        subscription,
-        clock::wall(),
-        minted,
-    );
+    control.write(&mut block, stream.filter.vocabulary, subscription, clock::wall(), minted);
     block
 }
 
@@ -371,12 +349,13 @@ fn heartbeats(period: Duration) -> Interval {
     heartbeat
 }
 
+fn expiry(left: Duration) -> Deadline {
+    Deadline { at: Instant::now() + left, reason: DisconnectReason::TokenExpired }
+}
+
 fn drain_deadline(spread: Duration) -> Deadline {
     let at = Instant::now() + spread.mul_f64(rand::random());
-    Deadline {
-        at,
-        reason: DisconnectReason::Draining,
-    }
+    Deadline { at, reason: DisconnectReason::Draining }
 }
 
 /// What a cursor came to, for the metrics.
@@ -390,8 +369,5 @@ pub(super) const fn replay_outcome(join: Join) -> &'static str {
 
 /// A client whose cursor cannot even be read starts afresh, and is told.
 pub(super) const fn unreadable_cursor(join: Join) -> Join {
-    Join {
-        gap: Some(GapReason::CursorExpired),
-        ..join
-    }
+    Join { gap: Some(GapReason::CursorExpired), ..join }
 }

@@ -12,7 +12,7 @@ use crate::proto::time::UnixMillis;
 
 /// The time of day; 1970 if the machine's clock stands before that.
 #[must_use]
-pub fn wall() -> UnixMillis {
+pub(crate) fn wall() -> UnixMillis {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -21,19 +21,19 @@ pub fn wall() -> UnixMillis {
 
 /// The time that never goes back.
 #[must_use]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     Instant::now()
 }
 
 /// The time that rate limits count in: nanoseconds since the clock was made.
 #[derive(Clone)]
-pub struct Ticks(Arc<dyn Fn() -> Nanos + Send + Sync>);
+pub(crate) struct Ticks(Arc<dyn Fn() -> Nanos + Send + Sync>);
 
 impl Ticks {
     /// Follows [`now`].
     #[must_use]
-    pub fn monotonic() -> Self {
+    pub(crate) fn monotonic() -> Self {
         let start = now();
         Self(Arc::new(move || {
             let nanos = now().duration_since(start).as_nanos();

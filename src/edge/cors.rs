@@ -13,15 +13,15 @@ use http::header::{
 use crate::config::Cors;
 
 /// Headers to put on an answer.
-pub type Headers = Vec<(HeaderName, HeaderValue)>;
+pub(crate) type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// What a page may send.
-pub const ALLOWED_HEADERS: &str =
+pub(crate) const ALLOWED_HEADERS: &str =
     "Authorization, X-API-Key, Last-Event-ID, Cache-Control, Accept, Content-Type";
 /// What a page may read of an answer.
-pub const EXPOSED_HEADERS: &str = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id";
+pub(crate) const EXPOSED_HEADERS: &str = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id";
 /// The methods of a stream's path.
-pub const METHODS: &str = "GET, HEAD, OPTIONS";
+pub(crate) const METHODS: &str = "GET, HEAD, OPTIONS";
 
 const REQUEST_PRIVATE_NETWORK: &str = "access-control-request-private-network";
 const ALLOW_PRIVATE_NETWORK: &str = "access-control-allow-private-network";
@@ -30,7 +30,7 @@ const PREFLIGHT_VARY: &str = "Origin, Access-Control-Request-Method, \
 
 /// The headers of an answer to an actual request, refusals included.
 #[must_use]
-pub fn answer_headers(cors: &Cors, request: &HeaderMap) -> Headers {
+pub(crate) fn answer_headers(cors: &Cors, request: &HeaderMap) -> Headers {
     if cors.allow_origins.is_empty() {
         return Headers::new();
     }
@@ -44,27 +44,21 @@ pub fn answer_headers(cors: &Cors, request: &HeaderMap) -> Headers {
 
 /// Whether an `OPTIONS` request is a browser's question.
 #[must_use]
-pub fn is_preflight(request: &HeaderMap) -> bool {
+pub(crate) fn is_preflight(request: &HeaderMap) -> bool {
     request.contains_key(ORIGIN) && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The headers of the answer to a preflight. A page that may not read gets none but `Vary`.
 #[must_use]
-pub fn preflight_headers(cors: &Cors, request: &HeaderMap) -> Headers {
+pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> Headers {
     let mut headers = vec![(VARY, HeaderValue::from_static(PREFLIGHT_VARY))];
     if !allow_origin(cors, request, &mut headers) {
         return headers;
     }
     let max_age = HeaderValue::from(cors.max_age.as_secs());
     headers.extend([
-        (
-            ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static(METHODS),
-        ),
-        (
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static(ALLOWED_HEADERS),
-        ),
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS)),
+        (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS)),
         (ACCESS_CONTROL_MAX_AGE, max_age),
     ]);
     let wants_private = request.get(REQUEST_PRIVATE_NETWORK);
@@ -140,22 +134,14 @@ mod tests {
     #[test]
     fn allowed_origins_are_echoed_and_others_get_nothing() {
         let exact = cors(&["https://app.example.com"], false);
-        check(
-            &exact,
-            &[APP],
-            &format!("vary=Origin|allow-origin={}|{EXPOSE}", APP.1),
-        );
+        check(&exact, &[APP], &format!("vary=Origin|allow-origin={}|{EXPOSE}", APP.1));
         check(&exact, &[EVIL], "vary=Origin");
         check(&exact, &[("origin", "null")], "vary=Origin");
         check(&exact, &[], "vary=Origin");
         check(&exact, &[APP, EVIL], "vary=Origin");
         check(&exact, &[EVIL, APP], "vary=Origin");
         let regex = cors(&[r"https://.*\.example\.com"], false);
-        check(
-            &regex,
-            &[APP],
-            &format!("vary=Origin|allow-origin={}|{EXPOSE}", APP.1),
-        );
+        check(&regex, &[APP], &format!("vary=Origin|allow-origin={}|{EXPOSE}", APP.1));
         check(&regex, &[EVIL], "vary=Origin");
         check(&cors(&[], false), &[APP], "");
     }
@@ -163,17 +149,10 @@ mod tests {
     #[test]
     fn the_star_never_comes_with_credentials() {
         let any = cors(&["*"], false);
-        check(
-            &any,
-            &[EVIL],
-            &format!("vary=Origin|allow-origin=*|{EXPOSE}"),
-        );
+        check(&any, &[EVIL], &format!("vary=Origin|allow-origin=*|{EXPOSE}"));
         check(&any, &[], &format!("vary=Origin|allow-origin=*|{EXPOSE}"));
         let exact = cors(&["https://app.example.com"], true);
-        let want = format!(
-            "vary=Origin|allow-origin={}|allow-credentials=true|{EXPOSE}",
-            APP.1
-        );
+        let want = format!("vary=Origin|allow-origin={}|allow-credentials=true|{EXPOSE}", APP.1);
         check(&exact, &[APP], &want);
         // The configuration refuses this; should it ever come through, there is no `*`.
         let both = show(&answer_headers(&cors(&["*"], true), &request(&[APP])));
@@ -183,10 +162,7 @@ mod tests {
     #[track_caller]
     fn check_preflight(cors: &Cors, headers: &[(&'static str, &'static str)], want: &[&str]) {
         let got = show(&preflight_headers(cors, &request(headers)));
-        let got: Vec<_> = got
-            .split('|')
-            .filter(|line| !line.starts_with("vary="))
-            .collect();
+        let got: Vec<_> = got.split('|').filter(|line| !line.starts_with("vary=")).collect();
         assert_eq!(got, want);
     }
 
@@ -195,12 +171,8 @@ mod tests {
         let exact = cors(&["https://app.example.com"], false);
         let allow_origin = format!("allow-origin={}", APP.1);
         let allow_headers = format!("allow-headers={ALLOWED_HEADERS}");
-        let allowed = [
-            &allow_origin,
-            "allow-methods=GET, HEAD, OPTIONS",
-            &allow_headers,
-            "max-age=600",
-        ];
+        let allowed =
+            [&allow_origin, "allow-methods=GET, HEAD, OPTIONS", &allow_headers, "max-age=600"];
         let ask = ("access-control-request-method", "GET");
         check_preflight(&exact, &[APP, ask], &allowed);
         check_preflight(&exact, &[EVIL, ask], &[]);

@@ -38,7 +38,7 @@ pub(super) struct UpstreamKey {
 }
 
 /// All logs and upstream streams of the process.
-pub struct Hub {
+pub(crate) struct Hub {
     tables: Mutex<Tables>,
     dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
@@ -52,11 +52,11 @@ struct Tables {
 }
 
 /// One client's place at a log. Dropping it leaves.
-pub struct Listener {
+pub(crate) struct Listener {
     /// The log.
-    pub channel: Arc<ChannelCell>,
+    pub(crate) channel: Arc<ChannelCell>,
     /// Told of every change of the log.
-    pub wake: watch::Receiver<u64>,
+    pub(crate) wake: watch::Receiver<u64>,
     hub: Weak<Hub>,
     key: ChannelKey,
     audience: Arc<AtomicUsize>,
@@ -64,39 +64,35 @@ pub struct Listener {
 }
 
 /// What a client asks the hub for.
-pub struct Subscribe<'a> {
+pub(crate) struct Subscribe<'a> {
     /// The route's path.
-    pub route: &'a str,
+    pub(crate) route: &'a str,
     /// Whose stream it is.
-    pub subscription: &'a Arc<Subscription>,
+    pub(crate) subscription: &'a Arc<Subscription>,
     /// The sources, resolved.
-    pub sources: Vec<Resolved>,
+    pub(crate) sources: Vec<Resolved>,
     /// Limits of the log.
-    pub replay: &'a Replay,
+    pub(crate) replay: &'a Replay,
 }
 
 /// Numbers for `/streams` and readiness.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HubCounts {
+pub(crate) struct HubCounts {
     /// Logs in memory.
-    pub channels: usize,
+    pub(crate) channels: usize,
     /// Upstream streams.
-    pub upstreams: usize,
+    pub(crate) upstreams: usize,
 }
 
 impl Hub {
     /// An empty hub.
     #[must_use]
-    pub fn new(dialer: Arc<Dialer>, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self {
-            tables: Mutex::default(),
-            dialer,
-            metrics,
-        })
+    pub(crate) fn new(dialer: Arc<Dialer>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { tables: Mutex::default(), dialer, metrics })
     }
 
     /// Takes a place at the log of a subscription, which is made if there is none yet.
-    pub fn listen(self: &Arc<Self>, subscribe: Subscribe<'_>) -> Listener {
+    pub(crate) fn listen(self: &Arc<Self>, subscribe: Subscribe<'_>) -> Listener {
         let requests = subscribe
             .sources
             .iter()
@@ -132,27 +128,20 @@ impl Hub {
 
     /// How much there is.
     #[must_use]
-    pub fn counts(&self) -> HubCounts {
+    pub(crate) fn counts(&self) -> HubCounts {
         let tables = self.tables();
-        HubCounts {
-            channels: tables.channels.len(),
-            upstreams: tables.upstreams.len(),
-        }
+        HubCounts { channels: tables.channels.len(), upstreams: tables.upstreams.len() }
     }
 
     /// Sources of which every upstream stream has failed repeatedly. A source that nobody asks
     /// for has none and counts as usable.
     #[must_use]
-    pub fn failing_sources(&self) -> HashSet<String> {
+    pub(crate) fn failing_sources(&self) -> HashSet<String> {
         let tables = self.tables();
         let mut failing = HashSet::new();
         let mut usable = HashSet::new();
         for upstream in tables.upstreams.values() {
-            let set = if upstream.is_failing() {
-                &mut failing
-            } else {
-                &mut usable
-            };
+            let set = if upstream.is_failing() { &mut failing } else { &mut usable };
             set.insert(upstream.source_name().to_owned());
         }
         failing.difference(&usable).cloned().collect()
@@ -160,7 +149,7 @@ impl Hub {
 
     /// Every log, for the operators' view.
     #[must_use]
-    pub fn channels(&self) -> Vec<Arc<ChannelCell>> {
+    pub(crate) fn channels(&self) -> Vec<Arc<ChannelCell>> {
         self.tables().channels.values().cloned().collect()
     }
 
@@ -175,11 +164,8 @@ impl Hub {
         subscribe: &Subscribe<'_>,
     ) -> Arc<ChannelCell> {
         let replay = subscribe.replay;
-        let limits = RingLimits {
-            events_max: replay.events,
-            bytes_max: replay.bytes,
-            age_max: replay.age,
-        };
+        let limits =
+            RingLimits { events_max: replay.events, bytes_max: replay.bytes, age_max: replay.age };
         let standings = subscribe
             .sources
             .iter()
@@ -205,9 +191,7 @@ impl Hub {
                 upstream.attach(&channel, index, &resolved.values);
                 continue;
             }
-            let metrics = self
-                .metrics
-                .source(&resolved.source.name, resolved.source.dialect);
+            let metrics = self.metrics.source(&resolved.source.name, resolved.source.dialect);
             let upstream =
                 UpstreamCell::new(resolved.source.clone(), resolved.request.clone(), metrics);
             upstream.attach(&channel, index, &resolved.values);
@@ -220,20 +204,15 @@ impl Hub {
     /// A log without clients has lingered long enough.
     fn close_if_idle(&self, key: &ChannelKey, channel: &Arc<ChannelCell>, visit: u64) {
         let mut tables = self.tables();
-        let is_same = tables
-            .channels
-            .get(key)
-            .is_some_and(|there| Arc::ptr_eq(there, channel));
+        let is_same = tables.channels.get(key).is_some_and(|there| Arc::ptr_eq(there, channel));
         if !is_same || !channel.is_idle_since(visit) {
             return;
         }
         tables.channels.remove(key);
         self.metrics.channels.dec();
         for (upstream_key, _) in &key.requests {
-            let is_idle = tables
-                .upstreams
-                .get(upstream_key)
-                .is_some_and(|upstream| upstream.detach(channel));
+            let is_idle =
+                tables.upstreams.get(upstream_key).is_some_and(|upstream| upstream.detach(channel));
             if is_idle && let Some(upstream) = tables.upstreams.remove(upstream_key) {
                 upstream.stop();
             }
@@ -254,7 +233,7 @@ impl UpstreamKey {
 impl Listener {
     /// Live client streams of the same tenant, workflow and participant on this node.
     #[must_use]
-    pub fn subscriber_count(&self) -> usize {
+    pub(crate) fn subscriber_count(&self) -> usize {
         self.audience.load(Ordering::Relaxed)
     }
 }

@@ -17,6 +17,6 @@ mod admin;
 mod server;
 
 pub use admin::Admin;
-pub use clock::wall;
+pub(crate) use clock::wall;
 pub use proxy::{Edge, Proxy};
-pub use server::{Bound, RunOptions, run, run_edge};
+pub use server::{Bound, Hooks, RunOptions, run};

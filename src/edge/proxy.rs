@@ -22,12 +22,13 @@ use super::channel::SourceStanding;
 use super::client::{self, Stream};
 use super::clock;
 use super::cors::Headers;
-use super::gate::{Admitted, Asked, Decided, Decision, Gate, Resume};
+use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Resume, Revoked};
 use super::hub::{Hub, Listener, Subscribe};
 use super::refusal::Refusal;
 use super::upstream::Dialer;
 use crate::config::Config;
 use crate::proto::channel::Join;
+use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
@@ -41,6 +42,7 @@ pub struct Edge {
     metrics: Arc<Metrics>,
     drain: watch::Sender<Option<Duration>>,
     open: Arc<AtomicUsize>,
+    reloads: watch::Sender<u64>,
 }
 
 /// What one configuration came to.
@@ -57,19 +59,14 @@ impl Edge {
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
         let gate = Gate::new(config.clone(), metrics.clone())?;
-        metrics.route("none");
-        for route in &config.routes {
-            metrics.route(&route.path);
-        }
-        for source in &config.sources {
-            metrics.source(&source.name, source.dialect);
-        }
+        touch(&metrics, &config);
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
             hub: Hub::new(Arc::new(Dialer::new()), metrics.clone()),
             metrics,
             drain: watch::Sender::new(None),
             open: Arc::new(AtomicUsize::new(0)),
+            reloads: watch::Sender::new(0),
         }))
     }
 
@@ -81,7 +78,7 @@ impl Edge {
 
     /// Logs and upstream streams.
     #[must_use]
-    pub const fn hub(&self) -> &Arc<Hub> {
+    pub(super) const fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 
@@ -95,6 +92,50 @@ impl Edge {
     #[must_use]
     pub fn open_streams(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+
+    /// Puts another configuration in force, whole or not at all. Open streams go on, but for
+    /// those that it no longer allows: they are `revoked`. Listeners, the admin listener, the
+    /// process's own settings and the log are as at the start; the names of those that differ
+    /// are given back.
+    ///
+    /// # Errors
+    /// A key of a token issuer that cannot be used. Nothing was changed then.
+    pub fn reload(&self, config: Arc<Config>) -> Result<Vec<&'static str>, String> {
+        let before = self.running.load_full();
+        let gate = before.gate.reloaded(config.clone()).inspect_err(|_| {
+            self.metrics.on_reload(None);
+        })?;
+        touch(&self.metrics, &config);
+        let old = &before.config;
+        let differing = [
+            ("listen", old.listen != config.listen),
+            ("admin", old.admin != config.admin),
+            ("server", old.server != config.server),
+            ("log", old.log != config.log),
+        ];
+        self.running.store(Arc::new(Running { config, gate }));
+        self.metrics.on_reload(Some(clock::wall()));
+        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(differing.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect())
+    }
+
+    /// Whether an open stream is still allowed, and until when.
+    fn still_opens(
+        &self,
+        path: &str,
+        grant: &Grant,
+        subscription: &Subscription,
+    ) -> Result<Option<UnixMillis>, Revoked> {
+        let running = self.running.load();
+        let is_routed = running.config.routes.iter().any(|route| {
+            route.path == path
+                && route.is_match(&subscription.tenant_id, &subscription.workflow_type)
+        });
+        if !is_routed {
+            return Err(Revoked);
+        }
+        running.gate.still_opens(grant, subscription, clock::wall())
     }
 
     /// Refuses new streams from now on and ends the open ones, spread over this time.
@@ -115,13 +156,7 @@ impl Edge {
     /// The connection broke before the answer was written.
     pub async fn serve_if_routed(&self, down: &mut ServerSession) -> Result<bool> {
         let path = down.req_header().uri.path().to_owned();
-        let is_routed = self
-            .running
-            .load()
-            .config
-            .routes
-            .iter()
-            .any(|route| route.path == path);
+        let is_routed = self.running.load().config.routes.iter().any(|route| route.path == path);
         if is_routed {
             self.serve(down).await?;
         }
@@ -134,11 +169,7 @@ impl Edge {
     /// The connection broke before the answer was written.
     pub async fn serve(&self, down: &mut ServerSession) -> Result<()> {
         let request_id = format!("{:016x}", rand::random::<u64>());
-        let Decided {
-            decision,
-            headers,
-            route,
-        } = self.decide(down);
+        let Decided { decision, headers, route } = self.decide(down);
         let answered = Answered {
             request_id,
             headers,
@@ -167,10 +198,7 @@ impl Edge {
 
     fn decide(&self, down: &ServerSession) -> Decided {
         let header = down.req_header();
-        let peer = down
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map(|inet| inet.ip());
+        let peer = down.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
         let peer: Option<IpAddr> = peer.map(|ip| ip.to_canonical());
         let asked = Asked {
             method: &header.method,
@@ -206,6 +234,8 @@ impl Edge {
             sources,
             expires,
             permits,
+            grant,
+            subject,
             ..
         } = admitted;
         let listener = self.hub.listen(Subscribe {
@@ -219,7 +249,6 @@ impl Edge {
             // It has seen the end. 204 tells EventSource to stop for good.
             return self.empty(down, &answered).await;
         }
-        let left = |at: UnixMillis| at.0.saturating_sub(clock::wall().0);
         let stream = Stream {
             listener,
             filter,
@@ -227,9 +256,9 @@ impl Edge {
             standings,
             heartbeat,
             write_timeout: config.timeouts.write,
-            expires_in: expires
-                .map(|at| Duration::from_millis(u64::try_from(left(at)).unwrap_or(0))),
+            expires_in: expires.map(left),
             drain: self.drain.subscribe(),
+            reloads: self.reloads.subscribe(),
             metrics: self.metrics.clone(),
             route: self.metrics.route(&route.path),
             open: self.open.clone(),
@@ -237,16 +266,19 @@ impl Edge {
         let head = self.head(down, &answered)?;
         down.write_response_header(Box::new(head)).await?;
         let started = clock::now();
-        let (reason, tally) = client::serve(down, stream).await;
+        let recheck = || {
+            let checked = self.still_opens(&route.path, &grant, &subscription);
+            checked.map(|expires| expires.map(left))
+        };
+        let (reason, tally) = client::serve(down, stream, &recheck).await;
         drop(permits);
         log::info!(
-            "stream ended: request_id={} route={} reason={} duration={:.3}s events={} bytes={}",
+            "stream ended: request_id={} route={} subject={} reason={} duration={:.3}s events={} bytes={}",
             answered.request_id,
             answered.route,
+            subject.as_deref().unwrap_or("anonymous"),
             reason.as_str(),
-            clock::now()
-                .saturating_duration_since(started)
-                .as_secs_f64(),
+            clock::now().saturating_duration_since(started).as_secs_f64(),
             tally.events,
             tally.bytes
         );
@@ -273,8 +305,7 @@ impl Edge {
         answered: &Answered,
     ) -> Result<()> {
         let answer = refusal.answer();
-        self.metrics
-            .on_request(&answered.route, answer.status.as_u16());
+        self.metrics.on_request(&answered.route, answer.status.as_u16());
         let mut head = ResponseHeader::build(answer.status, Some(16))?;
         for (name, value) in answer.headers {
             head.append_header(name, value)?;
@@ -315,6 +346,23 @@ impl Edge {
     }
 }
 
+/// Makes the series of everything that is configured exist.
+fn touch(metrics: &Metrics, config: &Config) {
+    metrics.route("none");
+    for route in &config.routes {
+        metrics.route(&route.path);
+    }
+    for source in &config.sources {
+        metrics.source(&source.name, source.dialect);
+    }
+}
+
+/// How long until then.
+fn left(at: UnixMillis) -> Duration {
+    let millis = at.0.saturating_sub(clock::wall().0);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
 /// What goes on every answer to a request.
 struct Answered {
     request_id: String,
@@ -350,10 +398,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        Error::e_explain(
-            ErrorType::InternalError,
-            "every request is answered before this phase",
-        )
+        Error::e_explain(ErrorType::InternalError, "every request is answered before this phase")
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {

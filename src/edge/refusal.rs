@@ -17,14 +17,14 @@ use crate::proto::json::Fields;
 use crate::proto::sse::write_retry;
 
 /// How long a browser is kept away that was refused for a reason that does not pass by itself.
-pub const KEEP_AWAY_SECS: u64 = 3600;
+pub(crate) const KEEP_AWAY_SECS: u64 = 3600;
 
 /// Of a text that a client sent, no more than this is repeated to it.
 const ECHO_CHARS_MAX: usize = 64;
 
 /// Why there is no stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No route has this path.
     NoSuchPath,
     /// The path has no such method.
@@ -48,7 +48,7 @@ pub enum Refusal {
 
 /// The part of a request that a [`Fault`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub(crate) enum Named {
     /// A query parameter.
     Parameter(Cow<'static, str>),
     /// A header.
@@ -69,7 +69,7 @@ impl fmt::Display for Named {
 
 /// What is wrong with a part of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Not there, or empty.
     Missing,
     /// Broken percent-encoding, or no UTF-8.
@@ -93,7 +93,7 @@ pub enum Fault {
 
 /// Whose budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// The client address's.
     Address,
     /// The key's, or the token subject's.
@@ -105,7 +105,7 @@ pub enum Policy {
 impl Policy {
     /// Its name in headers and metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Address => "address",
             Self::Subject => "subject",
@@ -116,18 +116,18 @@ impl Policy {
 
 /// Which budget is used up, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limited {
+pub(crate) struct Limited {
     /// Whose.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// Of what.
-    pub quota: Quota,
+    pub(crate) quota: Quota,
     /// When to try again, with jitter. Invariant: at least 1.
-    pub retry_secs: u64,
+    pub(crate) retry_secs: u64,
 }
 
 /// What a budget counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quota {
+pub(crate) enum Quota {
     /// New streams.
     Opens {
         /// So many,
@@ -144,19 +144,19 @@ pub enum Quota {
 
 /// A refusal as HTTP. CORS headers come on top.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// All headers that the refusal itself needs.
-    pub headers: Headers,
+    pub(crate) headers: Headers,
     /// JSON.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Refusal {
     /// The HTTP status.
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::Bad(..) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -170,7 +170,7 @@ impl Refusal {
 
     /// `error` in the body: the reason phrase, but for 429, where XiansAi says otherwise.
     #[must_use]
-    pub fn error(&self) -> &'static str {
+    pub(crate) fn error(&self) -> &'static str {
         match self {
             Self::Limited(_) => "Rate limit exceeded",
             Self::NoSuchPath
@@ -185,7 +185,7 @@ impl Refusal {
 
     /// `message` in the body: what to do.
     #[must_use]
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let fixed = match self {
             Self::Bad(named, fault) => return bad_message(named, fault),
             Self::Limited(limited) => return limited.message(),
@@ -214,7 +214,7 @@ impl Refusal {
 
     /// When to try again, where that helps.
     #[must_use]
-    pub const fn retry_secs(&self) -> Option<u64> {
+    pub(crate) const fn retry_secs(&self) -> Option<u64> {
         match self {
             Self::Limited(limited) => Some(limited.retry_secs),
             Self::Draining { retry_secs } => Some(*retry_secs),
@@ -229,7 +229,7 @@ impl Refusal {
 
     /// The refusal as an HTTP answer.
     #[must_use]
-    pub fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> Answer {
         let mut headers = vec![
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -249,25 +249,15 @@ impl Refusal {
             | Self::Forbidden
             | Self::Draining { .. } => {}
         }
-        Answer {
-            status: self.status(),
-            headers,
-            body: self.body(),
-        }
+        Answer { status: self.status(), headers, body: self.body() }
     }
 
     /// Appends the refusal as the whole of a stream (`errors=event`): a `retry:` that keeps the
     /// browser away, and one `refused` event.
-    pub fn write_in_stream(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write_in_stream(&self, out: &mut Vec<u8>) {
         let secs = self.retry_secs();
         write_retry(out, secs.unwrap_or(KEEP_AWAY_SECS).saturating_mul(1000));
-        write_refused(
-            out,
-            self.status().as_u16(),
-            self.error(),
-            &self.message(),
-            secs,
-        );
+        write_refused(out, self.status().as_u16(), self.error(), &self.message(), secs);
     }
 
     fn body(&self) -> Vec<u8> {
@@ -329,10 +319,7 @@ fn bad_message(named: &Named, fault: &Fault) -> String {
         Fault::NotInteger => format!("Send {named} as a whole number, or leave it out."),
         Fault::NotMessageType(name) => {
             let name: String = name.chars().take(ECHO_CHARS_MAX).collect();
-            let known: Vec<_> = MessageType::ALL
-                .iter()
-                .map(|known| known.as_str())
-                .collect();
+            let known: Vec<_> = MessageType::ALL.iter().map(|known| known.as_str()).collect();
             let known = known.join(", ");
             format!("Send {named} as a list of message types: `{name}` is none of {known}.")
         }
@@ -347,10 +334,7 @@ mod tests {
 
     const OPENS: Refusal = Refusal::Limited(Limited {
         policy: Policy::Address,
-        quota: Quota::Opens {
-            count: 60,
-            window_secs: 60,
-        },
+        quota: Quota::Opens { count: 60, window_secs: 60 },
         retry_secs: 12,
     });
     const CONCURRENT: Refusal = Refusal::Limited(Limited {
@@ -383,18 +367,8 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_answer() {
-        check(
-            &Refusal::NoSuchPath,
-            404,
-            &[],
-            "{\"error\":\"Not Found\",\"message\":\"",
-        );
-        check(
-            &Refusal::NoSuchRoute,
-            404,
-            &[],
-            "{\"error\":\"Not Found\",\"message\":\"No stream",
-        );
+        check(&Refusal::NoSuchPath, 404, &[], "{\"error\":\"Not Found\",\"message\":\"");
+        check(&Refusal::NoSuchRoute, 404, &[], "{\"error\":\"Not Found\",\"message\":\"No stream");
         check(
             &Refusal::MethodNotAllowed,
             405,
@@ -479,10 +453,7 @@ mod tests {
         let mut out = Vec::new();
         Refusal::Forbidden.write_in_stream(&mut out);
         let text = String::from_utf8(out).expect("text");
-        assert!(
-            text.starts_with("retry: 3600000\nevent: refused\ndata: {\"code\":403,"),
-            "{text}"
-        );
+        assert!(text.starts_with("retry: 3600000\nevent: refused\ndata: {\"code\":403,"), "{text}");
         assert!(!text.contains("retryInSeconds"), "{text}");
     }
 }

@@ -59,33 +59,30 @@ pub struct Bound {
     pub admin: Option<SocketAddr>,
 }
 
+/// What the process calls on its way.
+pub struct Hooks {
+    /// Once clients can come in.
+    pub on_ready: Box<dyn Fn(&Bound) + Send + Sync>,
+    /// On SIGHUP: reads the configuration anew. Without it SIGHUP is only logged.
+    pub reload: Option<Box<dyn Fn() -> Result<Config, String> + Send + Sync>>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { on_ready: Box::new(|_| {}), reload: None }
+    }
+}
+
 /// Runs until a signal ends the process.
 ///
 /// # Errors
-/// An address that cannot be bound, a certificate that cannot be used, a key that cannot be
-/// read. Nothing was started then.
-pub fn run(config: Arc<Config>, options: &RunOptions) -> Result<(), String> {
-    let edge = Edge::new(config)?;
-    run_edge(edge, options, |_| {})
-}
-
-/// As [`run`], for an edge that was built before. `on_ready` is called once clients can come in.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_edge(
-    edge: Arc<Edge>,
-    options: &RunOptions,
-    on_ready: impl Fn(&Bound) + Send + Sync + 'static,
-) -> Result<(), String> {
+/// An address that cannot be bound, or a certificate that cannot be used. Nothing was started
+/// then.
+pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), String> {
     let config = edge.config();
     let bound = bind(&config, options.is_upgrade)?;
     let mut server = Server::new_with_opt_and_conf(
-        Some(Opt {
-            upgrade: options.is_upgrade,
-            daemon: options.is_daemon,
-            ..Opt::default()
-        }),
+        Some(Opt { upgrade: options.is_upgrade, daemon: options.is_daemon, ..Opt::default() }),
         server_conf(&config, options),
     );
     server.bootstrap();
@@ -102,17 +99,12 @@ pub fn run_edge(
     }
     server.add_service(background_service(
         "announce",
-        Announce {
-            bound,
-            is_started,
-            on_ready: Box::new(on_ready),
-        },
+        Announce { bound, is_started, on_ready: hooks.on_ready },
     ));
-    let shutdown_signal = Box::new(Signals {
-        edge,
-        drain: config.server.drain,
-        stop_after: options.stop_after,
-    });
+    let reloader = Reloader { edge: edge.clone(), reload: hooks.reload };
+    server.add_service(background_service("reload", reloader));
+    let shutdown_signal =
+        Box::new(Signals { edge, drain: config.server.drain, stop_after: options.stop_after });
     server.run(RunArgs { shutdown_signal });
     Ok(())
 }
@@ -121,14 +113,12 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
     let defaults = ServerConf::default();
     ServerConf {
         daemon: options.is_daemon,
-        pid_file: options
-            .pid_file
-            .clone()
-            .unwrap_or_else(|| defaults.pid_file.clone()),
-        upgrade_sock: config.server.upgrade_socket.as_ref().map_or_else(
-            || defaults.upgrade_sock.clone(),
-            |path| path.display().to_string(),
-        ),
+        pid_file: options.pid_file.clone().unwrap_or_else(|| defaults.pid_file.clone()),
+        upgrade_sock: config
+            .server
+            .upgrade_socket
+            .as_ref()
+            .map_or_else(|| defaults.upgrade_sock.clone(), |path| path.display().to_string()),
         threads: config.server.threads,
         // Our own drain comes before; nothing is left to wait for.
         grace_period_seconds: Some(0),
@@ -151,9 +141,7 @@ fn bind(config: &Config, is_upgrade: bool) -> Result<Bound, String> {
         }
         let listener = TcpListener::bind(wanted)
             .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        listener
-            .local_addr()
-            .map_err(|error| format!("cannot listen on {address}: {error}"))
+        listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))
     };
     let mut listen = Vec::new();
     for one in &config.listen {
@@ -216,10 +204,7 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
     let Some(tls) = &listen.tls else {
         return Ok(config);
     };
-    let (cert, key) = (
-        tls.cert.display().to_string(),
-        tls.key.display().to_string(),
-    );
+    let (cert, key) = (tls.cert.display().to_string(), tls.key.display().to_string());
     let mut settings = TlsSettings::intermediate(&cert, &key).map_err(|error| {
         format!("cannot use the certificate {cert} with the key {key}: {error}")
     })?;
@@ -237,18 +222,11 @@ struct Announce {
 #[async_trait]
 impl BackgroundService for Announce {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let addresses = self
-            .bound
-            .listen
-            .iter()
-            .map(|(_, address)| *address)
-            .chain(self.bound.admin);
+        let addresses =
+            self.bound.listen.iter().map(|(_, address)| *address).chain(self.bound.admin);
         for address in addresses {
             // Pingora binds in its own time and tells nobody; a connection shows that it has.
-            while tokio::net::TcpStream::connect(reachable(address))
-                .await
-                .is_err()
-            {
+            while tokio::net::TcpStream::connect(reachable(address)).await.is_err() {
                 tokio::time::sleep(PROBE_PAUSE).await;
                 if *shutdown.borrow_and_update() {
                     return;
@@ -256,18 +234,57 @@ impl BackgroundService for Announce {
             }
         }
         self.is_started.store(true, Ordering::SeqCst);
-        let urls: Vec<_> = self
-            .bound
-            .listen
-            .iter()
-            .map(|(url, _)| url.as_str())
-            .collect();
-        let admin = self
-            .bound
-            .admin
-            .map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
+        let urls: Vec<_> = self.bound.listen.iter().map(|(url, _)| url.as_str()).collect();
+        let admin = self.bound.admin.map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
         log::info!("listening: streams={} admin={admin}", urls.join(","));
         (self.on_ready)(&self.bound);
+    }
+}
+
+/// Reads the configuration anew on SIGHUP.
+struct Reloader {
+    edge: Arc<Edge>,
+    reload: Option<Box<dyn Fn() -> Result<Config, String> + Send + Sync>>,
+}
+
+#[async_trait]
+impl BackgroundService for Reloader {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload(),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+impl Reloader {
+    fn reload(&self) {
+        let Some(reload) = &self.reload else {
+            log::warn!("SIGHUP: there is no conf file to read anew");
+            return;
+        };
+        let reloaded = reload()
+            .inspect_err(|_| self.edge.metrics().on_reload(None))
+            .and_then(|config| self.edge.reload(Arc::new(config)));
+        match reloaded {
+            Ok(differing) => {
+                log::info!("configuration reloaded");
+                for name in differing {
+                    log::warn!("configuration: a change of `{name}` needs a restart or an upgrade");
+                }
+            }
+            Err(errors) => {
+                for error in errors.lines() {
+                    log::error!("configuration refused, the old one stays: {error}");
+                }
+            }
+        }
     }
 }
 
@@ -313,11 +330,7 @@ impl ShutdownSignalWatch for Signals {
             _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
         }
-        log::info!(
-            "draining: open_streams={} over={:?}",
-            self.edge.open_streams(),
-            self.drain
-        );
+        log::info!("draining: open_streams={} over={:?}", self.edge.open_streams(), self.drain);
         self.edge.drain(self.drain.mul_f64(0.9));
         tokio::select! {
             () = self.drained() => log::info!("drained"),

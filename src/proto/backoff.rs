@@ -26,11 +26,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            floor: FLOOR,
-            ceiling: CEILING,
-            last: FLOOR,
-        }
+        Self { floor: FLOOR, ceiling: CEILING, last: FLOOR }
     }
 }
 
@@ -38,11 +34,7 @@ impl Backoff {
     /// For refused credentials.
     #[must_use]
     pub const fn slow() -> Self {
-        Self {
-            floor: SLOW_FLOOR,
-            ceiling: SLOW_CEILING,
-            last: SLOW_FLOOR,
-        }
+        Self { floor: SLOW_FLOOR, ceiling: SLOW_CEILING, last: SLOW_FLOOR }
     }
 
     /// The next wait. `random` lies in `0.0..1.0`.
@@ -88,10 +80,7 @@ mod tests {
 
     #[test]
     fn an_asked_wait_is_never_cut_short() {
-        assert_eq!(
-            asked_wait(Duration::from_secs(7), 0.0),
-            Duration::from_secs(7)
-        );
+        assert_eq!(asked_wait(Duration::from_secs(7), 0.0), Duration::from_secs(7));
         assert!(asked_wait(Duration::from_secs(7), 0.999) < Duration::from_secs(14));
         assert_eq!(asked_wait(Duration::ZERO, 0.0), FLOOR);
         assert!(asked_wait(Duration::from_secs(1 << 40), 0.0) <= RETRY_AFTER_MAX);

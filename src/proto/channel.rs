@@ -62,13 +62,8 @@ struct Entry {
 }
 
 enum Body {
-    Message {
-        encoded: Box<Kept>,
-        core: OnceLock<Bytes>,
-    },
-    Control {
-        core: Bytes,
-    },
+    Message { encoded: Box<Kept>, core: OnceLock<Bytes> },
+    Control { core: Bytes },
 }
 
 /// What readers look at, and what the `core` form is made of.
@@ -133,54 +128,32 @@ impl Channel {
 
     /// Appends a message event.
     pub fn append(&mut self, encoded: Encoded, now: Instant) {
-        let cursor = Cursor {
-            epoch: self.epoch,
-            sequence: self.next_sequence,
-        };
+        let cursor = Cursor { epoch: self.epoch, sequence: self.next_sequence };
         let full = Bytes::from(encoded.block(Vocabulary::Full, Some(&cursor.to_string())));
         if let (Some(message), true) = (&encoded.token_of, encoded.completes_tokens) {
             self.completed.put(message.clone(), self.next_sequence);
         }
         let core = OnceLock::new();
-        let body = Body::Message {
-            encoded: Box::new(Kept { encoded, cursor }),
-            core,
-        };
-        self.push(Entry {
-            at: now,
-            full,
-            body,
-        });
+        let body = Body::Message { encoded: Box::new(Kept { encoded, cursor }), core };
+        self.push(Entry { at: now, full, body });
     }
 
     /// Appends a control event, framed in both vocabularies.
     pub fn append_control(&mut self, full: Vec<u8>, core: Vec<u8>, now: Instant) {
         let body = Body::Control { core: core.into() };
-        self.push(Entry {
-            at: now,
-            full: full.into(),
-            body,
-        });
+        self.push(Entry { at: now, full: full.into(), body });
     }
 
     /// Where a client starts that sends back this cursor, or none.
     #[must_use]
     pub fn join(&self, cursor: Option<Cursor>) -> Join {
         let live_from = self.next_sequence;
-        let fresh = Join {
-            position: live_from,
-            live_from,
-            is_resumed: false,
-            gap: None,
-        };
+        let fresh = Join { position: live_from, live_from, is_resumed: false, gap: None };
         let Some(cursor) = cursor else {
             return fresh;
         };
         if cursor.epoch != self.epoch || cursor.sequence >= self.next_sequence {
-            return Join {
-                gap: Some(GapReason::CursorExpired),
-                ..fresh
-            };
+            return Join { gap: Some(GapReason::CursorExpired), ..fresh };
         }
         let position = cursor.sequence + 1;
         if position < self.lost_before {
@@ -193,12 +166,7 @@ impl Channel {
                 gap: Some(GapReason::CursorExpired),
             };
         }
-        Join {
-            position,
-            live_from,
-            is_resumed: true,
-            gap: None,
-        }
+        Join { position, live_from, is_resumed: true, gap: None }
     }
 
     /// Takes what a reader has not read yet, up to about `bytes_max`. Hot path: runs once per
@@ -258,13 +226,7 @@ impl Channel {
     pub fn has_unread(&self, join: Join, filter: &Filter) -> bool {
         let mut position = join.position;
         let mut batch = Batch::default();
-        self.read(
-            &mut position,
-            join.live_from,
-            filter,
-            usize::MAX,
-            &mut batch,
-        );
+        self.read(&mut position, join.live_from, filter, usize::MAX, &mut batch);
         !batch.messages.is_empty()
     }
 
@@ -326,10 +288,7 @@ impl Channel {
                 Vocabulary::Full => entry.full.clone(),
                 Vocabulary::Core => core.clone(),
             },
-            Body::Message {
-                encoded: kept,
-                core,
-            } => {
+            Body::Message { encoded: kept, core } => {
                 let encoded = &kept.encoded;
                 if !filter.passes(encoded) {
                     return;
@@ -346,9 +305,7 @@ impl Channel {
                     entry.full.clone()
                 } else {
                     core.get_or_init(|| {
-                        encoded
-                            .block(Vocabulary::Core, Some(&kept.cursor.to_string()))
-                            .into()
+                        encoded.block(Vocabulary::Core, Some(&kept.cursor.to_string())).into()
                     })
                     .clone()
                 }
@@ -416,13 +373,7 @@ mod tests {
     }
 
     fn typing() -> Encoded {
-        encode(&Event::new(
-            "x",
-            Payload::Typing(Typing {
-                is_started: true,
-                detail: None,
-            }),
-        ))
+        encode(&Event::new("x", Payload::Typing(Typing { is_started: true, detail: None })))
     }
 
     fn token(message: &str, valid: Option<bool>) -> Encoded {
@@ -438,34 +389,18 @@ mod tests {
     }
 
     fn channel(events_max: usize, bytes_max: usize) -> Channel {
-        Channel::new(
-            7,
-            RingLimits {
-                events_max,
-                bytes_max,
-                age_max: Duration::from_secs(600),
-            },
-        )
+        Channel::new(7, RingLimits { events_max, bytes_max, age_max: Duration::from_secs(600) })
     }
 
     fn everything() -> Filter {
-        Filter {
-            types: TypeSet::ALL,
-            scope: None,
-            vocabulary: Vocabulary::Full,
-        }
+        Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Full }
     }
 
     fn read_all(channel: &Channel, join: Join) -> (Vec<MessageType>, Standing, u64) {
         let mut position = join.position;
         let mut batch = Batch::default();
-        let standing = channel.read(
-            &mut position,
-            join.live_from,
-            &everything(),
-            usize::MAX,
-            &mut batch,
-        );
+        let standing =
+            channel.read(&mut position, join.live_from, &everything(), usize::MAX, &mut batch);
         (batch.messages, standing, position)
     }
 
@@ -476,15 +411,9 @@ mod tests {
         for id in ["a", "b", "c"] {
             channel.append(chat(id), now);
         }
-        let join = channel.join(Some(Cursor {
-            epoch: 7,
-            sequence: 1,
-        }));
+        let join = channel.join(Some(Cursor { epoch: 7, sequence: 1 }));
         assert!(join.is_resumed && join.gap.is_none());
-        assert_eq!(
-            read_all(&channel, join),
-            (vec![MessageType::Chat; 2], Standing::Current, 4)
-        );
+        assert_eq!(read_all(&channel, join), (vec![MessageType::Chat; 2], Standing::Current, 4));
         let fresh = channel.join(None);
         assert_eq!(read_all(&channel, fresh), (vec![], Standing::Current, 4));
     }
@@ -498,25 +427,13 @@ mod tests {
         }
         for (epoch, sequence) in [(8, 1), (7, 5), (7, 99)] {
             let join = channel.join(Some(Cursor { epoch, sequence }));
-            assert_eq!(
-                (join.is_resumed, join.gap),
-                (false, Some(GapReason::CursorExpired))
-            );
+            assert_eq!((join.is_resumed, join.gap), (false, Some(GapReason::CursorExpired)));
             assert_eq!(join.position, 5);
         }
-        let lost = channel.join(Some(Cursor {
-            epoch: 7,
-            sequence: 1,
-        }));
-        assert_eq!(
-            (lost.is_resumed, lost.gap),
-            (true, Some(GapReason::CursorExpired))
-        );
+        let lost = channel.join(Some(Cursor { epoch: 7, sequence: 1 }));
+        assert_eq!((lost.is_resumed, lost.gap), (true, Some(GapReason::CursorExpired)));
         assert_eq!(read_all(&channel, lost).0.len(), 2, "what is left is told");
-        let kept = channel.join(Some(Cursor {
-            epoch: 7,
-            sequence: 2,
-        }));
+        let kept = channel.join(Some(Cursor { epoch: 7, sequence: 2 }));
         assert_eq!((kept.is_resumed, kept.gap), (true, None));
     }
 
@@ -566,10 +483,7 @@ mod tests {
         channel.append(token("bad", Some(false)), now);
         channel.append(token("bad", None), now);
         channel.append(chat("done"), now);
-        let join = channel.join(Some(Cursor {
-            epoch: 7,
-            sequence: 1,
-        }));
+        let join = channel.join(Some(Cursor { epoch: 7, sequence: 1 }));
         let (messages, _, _) = read_all(&channel, join);
         use MessageType::{Chat, Token};
         assert_eq!(
@@ -600,32 +514,11 @@ mod tests {
             );
             batch.messages.len()
         };
-        let only_chat = Filter {
-            types: TypeSet::parse("Chat").expect("a set"),
-            ..everything()
-        };
+        let only_chat = Filter { types: TypeSet::parse("Chat").expect("a set"), ..everything() };
         assert_eq!(count(&only_chat), 1);
-        assert_eq!(
-            count(&Filter {
-                scope: Some("one".into()),
-                ..everything()
-            }),
-            3
-        );
-        assert_eq!(
-            count(&Filter {
-                scope: Some("two".into()),
-                ..everything()
-            }),
-            2
-        );
-        assert_eq!(
-            count(&Filter {
-                scope: None,
-                ..everything()
-            }),
-            3
-        );
+        assert_eq!(count(&Filter { scope: Some("one".into()), ..everything() }), 3);
+        assert_eq!(count(&Filter { scope: Some("two".into()), ..everything() }), 2);
+        assert_eq!(count(&Filter { scope: None, ..everything() }), 3);
     }
 
     #[test]

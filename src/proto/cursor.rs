@@ -33,10 +33,7 @@ impl Cursor {
         if version != VERSION || parts.next().is_some() {
             return None;
         }
-        Some(Self {
-            epoch: number(epoch)?,
-            sequence: number(sequence)?,
-        })
+        Some(Self { epoch: number(epoch)?, sequence: number(sequence)? })
     }
 }
 
@@ -87,10 +84,7 @@ mod tests {
             let text = cursor.to_string();
             assert_eq!(Cursor::parse(&text), Some(cursor), "{text}");
             assert!(text.len() <= CURSOR_BYTES_MAX);
-            assert!(
-                text.bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b))
-            );
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)));
         }
     }
 

@@ -63,11 +63,7 @@ impl<'a> Object<'a> {
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&'a RawValue> {
         let mut hits = self.fields.iter().filter(|(name, _)| name == key);
-        let hit = if self.first_wins {
-            hits.next()
-        } else {
-            hits.next_back()
-        };
+        let hit = if self.first_wins { hits.next() } else { hits.next_back() };
         hit.map(|(_, value)| *value)
     }
 
@@ -108,8 +104,7 @@ impl<'a> Object<'a> {
     /// A nested object. Its depth was checked with the whole.
     #[must_use]
     pub fn object(&self, key: &str) -> Option<Self> {
-        self.get(key)
-            .and_then(|value| Self::parse_part(value.get()))
+        self.get(key).and_then(|value| Self::parse_part(value.get()))
     }
 
     /// The elements of an array; `None` for any other type.
@@ -120,9 +115,7 @@ impl<'a> Object<'a> {
 
     /// All fields as written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.fields
-            .iter()
-            .map(|(name, value)| (name.as_ref(), *value))
+        self.fields.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
     /// Whether there is no field at all.
@@ -147,10 +140,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
                 while let Some(Text(key)) = map.next_key()? {
                     fields.push((key, map.next_value()?));
                 }
-                Ok(Object {
-                    fields,
-                    first_wins: false,
-                })
+                Ok(Object { fields, first_wins: false })
             }
         }
         deserializer.deserialize_map(Fields)
@@ -203,11 +193,7 @@ fn without_surrogates(mut bytes: &[u8]) -> String {
                 let (good, bad) = bytes.split_at(error.valid_up_to());
                 text.push_str(&String::from_utf8_lossy(good));
                 text.push('\u{FFFD}');
-                let skip = if matches!(bad, [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..]) {
-                    3
-                } else {
-                    1
-                };
+                let skip = if matches!(bad, [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..]) { 3 } else { 1 };
                 bytes = bad.get(skip..).unwrap_or_default();
             }
         }
@@ -220,9 +206,7 @@ pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     if !value.get().starts_with('"') {
         return None;
     }
-    serde_json::from_str::<Text<'_>>(value.get())
-        .ok()
-        .map(|text| text.0)
+    serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0)
 }
 
 /// An identifier: a non-empty string, or the digits of a number.
@@ -275,9 +259,7 @@ pub fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
     if !value.get().starts_with('[') {
         return None;
     }
-    serde_json::from_str::<Elements<'_>>(value.get())
-        .ok()
-        .map(|elements| elements.0)
+    serde_json::from_str::<Elements<'_>>(value.get()).ok().map(|elements| elements.0)
 }
 
 /// One whole JSON value, whatever its type; `None` if the text is none or nested too deep.
@@ -294,12 +276,7 @@ pub fn value(text: &str) -> Option<&RawValue> {
 pub fn is_depth_bounded(text: &str) -> bool {
     // Nearly always there are too few brackets in all, wherever they stand, and counting them
     // is several times cheaper than telling strings from the rest.
-    if text
-        .bytes()
-        .filter(|byte| matches!(byte, b'{' | b'['))
-        .count()
-        <= DEPTH_MAX
-    {
+    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= DEPTH_MAX {
         return true;
     }
     let mut depth = 0_usize;
@@ -371,10 +348,7 @@ impl<'o> Fields<'o> {
     /// Opens the object.
     pub fn open(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self {
-            out,
-            is_first: true,
-        }
+        Self { out, is_first: true }
     }
 
     /// Closes the object.
@@ -407,14 +381,12 @@ impl<'o> Fields<'o> {
 
     /// A number.
     pub fn int(&mut self, key: &str, number: i64) {
-        self.key(key)
-            .extend_from_slice(number.to_string().as_bytes());
+        self.key(key).extend_from_slice(number.to_string().as_bytes());
     }
 
     /// `true` or `false`.
     pub fn bool(&mut self, key: &str, yes: bool) {
-        self.key(key)
-            .extend_from_slice(if yes { b"true" } else { b"false" });
+        self.key(key).extend_from_slice(if yes { b"true" } else { b"false" });
     }
 
     /// Valid JSON, white space removed.
@@ -497,14 +469,8 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(value(&nested(DEPTH_MAX)).is_some());
         assert!(value(&nested(DEPTH_MAX + 1)).is_none());
-        assert!(
-            value(&format!("\"{}\"", nested(1000))).is_some(),
-            "brackets in strings"
-        );
-        assert!(
-            value(&format!("[{}1]", "[],".repeat(1000))).is_some(),
-            "side by side"
-        );
+        assert!(value(&format!("\"{}\"", nested(1000))).is_some(), "brackets in strings");
+        assert!(value(&format!("[{}1]", "[],".repeat(1000))).is_some(), "side by side");
         assert!(Object::parse(&format!("{{\"a\":{}}}", nested(DEPTH_MAX))).is_none());
     }
 

@@ -139,10 +139,7 @@ impl Link {
             return None;
         }
         self.told = Some(reason);
-        Some(Told::Down {
-            reason,
-            retry_in: Some(wait),
-        })
+        Some(Told::Down { reason, retry_in: Some(wait) })
     }
 
     /// The conversation is over for good.
@@ -151,10 +148,7 @@ impl Link {
             return None;
         }
         self.state = State::Ended;
-        Some(Told::Down {
-            reason: DownReason::Ended,
-            retry_in: None,
-        })
+        Some(Told::Down { reason: DownReason::Ended, retry_in: None })
     }
 
     /// Whether the backend's answer to the last dial was as it should be.
@@ -176,29 +170,16 @@ mod tests {
         let told = link.on_lost(DownReason::Refused, None, 0.0, start);
         assert!(matches!(
             told,
-            Some(Told::Down {
-                reason: DownReason::Refused,
-                retry_in: Some(_)
-            })
+            Some(Told::Down { reason: DownReason::Refused, retry_in: Some(_) })
         ));
-        let Next::Wait(until) = link.next(start) else {
-            panic!("waits")
-        };
+        let Next::Wait(until) = link.next(start) else { panic!("waits") };
         assert_eq!(link.next(until), Next::Dial);
-        assert_eq!(
-            link.on_lost(DownReason::Refused, None, 0.0, until),
-            None,
-            "told before"
-        );
-        assert!(
-            link.on_lost(DownReason::Timeout, None, 0.0, until)
-                .is_some()
-        );
+        assert_eq!(link.on_lost(DownReason::Refused, None, 0.0, until), None, "told before");
+        assert!(link.on_lost(DownReason::Timeout, None, 0.0, until).is_some());
         assert_eq!(link.on_open(until), Some(Told::Up { again: false }));
         assert_eq!(link.next(until), Next::Read);
         assert!(
-            link.on_lost(DownReason::Timeout, None, 0.0, until)
-                .is_some(),
+            link.on_lost(DownReason::Timeout, None, 0.0, until).is_some(),
             "news after it was up"
         );
         assert_eq!(link.on_open(until), Some(Told::Up { again: true }));
@@ -212,9 +193,7 @@ mod tests {
         for _ in 0..20 {
             link.on_open(now);
             link.on_lost(DownReason::Closed, None, 0.999, now);
-            let Next::Wait(until) = link.next(now) else {
-                panic!("waits")
-            };
+            let Next::Wait(until) = link.next(now) else { panic!("waits") };
             last = until - now;
             now = until;
             link.next(now);
@@ -223,9 +202,7 @@ mod tests {
         link.on_open(now);
         now += HEALTHY_AFTER;
         link.on_lost(DownReason::Closed, None, 0.999, now);
-        let Next::Wait(until) = link.next(now) else {
-            panic!("waits")
-        };
+        let Next::Wait(until) = link.next(now) else { panic!("waits") };
         assert!(until - now < Duration::from_secs(1));
     }
 
@@ -233,12 +210,7 @@ mod tests {
     fn an_asked_pause_is_kept() {
         let now = Instant::now();
         let mut link = Link::new();
-        link.on_lost(
-            DownReason::RateLimited,
-            Some(Duration::from_secs(40)),
-            0.0,
-            now,
-        );
+        link.on_lost(DownReason::RateLimited, Some(Duration::from_secs(40)), 0.0, now);
         assert_eq!(
             link.next(now + Duration::from_secs(39)),
             Next::Wait(now + Duration::from_secs(40))

@@ -90,10 +90,7 @@ impl Normalizer {
         while let Some(item) = decoder.next_item() {
             match item {
                 Item::Frame(frame) => {
-                    let input = Input {
-                        event: frame.event,
-                        data: frame.data,
-                    };
+                    let input = Input { event: frame.event, data: frame.data };
                     self.on_frame(input, arrived, out, lines);
                 }
                 Item::Oversize { event } => {
@@ -117,15 +114,7 @@ impl Normalizer {
             return;
         };
         for (event, data) in frames(body) {
-            self.on_frame(
-                Input {
-                    event: &event,
-                    data,
-                },
-                arrived,
-                out,
-                lines,
-            );
+            self.on_frame(Input { event: &event, data }, arrived, out, lines);
         }
     }
 
@@ -133,14 +122,10 @@ impl Normalizer {
     #[must_use]
     pub fn summary(&self) -> String {
         let discarded: u64 = self.discarded.iter().sum();
-        let mut line = format!(
-            "received={} mapped={} discarded={discarded}",
-            self.frames, self.mapped
-        );
-        for (reason, count) in Discard::ALL
-            .iter()
-            .zip(&self.discarded)
-            .filter(|(_, count)| **count > 0)
+        let mut line =
+            format!("received={} mapped={} discarded={discarded}", self.frames, self.mapped);
+        for (reason, count) in
+            Discard::ALL.iter().zip(&self.discarded).filter(|(_, count)| **count > 0)
         {
             // Writing to a string cannot fail.
             let _ok = write!(line, " {}={count}", reason.as_str()).is_ok();
@@ -156,16 +141,7 @@ impl Normalizer {
         lines: &mut String,
     ) {
         let frame = self.frames + 1;
-        let Self {
-            mapper,
-            subscription,
-            filter,
-            dialect,
-            mint,
-            epoch,
-            left,
-            ..
-        } = self;
+        let Self { mapper, subscription, filter, dialect, mint, epoch, left, .. } = self;
         let mut types = Vec::new();
         let mut id: Option<String> = None;
         let verdict = mapper.on_frame(input, &mut |event: Event<'_>| {
@@ -191,11 +167,7 @@ impl Normalizer {
                     minted: &mut mint_id,
                 },
             );
-            let cursor = Cursor {
-                epoch: *epoch,
-                sequence: *left,
-            }
-            .to_string();
+            let cursor = Cursor { epoch: *epoch, sequence: *left }.to_string();
             out.extend(encoded.block(filter.vocabulary, Some(&cursor)));
         });
         self.note(input.event, verdict, &types, lines);
@@ -214,11 +186,7 @@ impl Normalizer {
                 if let Some(count) = self.discarded.get_mut(reason as usize) {
                     *count += 1;
                 }
-                writeln!(
-                    lines,
-                    "{number} {name} -> discarded: {} ({why})",
-                    reason.as_str()
-                )
+                writeln!(lines, "{number} {name} -> discarded: {} ({why})", reason.as_str())
             }
         }
         .is_ok();
@@ -229,8 +197,5 @@ impl Normalizer {
 fn printable(event: &str) -> String {
     const CHARS_MAX: usize = 80;
     let name = if event.is_empty() { "unknown" } else { event };
-    name.chars()
-        .take(CHARS_MAX)
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
+    name.chars().take(CHARS_MAX).map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

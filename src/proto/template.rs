@@ -130,11 +130,7 @@ impl fmt::Display for TemplateError {
         match self {
             Self::Unclosed => f.write_str("a `{` is never closed; write `{{` for a literal brace"),
             Self::UnknownVariable(name) => {
-                write!(
-                    f,
-                    "`{{{name}}}` names nothing; known are {}",
-                    Variable::HELP
-                )
+                write!(f, "`{{{name}}}` names nothing; known are {}", Variable::HELP)
             }
         }
     }
@@ -193,9 +189,7 @@ impl Template {
     /// Text without holes, whatever it holds.
     #[must_use]
     pub fn literal(text: Secret) -> Self {
-        Self {
-            parts: vec![Part::Literal(text)],
-        }
+        Self { parts: vec![Part::Literal(text)] }
     }
 
     /// The holes, in order.
@@ -236,9 +230,7 @@ impl Template {
         // `..` may also come out of two holes side by side.
         if place == Place::Segment && matches!(out.as_str(), "." | "..") {
             let first = self.variables().next();
-            return Err(ResolveError::Unfit(
-                first.cloned().unwrap_or(Variable::ParticipantId),
-            ));
+            return Err(ResolveError::Unfit(first.cloned().unwrap_or(Variable::ParticipantId)));
         }
         Ok(out)
     }
@@ -282,9 +274,7 @@ pub fn percent_encode(out: &mut String, value: &str) {
         } else {
             out.push('%');
             for nibble in [byte >> 4, byte & 15] {
-                out.push(char::from(
-                    HEX.get(usize::from(nibble)).copied().unwrap_or(b'0'),
-                ));
+                out.push(char::from(HEX.get(usize::from(nibble)).copied().unwrap_or(b'0')));
             }
         }
     }

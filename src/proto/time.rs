@@ -84,20 +84,11 @@ mod tests {
 
     #[test]
     fn times_are_cut_to_milliseconds() {
-        check(
-            "2026-01-19T18:35:47.7824531Z",
-            Some("2026-01-19T18:35:47.782Z"),
-        );
-        check(
-            "2026-01-19T18:35:47.7829999Z",
-            Some("2026-01-19T18:35:47.782Z"),
-        );
+        check("2026-01-19T18:35:47.7824531Z", Some("2026-01-19T18:35:47.782Z"));
+        check("2026-01-19T18:35:47.7829999Z", Some("2026-01-19T18:35:47.782Z"));
         check("2026-01-19T18:35:52.78Z", Some("2026-01-19T18:35:52.780Z"));
         check("2026-01-19T18:35:57Z", Some("2026-01-19T18:35:57.000Z"));
-        check(
-            "2026-01-19T19:35:57+01:00",
-            Some("2026-01-19T18:35:57.000Z"),
-        );
+        check("2026-01-19T19:35:57+01:00", Some("2026-01-19T18:35:57.000Z"));
     }
 
     #[test]
@@ -116,14 +107,8 @@ mod tests {
     #[test]
     fn small_numbers_are_seconds() {
         let show = |number| UnixMillis::from_seconds_or_millis(number).map(|time| time.to_string());
-        assert_eq!(
-            show(1_614_718_748).as_deref(),
-            Some("2021-03-02T20:59:08.000Z")
-        );
-        assert_eq!(
-            show(1_614_718_748_123).as_deref(),
-            Some("2021-03-02T20:59:08.123Z")
-        );
+        assert_eq!(show(1_614_718_748).as_deref(), Some("2021-03-02T20:59:08.000Z"));
+        assert_eq!(show(1_614_718_748_123).as_deref(), Some("2021-03-02T20:59:08.123Z"));
         assert_eq!(show(0), None);
         assert_eq!(show(i64::MIN), None);
     }

@@ -90,19 +90,14 @@ impl Backend {
 
     /// Says one step now; false where the dialect has no words for it.
     pub fn speak(&self, to: &Audience, who: &Conversation, step: &Step) -> bool {
-        self.shared
-            .with(|stage, dialect| dialect.speak(to, who, step, stage))
+        self.shared.with(|stage, dialect| dialect.speak(to, who, step, stage))
     }
 
     /// Plays a script to an audience, in a task of the backend's. The handle may be dropped.
     pub fn play(&self, to: &Audience, conversation: &Conversation, pace: Pace) -> JoinHandle<()> {
         let (shared, to, who) = (Arc::clone(&self.shared), to.clone(), conversation.clone());
         let player = tokio::spawn(async move {
-            let between = if pace.forever {
-                pace.between.max(MIN_PACE)
-            } else {
-                pace.between
-            };
+            let between = if pace.forever { pace.between.max(MIN_PACE) } else { pace.between };
             loop {
                 for step in &who.steps {
                     shared.with(|stage, dialect| {
@@ -129,8 +124,7 @@ impl Backend {
 
     /// Sends a frame to an audience's streams (Bright Pattern: adds an event to the chat's poll).
     pub fn push(&self, to: &Audience, frame: Frame) {
-        self.shared
-            .with(|stage, dialect| dialect.push(to, frame, stage));
+        self.shared.with(|stage, dialect| dialect.push(to, frame, stage));
     }
 
     /// Writes bytes to all live streams as they are (in one chunk where the body is chunked).
@@ -142,8 +136,7 @@ impl Backend {
 
     /// All live streams beat now, whatever the clock says.
     pub fn heartbeat(&self) {
-        self.shared
-            .with(|stage, _| stage.send(&Out::Beat, |_| true));
+        self.shared.with(|stage, _| stage.send(&Out::Beat, |_| true));
     }
 
     /// The backend ends all live streams in order; held polls lose their connection.
@@ -167,8 +160,7 @@ impl Backend {
         if fault == Fault::RefuseConnections {
             self.shared.wanted.send_replace(false);
         } else if times > 0 {
-            self.shared
-                .with(|stage, _| stage.faults.push(Armed { on, times, fault }));
+            self.shared.with(|stage, _| stage.faults.push(Armed { on, times, fault }));
         }
     }
 
@@ -178,8 +170,7 @@ impl Backend {
         if fault == Fault::RefuseConnections {
             self.shared.wanted.send_replace(false);
         } else {
-            self.shared
-                .with(|stage, _| stage.send(&Out::Fault(fault), |_| true));
+            self.shared.with(|stage, _| stage.send(&Out::Fault(fault), |_| true));
         }
     }
 
@@ -232,35 +223,27 @@ impl Backend {
     /// Frames of this event name written whole so far.
     #[must_use]
     pub fn frames_sent_of(&self, event: &str) -> u64 {
-        self.shared
-            .with(|stage, _| stage.sent.get(event).copied().unwrap_or_default())
+        self.shared.with(|stage, _| stage.sent.get(event).copied().unwrap_or_default())
     }
 
     /// How many requests were answered with this status so far (streams and polls: 200).
     #[must_use]
     pub fn answers_of(&self, status: u16) -> u64 {
-        self.shared
-            .with(|stage, _| stage.answers.get(&status).copied().unwrap_or_default())
+        self.shared.with(|stage, _| stage.answers.get(&status).copied().unwrap_or_default())
     }
 
     /// The requests of the past, oldest first, at most
     /// [`MAX_REQUESTS`](crate::scripted::MAX_REQUESTS).
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
-        self.shared
-            .with(|stage, _| stage.requests.iter().cloned().collect())
+        self.shared.with(|stage, _| stage.requests.iter().cloned().collect())
     }
 
     /// Those that opened a stream or polled, or tried to.
     #[must_use]
     pub fn event_requests(&self) -> Vec<Request> {
         self.shared.with(|stage, dialect| {
-            stage
-                .requests
-                .iter()
-                .filter(|request| dialect.is_events(request))
-                .cloned()
-                .collect()
+            stage.requests.iter().filter(|request| dialect.is_events(request)).cloned().collect()
         })
     }
 
@@ -273,19 +256,13 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.server.abort();
-        let players = self
-            .players
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let players = self.players.get_mut().unwrap_or_else(PoisonError::into_inner);
         players.iter().for_each(AbortHandle::abort);
     }
 }
 
 impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Backend")
-            .field("kind", &self.kind)
-            .field("addr", &self.addr)
-            .finish()
+        f.debug_struct("Backend").field("kind", &self.kind).field("addr", &self.addr).finish()
     }
 }

@@ -11,9 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
     reason = "a backend has a clock of its own; the edge's is not for it"
 )]
 pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -28,11 +26,7 @@ fn civil(ms: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
@@ -54,10 +48,7 @@ pub(super) fn dotnet(ms: u64, ticks_below_ms: u64) -> String {
 
 /// Reads `YYYY-MM-DDTHH:MM:SS` (what follows is ignored) as milliseconds since 1970.
 pub(super) fn parse_instant(text: &str) -> Option<u64> {
-    let mut parts = text
-        .get(..19)?
-        .split(['-', 'T', ':'])
-        .map(str::parse::<u64>);
+    let mut parts = text.get(..19)?.split(['-', 'T', ':']).map(str::parse::<u64>);
     let mut next = || parts.next()?.ok();
     let (year, month, day) = (next()?, next()?, next()?);
     let (hour, minute, second) = (next()?, next()?, next()?);
@@ -115,11 +106,7 @@ impl Ids {
 
     /// A Mongo ObjectId: creation time in its first four bytes.
     pub(super) fn object_id(&mut self) -> String {
-        format!(
-            "{:08x}{:016x}",
-            (now_ms() / 1000) & 0xffff_ffff,
-            self.next()
-        )
+        format!("{:08x}{:016x}", (now_ms() / 1000) & 0xffff_ffff, self.next())
     }
 
     /// A made-up JWT with these claims; the signature is noise that nobody checks.
@@ -142,10 +129,7 @@ mod tests {
         assert_eq!(rfc3339(1_709_210_096_007), "2024-02-29T12:34:56.007Z");
         assert_eq!(dotnet(1_709_210_096_780, 0), "2024-02-29T12:34:56.78Z");
         assert_eq!(dotnet(1_709_210_096_000, 0), "2024-02-29T12:34:56Z");
-        assert_eq!(
-            dotnet(1_709_210_096_007, 1234),
-            "2024-02-29T12:34:56.0071234Z"
-        );
+        assert_eq!(dotnet(1_709_210_096_007, 1234), "2024-02-29T12:34:56.0071234Z");
     }
 
     #[test]

@@ -98,15 +98,8 @@ impl Conversation {
     /// A script with the usual two people.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Self {
-        let person = |name: &str, id: &str| Person {
-            name: name.to_owned(),
-            id: id.to_owned(),
-        };
-        Self {
-            bot: person("Ava", "ava"),
-            agent: person("Zoë Núñez", "zoe"),
-            steps,
-        }
+        let person = |name: &str, id: &str| Person { name: name.to_owned(), id: id.to_owned() };
+        Self { bot: person("Ava", "ava"), agent: person("Zoë Núñez", "zoe"), steps }
     }
 
     /// A customer asks a bot about a parcel and is handed to a person: non-ASCII text, quotes,
@@ -115,24 +108,15 @@ impl Conversation {
     pub fn support_case() -> Self {
         let say = str::to_owned;
         Self::new(vec![
-            Step::Queued {
-                wait: Duration::from_secs(45),
-                position: 2,
-            },
+            Step::Queued { wait: Duration::from_secs(45), position: 2 },
             Step::BotJoins,
             Step::BotSays(say("Hi, I am Ava 👋 How can I help you today?")),
-            Step::ParticipantSays(say(
-                "My order \"1042\" has not arrived – où est mon colis ?",
-            )),
+            Step::ParticipantSays(say("My order \"1042\" has not arrived – où est mon colis ?")),
             Step::ParticipantMessageDelivered,
-            Step::BotSays(say(
-                "Let me look.\nOrder 1042: two items, shipped on Monday.",
-            )),
+            Step::BotSays(say("Let me look.\nOrder 1042: two items, shipped on Monday.")),
             Step::ParticipantSays(say("I would like to talk to a person, please")),
             Step::BotSays(say("Of course. One moment…")),
-            Step::HandoffToAgent {
-                reason: say("escalation"),
-            },
+            Step::HandoffToAgent { reason: say("escalation") },
             Step::ParticipantMessageRead,
             Step::AgentTyping,
             Step::AgentSays(say("Hello, this is Zoë. I'm sorry about the wait 🙏")),
@@ -144,8 +128,7 @@ impl Conversation {
             )),
             Step::AgentStopsTyping,
             Step::AgentSendsFile {
-                name: say("étiquette.pdf"),
-                media_type: say("application/pdf"),
+                name: say("étiquette.pdf"), media_type: say("application/pdf")
             },
             Step::AgentSays(say("Keep this <label> in case 注文 1042 turns up twice.")),
             Step::ParticipantSays(say("Thank you! ¡Gracias!")),
@@ -183,27 +166,18 @@ pub struct Pace {
 
 impl Pace {
     /// All at once, once.
-    pub const AT_ONCE: Self = Self {
-        between: Duration::ZERO,
-        forever: false,
-    };
+    pub const AT_ONCE: Self = Self { between: Duration::ZERO, forever: false };
 
     /// Once, with this much time between steps.
     #[must_use]
     pub const fn every(between: Duration) -> Self {
-        Self {
-            between,
-            forever: false,
-        }
+        Self { between, forever: false }
     }
 
     /// Again and again, with this much time between steps (at least 10 ms).
     #[must_use]
     pub const fn forever(between: Duration) -> Self {
-        Self {
-            between,
-            forever: true,
-        }
+        Self { between, forever: true }
     }
 }
 

@@ -58,26 +58,19 @@ impl Fault {
              again later.\",\"retryAfter\":\"{retry_after_secs}\"}}"
         );
         let headers = [
-            (
-                "Content-Type",
-                String::from("application/json; charset=utf-8"),
-            ),
+            ("Content-Type", String::from("application/json; charset=utf-8")),
             ("Retry-After", retry_after_secs.to_string()),
         ];
-        let headers = headers
-            .map(|(name, value)| (name.to_owned(), value))
-            .to_vec();
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
         Self::Status(429, headers, Bytes::from(body))
     }
 
     /// What is answered instead, for faults that replace the answer by another.
     pub(super) fn instead(&self) -> Option<Response> {
         match self {
-            Self::Status(status, headers, body) => Some(Response {
-                status: *status,
-                headers: headers.clone(),
-                body: body.clone(),
-            }),
+            Self::Status(status, headers, body) => {
+                Some(Response { status: *status, headers: headers.clone(), body: body.clone() })
+            }
             Self::ContentType(_)
             | Self::Gzip
             | Self::NoAnswer
@@ -137,10 +130,7 @@ pub(super) fn garbage() -> Vec<u8> {
 
 /// Where a frame is cut: after half of it, or inside its first long character.
 pub(super) fn cut_at(frame: &[u8], inside_utf8: bool) -> usize {
-    let long = frame
-        .iter()
-        .position(|byte| *byte >= 0xc0)
-        .filter(|_| inside_utf8);
+    let long = frame.iter().position(|byte| *byte >= 0xc0).filter(|_| inside_utf8);
     long.map_or(frame.len() / 2, |at| at + 1)
 }
 
@@ -182,11 +172,7 @@ impl Gzip {
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            if crc & 1 == 1 {
-                crc >> 1 ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            }
+            if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
         })
     })
 }

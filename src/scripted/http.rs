@@ -56,19 +56,13 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let same = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
-        self.headers
-            .iter()
-            .find(same)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(same).map(|(_, value)| value.as_str())
     }
 
     /// All values of a header.
     pub fn header_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let same = move |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
-        self.headers
-            .iter()
-            .filter(same)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().filter(same).map(|(_, value)| value.as_str())
     }
 
     /// The bearer token.
@@ -95,18 +89,12 @@ pub(super) struct Response {
 impl Response {
     /// An answer without a body.
     pub(super) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Bytes::new(),
-        }
+        Self { status, headers: Vec::new(), body: Bytes::new() }
     }
 
     /// An answer of this media type.
     pub(super) fn new(status: u16, media_type: &str, body: impl Into<Bytes>) -> Self {
-        Self::empty(status)
-            .header("Content-Type", media_type)
-            .body(body)
+        Self::empty(status).header("Content-Type", media_type).body(body)
     }
 
     /// A JSON answer.
@@ -177,10 +165,7 @@ pub(super) fn percent_decode(text: &str) -> String {
         match (first, tail) {
             (b'+', _) => out.push(b' '),
             (b'%', [high, low, after @ ..]) => {
-                match (
-                    char::from(*high).to_digit(16),
-                    char::from(*low).to_digit(16),
-                ) {
+                match (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) {
                     (Some(high), Some(low)) => {
                         out.push(u8::try_from(high * 16 + low).unwrap_or_default());
                         rest = after;
@@ -204,11 +189,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(socket: TcpStream, number: u64) -> Self {
-        Self {
-            socket,
-            buffer: BytesMut::new(),
-            number,
-        }
+        Self { socket, buffer: BytesMut::new(), number }
     }
 
     /// The next request; `None` when the client has gone or does not speak HTTP.
@@ -235,9 +216,7 @@ impl Wire {
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await.ok()?;
         }
         if !chunked {
-            let length = request
-                .header("content-length")
-                .map_or(Some(0), |n| n.parse().ok())?;
+            let length = request.header("content-length").map_or(Some(0), |n| n.parse().ok())?;
             return self.exactly(length).await;
         }
         let mut body = BytesMut::new();
@@ -311,9 +290,7 @@ pub(super) fn reset(socket: TcpStream) {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn parse_head(head: &str, connection: u64) -> Option<Request> {
@@ -328,14 +305,7 @@ fn parse_head(head: &str, connection: u64) -> Option<Request> {
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    Some(Request {
-        method,
-        target,
-        headers,
-        body: Bytes::new(),
-        connection,
-        at: Instant::now(),
-    })
+    Some(Request { method, target, headers, body: Bytes::new(), connection, at: Instant::now() })
 }
 
 #[cfg(test)]
@@ -346,14 +316,8 @@ mod tests {
     fn heads_keep_order_and_spelling() {
         let head = "GET /a?x=%C3%A9+1&y HTTP/1.1\r\nHOST: h\r\nx-a:1\r\nX-A: 2\r\n\r\n";
         let request = parse_head(head, 3).unwrap();
-        assert_eq!(
-            (request.path(), request.query("x").as_deref()),
-            ("/a", Some("é 1"))
-        );
-        assert_eq!(
-            (request.query("y").as_deref(), request.query("z")),
-            (Some(""), None)
-        );
+        assert_eq!((request.path(), request.query("x").as_deref()), ("/a", Some("é 1")));
+        assert_eq!((request.query("y").as_deref(), request.query("z")), (Some(""), None));
         assert_eq!(request.headers[0], ("HOST".to_owned(), "h".to_owned()));
         assert_eq!(request.header_values("X-a").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(parse_head("GET / SMTP\r\n\r\n", 1), None);

@@ -26,10 +26,7 @@ pub(super) struct Object {
 impl Object {
     /// An empty object.
     pub(super) fn new(style: Style) -> Self {
-        Self {
-            text: String::from("{"),
-            style,
-        }
+        Self { text: String::from("{"), style }
     }
 
     /// Adds a member whose value is JSON already.
@@ -134,9 +131,7 @@ pub(super) fn restyle(style: Style, value: &serde_json::Value) -> String {
         Value::Array(items) => array(items.iter().map(|item| restyle(style, item))),
         Value::Object(members) => members
             .iter()
-            .fold(Object::new(style), |object, (key, item)| {
-                object.raw(key, &restyle(style, item))
-            })
+            .fold(Object::new(style), |object, (key, item)| object.raw(key, &restyle(style, item)))
             .end(),
     }
 }
@@ -148,14 +143,8 @@ mod tests {
     #[test]
     fn each_platform_has_its_escapes() {
         let text = "a\"<b></b>'+é😀\n\u{1}\\";
-        assert_eq!(
-            quote(Style::Plain, text),
-            "\"a\\\"<b></b>'+é😀\\n\\u0001\\\\\""
-        );
-        assert_eq!(
-            quote(Style::JsonLib, text),
-            "\"a\\\"<b><\\/b>'+é😀\\n\\u0001\\\\\""
-        );
+        assert_eq!(quote(Style::Plain, text), "\"a\\\"<b></b>'+é😀\\n\\u0001\\\\\"");
+        assert_eq!(quote(Style::JsonLib, text), "\"a\\\"<b><\\/b>'+é😀\\n\\u0001\\\\\"");
         assert_eq!(
             quote(Style::DotNet, text),
             "\"a\\u0022\\u003Cb\\u003E\\u003C/b\\u003E\\u0027\\u002B\
@@ -165,11 +154,7 @@ mod tests {
 
     #[test]
     fn members_keep_their_order() {
-        let text = Object::new(Style::Plain)
-            .text("z", "1")
-            .null("a")
-            .number("n", 2)
-            .end();
+        let text = Object::new(Style::Plain).text("z", "1").null("a").number("n", 2).end();
         assert_eq!(text, r#"{"z":"1","a":null,"n":2}"#);
         assert_eq!(Object::new(Style::Plain).end(), "{}");
     }
@@ -179,9 +164,6 @@ mod tests {
         let value = serde_json::json!({"a": ["<é>", 1, null, true]});
         let text = restyle(Style::DotNet, &value);
         assert_eq!(text, r#"{"a":["\u003C\u00E9\u003E",1,null,true]}"#);
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
-            value
-        );
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

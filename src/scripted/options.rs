@@ -17,12 +17,7 @@ pub enum Kind {
 
 impl Kind {
     /// All four.
-    pub const ALL: [Self; 4] = [
-        Self::Openfire,
-        Self::Xians,
-        Self::Salesforce,
-        Self::BrightPattern,
-    ];
+    pub const ALL: [Self; 4] = [Self::Openfire, Self::Xians, Self::Salesforce, Self::BrightPattern];
 
     /// The dialect's name in chatmux's conf.
     #[must_use]

@@ -39,9 +39,7 @@ pub(super) async fn run(
         Outcome::Polled(polled, fault) => {
             // The poll is over before its answer is read: the next one may come at once.
             shared.with(|stage, _| stage.forget(number));
-            let sent = write(wire, polled.response, fault.as_ref())
-                .await
-                .unwrap_or(After::Close);
+            let sent = write(wire, polled.response, fault.as_ref()).await.unwrap_or(After::Close);
             shared.with(|stage, _| {
                 stage.counts.polls_answered += 1;
                 if sent == After::Next {
@@ -140,9 +138,7 @@ pub(super) async fn write(
     let mut cut = None;
     match fault {
         Some(Fault::ContentType(other)) => {
-            response
-                .headers
-                .retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            response.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
             response = response.header("Content-Type", other);
         }
         Some(Fault::Gzip) => {

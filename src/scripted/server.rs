@@ -81,18 +81,13 @@ enum Next {
     Instead(Fault),
     Plain(Response, Option<Fault>),
     Stream(Opened, Option<Fault>),
-    Poll {
-        chat: String,
-        held: (u64, mpsc::Receiver<Out>),
-        fault: Option<Fault>,
-    },
+    Poll { chat: String, held: (u64, mpsc::Receiver<Out>), fault: Option<Fault> },
 }
 
 async fn serve(mut wire: Wire, shared: &Shared) {
     while let Some(request) = wire.next_request().await {
-        let last = request
-            .header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let last =
+            request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let after = match admit(&request, shared) {
             Next::Instead(Fault::Reset) => After::Reset,
             Next::Instead(Fault::NoAnswer) => {
@@ -100,18 +95,18 @@ async fn serve(mut wire: Wire, shared: &Shared) {
                 After::Close
             }
             Next::Instead(fault) => match fault.instead() {
-                Some(response) => poll::write(&mut wire, response, None)
-                    .await
-                    .unwrap_or(After::Close),
+                Some(response) => {
+                    poll::write(&mut wire, response, None).await.unwrap_or(After::Close)
+                }
                 None => pending().await,
             },
             Next::Plain(_, Some(Fault::Stall)) => {
                 wire.gone().await;
                 After::Close
             }
-            Next::Plain(response, fault) => poll::write(&mut wire, response, fault.as_ref())
-                .await
-                .unwrap_or(After::Close),
+            Next::Plain(response, fault) => {
+                poll::write(&mut wire, response, fault.as_ref()).await.unwrap_or(After::Close)
+            }
             Next::Stream(opened, fault) => {
                 return stream::run(wire.socket, shared, opened, fault).await;
             }
@@ -157,14 +152,7 @@ fn decide(request: &Request, stage: &mut Stage, dialect: &mut dyn Dialect) -> Ne
         Answer::Stream(mut opening) => {
             let (number, inbox) = stage.open(&opening, false);
             opening.first.clear();
-            Next::Stream(
-                Opened {
-                    opening,
-                    number,
-                    inbox,
-                },
-                fault,
-            )
+            Next::Stream(Opened { opening, number, inbox }, fault)
         }
         Answer::Poll(chat) => {
             let opening = Opening {

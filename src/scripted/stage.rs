@@ -67,11 +67,7 @@ pub struct Frame {
 impl Frame {
     /// A frame without an id of its own.
     pub fn new(event: impl Into<String>, data: impl Into<String>) -> Self {
-        Self {
-            event: event.into(),
-            data: data.into(),
-            id: None,
-        }
+        Self { event: event.into(), data: data.into(), id: None }
     }
 
     /// The same with this `id:`.
@@ -230,10 +226,7 @@ impl Stage {
 
     /// Streams of an owner that the backend believes in.
     pub(super) fn streams_of(&self, owner: &str) -> usize {
-        self.streams
-            .values()
-            .filter(|live| live.owner == owner)
-            .count()
+        self.streams.values().filter(|live| live.owner == owner).count()
     }
 
     /// Who listens on this stream.
@@ -258,10 +251,7 @@ impl Stage {
 
     /// The fault that waits for this request, if any.
     pub(super) fn take_fault(&mut self, request: &Request, events: bool) -> Option<Fault> {
-        let at = self
-            .faults
-            .iter()
-            .position(|armed| armed.is_for(request, events))?;
+        let at = self.faults.iter().position(|armed| armed.is_for(request, events))?;
         let armed = self.faults.get_mut(at)?;
         armed.times = armed.times.saturating_sub(1);
         let (fault, spent) = (armed.fault.clone(), armed.times == 0);
@@ -286,14 +276,7 @@ impl Stage {
             self.counts.believed_streams += 1;
         }
         let (owner, detail) = (opening.owner.clone(), opening.detail.clone());
-        let live = Live {
-            owner,
-            detail,
-            muted: opening.muted,
-            poll,
-            connected: true,
-            outbox,
-        };
+        let live = Live { owner, detail, muted: opening.muted, poll, connected: true, outbox };
         self.streams.insert(number, live);
         (number, inbox)
     }
@@ -344,11 +327,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(stage: Stage, dialect: Box<dyn Dialect>) -> Self {
         let snapshots = watch::Sender::new(stage.counts);
-        Self {
-            state: Mutex::new((stage, dialect)),
-            snapshots,
-            wanted: watch::Sender::new(true),
-        }
+        Self { state: Mutex::new((stage, dialect)), snapshots, wanted: watch::Sender::new(true) }
     }
 
     /// Does something under the lock, then publishes what changed.
@@ -357,8 +336,7 @@ impl Shared {
         let (stage, dialect) = &mut *state;
         let result = act(stage, dialect.as_mut());
         let counts = stage.counts;
-        self.snapshots
-            .send_if_modified(|seen| std::mem::replace(seen, counts) != counts);
+        self.snapshots.send_if_modified(|seen| std::mem::replace(seen, counts) != counts);
         result
     }
 }

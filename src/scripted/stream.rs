@@ -45,22 +45,12 @@ pub(super) async fn run(
     opened: Opened,
     fault: Option<Fault>,
 ) {
-    let Opened {
-        opening,
-        number,
-        mut inbox,
-    } = opened;
+    let Opened { opening, number, mut inbox } = opened;
     let mut beat = ticker(opening.beat);
     let end = {
         let (mut read, write) = socket.split();
         let mut writer = Writer::new(write, opening.framing);
-        let mut talk = Talk {
-            shared,
-            number,
-            writer: &mut writer,
-            cut: None,
-            stalled: false,
-        };
+        let mut talk = Talk { shared, number, writer: &mut writer, cut: None, stalled: false };
         match talk.begin(&opening, fault).await {
             Ok(None) => talk.go_on(&mut read, &mut inbox, &mut beat).await,
             Ok(Some(end)) => end,
@@ -253,12 +243,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(half: WriteHalf<'a>, framing: Framing) -> Self {
-        Self {
-            half,
-            framing,
-            gzip: None,
-            dribble: None,
-        }
+        Self { half, framing, gzip: None, dribble: None }
     }
 
     /// One part of the body, flushed.

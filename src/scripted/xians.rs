@@ -50,16 +50,9 @@ pub(super) struct Xians {
 impl Xians {
     /// The caller's tenant, or 401.
     fn admit(request: &Request, stage: &Stage) -> Result<String, Response> {
-        let refused = || {
-            error(
-                401,
-                "Unauthorized",
-                "Authentication is required to access this resource",
-            )
-        };
-        let tenant = request
-            .query("tenantId")
-            .filter(|tenant| !tenant.is_empty());
+        let refused =
+            || error(401, "Unauthorized", "Authentication is required to access this resource");
+        let tenant = request.query("tenantId").filter(|tenant| !tenant.is_empty());
         let token = match request.query("apikeyId") {
             // An id of a key is not a key of ours, and wins over everything.
             Some(_) => None,
@@ -75,10 +68,7 @@ impl Xians {
             if keys.is_empty() {
                 return Ok(tenant.unwrap_or_else(|| String::from("acme")));
             }
-            let (_, of_key) = keys
-                .iter()
-                .find(|(key, _)| *key == token)
-                .ok_or_else(refused)?;
+            let (_, of_key) = keys.iter().find(|(key, _)| *key == token).ok_or_else(refused)?;
             match tenant {
                 Some(tenant) if tenant != *of_key => Err(refused()),
                 _ => Ok(of_key.clone()),
@@ -118,11 +108,9 @@ impl Xians {
         let (tenant, workflow_id, participant) = Self::subject(request, stage)?;
         let secs = match request.query("heartbeatSeconds") {
             None => 5,
-            Some(secs) => secs
-                .trim()
-                .parse::<i32>()
-                .map_err(|_| Response::empty(400))?
-                .clamp(1, 300),
+            Some(secs) => {
+                secs.trim().parse::<i32>().map_err(|_| Response::empty(400))?.clamp(1, 300)
+            }
         };
         let asked = Duration::from_secs(u64::from(secs.unsigned_abs()));
         let hello = Object::new(Style::DotNet)
@@ -150,10 +138,7 @@ impl Xians {
         match kind.as_str() {
             "Chat" | "Data" | "Webhook" | "Heartbeat" => {}
             "Handoff" | "File" | "Reasoning" | "Tool" => {
-                return Err(Response::json(
-                    500,
-                    r#"{"error":"Unsupported message type"}"#,
-                ));
+                return Err(Response::json(500, r#"{"error":"Unsupported message type"}"#));
             }
             _ => return Err(Response::json(400, r#"{"error":"Invalid message type"}"#)),
         }
@@ -170,20 +155,13 @@ impl Xians {
         };
         let thread = thread_id(&message);
         self.keep(message);
-        Ok(Response::new(
-            200,
-            "application/json; charset=utf-8",
-            quote(Style::DotNet, &thread),
-        ))
+        Ok(Response::new(200, "application/json; charset=utf-8", quote(Style::DotNet, &thread)))
     }
 
     fn history(&self, request: &Request, stage: &Stage) -> Result<Response, Response> {
         let (tenant, workflow_id, participant) = Self::subject(request, stage)?;
         let number = |name: &str, usual: usize| {
-            request
-                .query(name)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(usual)
+            request.query(name).and_then(|text| text.parse().ok()).unwrap_or(usual)
         };
         let (page, size) = (number("page", 1).max(1), number("pageSize", 50));
         let scope = request.query("scope").filter(|scope| !scope.is_empty());
@@ -244,27 +222,17 @@ impl Dialect for Xians {
             ..blank(&to.tenant, &to.workflow_id(), &participant, stage)
         };
         let message = match step {
-            Step::BotSays(text) | Step::BotStreams(text) | Step::AgentSays(text) => Message {
-                text: text.clone(),
-                ..message
-            },
+            Step::BotSays(text) | Step::BotStreams(text) | Step::AgentSays(text) => {
+                Message { text: text.clone(), ..message }
+            }
             Step::BotThinks(text) => {
                 // A string comes back from the store as the JSON text of itself.
                 let data = quote(Style::DotNet, &quote(Style::DotNet, text));
-                Message {
-                    kind: String::from("Reasoning"),
-                    data: Some(data),
-                    ..message
-                }
+                Message { kind: String::from("Reasoning"), data: Some(data), ..message }
             }
             Step::ParticipantSays(text) => {
                 let (text, created_by) = (text.clone(), participant.clone());
-                Message {
-                    incoming: true,
-                    text,
-                    created_by,
-                    ..message
-                }
+                Message { incoming: true, text, created_by, ..message }
             }
             Step::HandoffToAgent { reason } => {
                 let data = Object::new(Style::DotNet)
@@ -275,13 +243,7 @@ impl Dialect for Xians {
                 // The target's workflow: the one that this audience listens to.
                 let text = format!("Triage Agent:Flow -> {}", workflow_type(&message));
                 let kind = String::from("Handoff");
-                Message {
-                    kind,
-                    text,
-                    data: Some(data),
-                    request_id: None,
-                    ..message
-                }
+                Message { kind, text, data: Some(data), request_id: None, ..message }
             }
             Step::Queued { .. }
             | Step::Connecting
@@ -352,10 +314,7 @@ fn owner(tenant: &str, workflow_id: &str) -> String {
 }
 
 fn workflow_type(message: &Message) -> &str {
-    message
-        .workflow_id
-        .split_once(':')
-        .map_or("", |(_, kind)| kind)
+    message.workflow_id.split_once(':').map_or("", |(_, kind)| kind)
 }
 
 /// Workflow and participant have one thread.
@@ -372,14 +331,7 @@ fn stream_entry(message: &Message) -> String {
         .text("workflowId", &message.workflow_id)
         .text("workflowType", workflow_type(message))
         .text("participantId", &message.participant)
-        .text(
-            "direction",
-            if message.incoming {
-                "Incoming"
-            } else {
-                "Outgoing"
-            },
-        )
+        .text("direction", if message.incoming { "Incoming" } else { "Outgoing" })
         .text("messageType", &message.kind)
         .text("text", &message.text)
         .raw("data", message.data.as_deref().unwrap_or("null"))
@@ -403,14 +355,7 @@ fn history_entry(message: &Message) -> String {
         .text("createdAt", &time)
         .text("updatedAt", &time)
         .text("createdBy", &message.created_by)
-        .text(
-            "direction",
-            if message.incoming {
-                "Incoming"
-            } else {
-                "Outgoing"
-            },
-        )
+        .text("direction", if message.incoming { "Incoming" } else { "Outgoing" })
         .text("text", &message.text)
         .null("status")
         .raw("data", message.data.as_deref().unwrap_or("null"))
@@ -427,10 +372,7 @@ fn history_entry(message: &Message) -> String {
 }
 
 fn frame(event: &str, data: &str) -> Out {
-    let text = format!(
-        "event: {event}\ndata: {}\n\n",
-        data.replace('\n', "\ndata: ")
-    );
+    let text = format!("event: {event}\ndata: {}\n\n", data.replace('\n', "\ndata: "));
     Out::Frame(event.to_owned(), Bytes::from(text))
 }
 

@@ -16,18 +16,17 @@ use prometheus::{
 use super::sources::{SourceMetrics, SourceVectors};
 use crate::proto::backend::Dialect;
 use crate::proto::event::{DisconnectReason, GapReason, MessageType};
+use crate::proto::time::UnixMillis;
 
 /// Why a client stream ended, beyond the reasons that are told to the client.
 const CLOSE_REASONS: &[&str] = &["client_gone", "write_timeout", "write_error"];
 
 /// Seconds, from a fraction of a millisecond to a minute.
-const LATENCY_BUCKETS: &[f64] = &[
-    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0,
-];
+const LATENCY_BUCKETS: &[f64] =
+    &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
 /// Seconds, from a bounce to a day.
-const DURATION_BUCKETS: &[f64] = &[
-    1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0,
-];
+const DURATION_BUCKETS: &[f64] =
+    &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
 
 /// All metrics of the process.
 pub struct Metrics {
@@ -46,6 +45,8 @@ pub struct Metrics {
     pub ring_bytes: IntGauge,
     /// Events sent again to clients that came back.
     pub replay_events: IntCounter,
+    reloads: IntCounterVec,
+    last_reload: IntGauge,
     auth: IntCounterVec,
     rate_limit: IntCounterVec,
     rate_limit_keys: IntGaugeVec,
@@ -86,9 +87,7 @@ impl RouteMetrics {
 
     /// A client stream ended.
     pub fn on_closed(&self, reason: &str) {
-        self.closed
-            .with_label_values(&[self.path.as_str(), reason])
-            .inc();
+        self.closed.with_label_values(&[self.path.as_str(), reason]).inc();
     }
 }
 
@@ -97,16 +96,12 @@ impl Metrics {
     ///
     /// # Errors
     /// A name that is registered twice, which a test would have shown.
+    #[expect(clippy::too_many_lines, reason = "a list, one entry a metric")]
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let build = Build {
-            registry: &registry,
-        };
-        let info = build.gauges(
-            "build_info",
-            "Always 1; the labels say what runs.",
-            &["version"],
-        )?;
+        let build = Build { registry: &registry };
+        let info =
+            build.gauges("build_info", "Always 1; the labels say what runs.", &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
             heartbeats_sent: build
@@ -124,9 +119,16 @@ impl Metrics {
             )?,
             channels: build.gauge("channels", "Logs of subscriptions in memory.")?,
             ring_bytes: build.gauge("ring_bytes", "Bytes of events in those logs.")?,
-            replay_events: build.counter(
-                "replay_events_total",
-                "Events sent again to clients that came back.",
+            replay_events: build
+                .counter("replay_events_total", "Events sent again to clients that came back.")?,
+            reloads: build.counters(
+                "config_reloads_total",
+                "Reloads of the configuration.",
+                &["outcome"],
+            )?,
+            last_reload: build.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When a configuration last came into force.",
             )?,
             auth: build.counters(
                 "auth_total",
@@ -181,38 +183,39 @@ impl Metrics {
             registry,
         };
         metrics.touch();
-        metrics.registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        metrics
+            .registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
     }
 
     /// The series of a route, made at 0 on first use.
     pub fn route(&self, path: &str) -> Arc<RouteMetrics> {
         let mut routes = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
-        routes
-            .entry(path.to_owned())
-            .or_insert_with(|| Arc::new(self.new_route(path)))
-            .clone()
+        routes.entry(path.to_owned()).or_insert_with(|| Arc::new(self.new_route(path))).clone()
     }
 
     /// The series of a source, made at 0 on first use.
     pub fn source(&self, name: &str, dialect: &'static Dialect) -> Arc<SourceMetrics> {
-        let mut sources = self
-            .by_source
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
         sources
             .entry(name.to_owned())
             .or_insert_with(|| Arc::new(self.sources.source(name, dialect)))
             .clone()
     }
 
+    /// A configuration came into force at this time, or was refused.
+    pub fn on_reload(&self, in_force_at: Option<UnixMillis>) {
+        let outcome = if in_force_at.is_some() { "success" } else { "failure" };
+        self.reloads.with_label_values(&[outcome]).inc();
+        if let Some(at) = in_force_at {
+            self.last_reload.set(at.0 / 1000);
+        }
+    }
+
     /// A request was answered. `route` is a configured path or `none`.
     pub fn on_request(&self, route: &str, code: u16) {
-        self.http_requests
-            .with_label_values(&[route, &code.to_string()])
-            .inc();
+        self.http_requests.with_label_values(&[route, &code.to_string()]).inc();
     }
 
     /// A credential was looked at.
@@ -270,8 +273,7 @@ impl Metrics {
             events: MessageType::ALL
                 .iter()
                 .map(|message_type| {
-                    self.events_sent
-                        .with_label_values(&[path, message_type.as_str()])
+                    self.events_sent.with_label_values(&[path, message_type.as_str()])
                 })
                 .collect(),
             closed: self.streams_closed.clone(),
@@ -280,6 +282,9 @@ impl Metrics {
 
     /// Makes the series of closed sets exist at 0.
     fn touch(&self) {
+        for outcome in ["success", "failure"] {
+            self.reloads.with_label_values(&[outcome]);
+        }
         for reason in GapReason::ALL {
             self.gaps.with_label_values(&[reason.as_str()]);
         }

@@ -92,11 +92,7 @@ impl SourceVectors {
 
     pub(super) fn source(&self, name: &str, dialect: &'static Dialect) -> SourceMetrics {
         let events = dialect.events.iter().copied().chain(["other"]);
-        for outcome in DownReason::ALL
-            .iter()
-            .map(|reason| reason.as_str())
-            .chain(["ok"])
-        {
+        for outcome in DownReason::ALL.iter().map(|reason| reason.as_str()).chain(["ok"]) {
             self.connects.with_label_values(&[name, outcome]);
         }
         for reason in DownReason::ALL {
@@ -118,17 +114,12 @@ impl SourceVectors {
                 .iter()
                 .map(|reason| self.discarded.with_label_values(&[name, reason.as_str()]))
                 .collect(),
-            raw_unmapped: self
-                .raw
-                .with_label_values(&[name, Discard::Unmapped.as_str()]),
-            raw_malformed: self
-                .raw
-                .with_label_values(&[name, Discard::Malformed.as_str()]),
+            raw_unmapped: self.raw.with_label_values(&[name, Discard::Unmapped.as_str()]),
+            raw_malformed: self.raw.with_label_values(&[name, Discard::Malformed.as_str()]),
             published: MessageType::ALL
                 .iter()
                 .map(|message_type| {
-                    self.published
-                        .with_label_values(&[name, message_type.as_str()])
+                    self.published.with_label_values(&[name, message_type.as_str()])
                 })
                 .collect(),
             states: STATES
@@ -192,24 +183,18 @@ impl SourceMetrics {
     /// An attempt to open the stream succeeded, or failed for a reason.
     pub fn on_connect(&self, outcome: Result<(), DownReason>, took_secs: f64) {
         let outcome = outcome.err().map_or("ok", DownReason::as_str);
-        self.connects
-            .with_label_values(&[self.name.as_str(), outcome])
-            .inc();
+        self.connects.with_label_values(&[self.name.as_str(), outcome]).inc();
         self.connect_duration.observe(took_secs);
     }
 
     /// An open stream was lost.
     pub fn on_disconnect(&self, reason: DownReason) {
-        self.disconnects
-            .with_label_values(&[self.name.as_str(), reason.as_str()])
-            .inc();
+        self.disconnects.with_label_values(&[self.name.as_str(), reason.as_str()]).inc();
     }
 
     /// A poll was answered: `events`, `empty` or `failed`.
     pub fn on_poll(&self, outcome: &str) {
-        self.polls
-            .with_label_values(&[self.name.as_str(), outcome])
-            .inc();
+        self.polls.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
 
     /// A byte came.

@@ -54,10 +54,7 @@ mod tests {
     #[test]
     fn keys_are_found_by_their_text_until_they_expire() {
         let keys = ApiKeys::new(&[key("a", "sk-a", None), key("b", "sk-b", Some(1000))]);
-        let find = |text, now| {
-            keys.find(text, UnixMillis(now))
-                .map(|key| key.label.clone())
-        };
+        let find = |text, now| keys.find(text, UnixMillis(now)).map(|key| key.label.clone());
         assert_eq!(find("sk-a", i64::MAX).as_deref(), Some("a"));
         assert_eq!(find("sk-b", 999).as_deref(), Some("b"));
         assert_eq!(find("sk-b", 1000), None);

@@ -19,9 +19,7 @@ impl Claims {
 
     /// Whether the claim, or an element of it, is this text.
     pub(super) fn holds(&self, name: &str, want: &str) -> bool {
-        self.elements(name)
-            .iter()
-            .any(|value| text(value).is_some_and(|text| text == want))
+        self.elements(name).iter().any(|value| text(value).is_some_and(|text| text == want))
     }
 
     /// The claim's text, if it holds exactly one.
@@ -77,14 +75,10 @@ mod tests {
     fn check(name: &str, single: Option<&str>, holds: &[&str]) {
         let claims = claims();
         assert_eq!(claims.single(name).as_deref(), single, "{name}");
-        for want in [
-            "jane", "42", "1.0", "true", "null", "", "a", "b", "7", "acme", "y", "globex", "flat",
-        ] {
-            assert_eq!(
-                claims.holds(name, want),
-                holds.contains(&want),
-                "{name} {want}"
-            );
+        for want in
+            ["jane", "42", "1.0", "true", "null", "", "a", "b", "7", "acme", "y", "globex", "flat"]
+        {
+            assert_eq!(claims.holds(name, want), holds.contains(&want), "{name} {want}");
         }
     }
 
@@ -109,9 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_nothing() {
-        for name in [
-            "f", "b", "z", "o", "realm", "absent", "", ".", "realm.", ".realm", "sub.x",
-        ] {
+        for name in ["f", "b", "z", "o", "realm", "absent", "", ".", "realm.", ".realm", "sub.x"] {
             check(name, None, &[]);
         }
         check("empty", None, &[""]);

@@ -23,7 +23,7 @@ pub(super) enum Identity {
 
 /// By what a stream was opened: enough to ask again whether it still may be.
 /// No `Debug`: a token is inside.
-pub struct Grant(GrantKind);
+pub(crate) struct Grant(GrantKind);
 
 pub(super) enum GrantKind {
     Anonymous,
@@ -74,10 +74,7 @@ impl Identity {
                 is_in(&key.tenants, &subscription.tenant_id)
                     && is_in(&key.participants, &subscription.participant_id)
                     && (key.workflows.is_empty()
-                        || key
-                            .workflows
-                            .iter()
-                            .any(|pattern| pattern.is_match(workflow)))
+                        || key.workflows.iter().any(|pattern| pattern.is_match(workflow)))
             }
             Self::Token(token, _) => token.issuer.bind.iter().all(|(bound, claim)| {
                 let want = match bound {

@@ -55,21 +55,14 @@ impl Issuers {
             })?;
             Ok((issuer.issuer.clone(), verifier))
         };
-        issuers
-            .iter()
-            .map(verifier)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        issuers.iter().map(verifier).collect::<Result<_, _>>().map(Self)
     }
 
     /// Checks a token of at most `CREDENTIAL_BYTES_MAX`.
     pub(super) fn verify(&self, token: &str, now: UnixMillis) -> Option<Verified> {
         let mut parts = token.split('.');
         let (header, payload) = (object(parts.next()?)?, object(parts.next()?)?);
-        if UNKNOWN_HEADERS
-            .iter()
-            .any(|name| header.contains_key(*name))
-        {
+        if UNKNOWN_HEADERS.iter().any(|name| header.contains_key(*name)) {
             return None;
         }
         let verifier = self.0.get(payload.get("iss")?.as_str()?)?;
@@ -118,11 +111,7 @@ impl Verifier {
             validation.set_audience(&issuer.audiences);
             validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         }
-        Ok(Self {
-            issuer,
-            key,
-            validation,
-        })
+        Ok(Self { issuer, key, validation })
     }
 }
 
@@ -139,9 +128,7 @@ fn decoding_key(key: &IssuerKey, family: AlgorithmFamily) -> Result<DecodingKey,
     };
     let key = key.map_err(|error| format!("no such public key or certificate: {error}"))?;
     // The verifier takes the first bytes of a key, however many there are.
-    let is_whole = key
-        .try_get_as_bytes()
-        .is_ok_and(|bytes| bytes.len() == ED_KEY_BYTES);
+    let is_whole = key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == ED_KEY_BYTES);
     if family == AlgorithmFamily::Ed && !is_whole {
         return Err("an Ed25519 key has 32 bytes".to_owned());
     }

@@ -63,20 +63,14 @@ impl Usage {
     pub(super) fn tag(&self, identity: &Identity) -> Option<String> {
         let [kind, name] = identity.subject()?;
         let digest = self.digest(&["tag", &kind, &name]);
-        Some(
-            digest
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        Some(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
 /// The budgets of one stream, until dropped.
 #[must_use]
 #[derive(Default)]
-pub struct Permits(Vec<Permit>);
+pub(crate) struct Permits(Vec<Permit>);
 
 impl Permits {
     pub(super) fn push(&mut self, permit: Permit) {
@@ -137,13 +131,8 @@ impl Limiter {
         permits: &mut Permits,
     ) -> Result<(), Limited> {
         let subject = identity.subject().map(|[kind, name]| {
-            let own = identity
-                .own_limit_label()
-                .and_then(|label| self.of_keys.get(label));
-            (
-                own.unwrap_or(&self.subject),
-                self.usage.digest(&[&kind, &name, tenant]),
-            )
+            let own = identity.own_limit_label().and_then(|label| self.of_keys.get(label));
+            (own.unwrap_or(&self.subject), self.usage.digest(&[&kind, &name, tenant]))
         });
         let tenant = (&self.tenant, self.usage.digest(&["tenant", tenant]));
         let budgets: Vec<_> = subject.into_iter().chain([tenant]).collect();
@@ -162,8 +151,7 @@ impl Limiter {
     fn tell(&self, budget: &Budget, is_admitted: bool) {
         if budget.is_limiting() {
             let outcome = if is_admitted { "admitted" } else { "refused" };
-            self.metrics
-                .on_limit(budget.policy().as_str(), outcome, budget.keys());
+            self.metrics.on_limit(budget.policy().as_str(), outcome, budget.keys());
         }
     }
 }

@@ -49,37 +49,37 @@ use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
-pub use identity::Grant;
-pub use limits::Permits;
-pub use parameters::{ID_BYTES_MAX, Resume};
+pub(crate) use identity::Grant;
+pub(crate) use limits::Permits;
+pub(crate) use parameters::Resume;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The method.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// The path, as it came.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The query, without `?`.
-    pub query: &'a str,
+    pub(crate) query: &'a str,
     /// The headers.
-    pub headers: &'a HeaderMap,
+    pub(crate) headers: &'a HeaderMap,
     /// Who holds the other end of the connection.
-    pub peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// What is answered.
-pub struct Decided {
+pub(crate) struct Decided {
     /// Which answer it is.
-    pub decision: Decision,
+    pub(crate) decision: Decision,
     /// Headers to put on it, whichever it is: CORS, and `Allow` for [`Decision::Options`].
-    pub headers: Headers,
+    pub(crate) headers: Headers,
     /// The route, for metrics: as far as it is known, one with the path that was asked for.
-    pub route: Option<Arc<Route>>,
+    pub(crate) route: Option<Arc<Route>>,
 }
 
 /// Which answer.
-pub enum Decision {
+pub(crate) enum Decision {
     /// The stream.
     Stream(Box<Admitted>),
     /// The head of the stream, and nothing else. Nothing is counted.
@@ -93,46 +93,46 @@ pub enum Decision {
 }
 
 /// A stream that may be opened.
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// The route that matched.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// Whose stream it is.
-    pub subscription: Arc<Subscription>,
+    pub(crate) subscription: Arc<Subscription>,
     /// What of it the client wants.
-    pub filter: Filter,
+    pub(crate) filter: Filter,
     /// The time between heartbeats, within the route's bounds.
-    pub heartbeat: Duration,
+    pub(crate) heartbeat: Duration,
     /// Where the client wants to go on.
-    pub resume: Resume,
+    pub(crate) resume: Resume,
     /// The sources, in the order of the route. Never empty.
-    pub sources: Vec<Resolved>,
+    pub(crate) sources: Vec<Resolved>,
     /// When the credential ends, and the stream with it. It may be past already: a token is
     /// let in for as long as clocks may differ, its stream ends when the token says.
-    pub expires: Option<UnixMillis>,
+    pub(crate) expires: Option<UnixMillis>,
     /// Counted until dropped: to be kept as long as the stream.
-    pub permits: Permits,
+    pub(crate) permits: Permits,
     /// By what it was opened, for [`Gate::still_opens`].
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// The key or token subject as logs may show it: a hash that only this process can make.
-    pub subject: Option<String>,
+    pub(crate) subject: Option<String>,
 }
 
 /// A source with a client's values.
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// Which.
-    pub source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
     /// What it is asked.
-    pub request: Request,
+    pub(crate) request: Request,
     /// What its session is told.
-    pub values: SessionValues,
+    pub(crate) values: SessionValues,
 }
 
 /// A credential no longer opens the stream that it opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revoked;
+pub(crate) struct Revoked;
 
 /// The gate of one configuration.
-pub struct Gate {
+pub(crate) struct Gate {
     config: Arc<Config>,
     /// By path, in the order of the configuration. No list is empty.
     routes: HashMap<String, Vec<Arc<Route>>>,
@@ -153,7 +153,7 @@ impl Gate {
     ///
     /// # Errors
     /// An issuer's key that cannot be used.
-    pub fn new(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<Self, String> {
+    pub(crate) fn new(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<Self, String> {
         Self::with_ticks(config, metrics, Ticks::monotonic())
     }
 
@@ -170,7 +170,7 @@ impl Gate {
     ///
     /// # Errors
     /// An issuer's key that cannot be used.
-    pub fn reloaded(&self, config: Arc<Config>) -> Result<Self, String> {
+    pub(crate) fn reloaded(&self, config: Arc<Config>) -> Result<Self, String> {
         Self::with_usage(config, self.metrics.clone(), self.limiter.usage().clone())
     }
 
@@ -181,10 +181,7 @@ impl Gate {
     ) -> Result<Self, String> {
         let mut routes: HashMap<String, Vec<Arc<Route>>> = HashMap::new();
         for route in &config.routes {
-            routes
-                .entry(route.path.clone())
-                .or_default()
-                .push(route.clone());
+            routes.entry(route.path.clone()).or_default().push(route.clone());
         }
         Ok(Self {
             routes,
@@ -198,7 +195,7 @@ impl Gate {
 
     /// Decides about a request.
     #[must_use]
-    pub fn decide(&self, asked: &Asked<'_>, wall: UnixMillis) -> Decided {
+    pub(crate) fn decide(&self, asked: &Asked<'_>, wall: UnixMillis) -> Decided {
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
         let routes = self.routes.get(asked.path).map_or(&[][..], Vec::as_slice);
         let route = routes.first().cloned();
@@ -219,11 +216,7 @@ impl Gate {
             Decision::Stream(admitted) | Decision::Head(admitted) => Some(admitted.route.clone()),
             Decision::Options | Decision::Refused(_) | Decision::RefusedInStream(_) => route,
         };
-        Decided {
-            decision,
-            headers,
-            route,
-        }
+        Decided { decision, headers, route }
     }
 
     /// Whether an open stream's credential still opens it, and until when. To be asked of the
@@ -231,7 +224,7 @@ impl Gate {
     ///
     /// # Errors
     /// It does not.
-    pub fn still_opens(
+    pub(crate) fn still_opens(
         &self,
         grant: &Grant,
         subscription: &Subscription,
@@ -242,9 +235,7 @@ impl Gate {
             GrantKind::Key(digest) => self.by_digest(digest, wall),
             GrantKind::Token(token) => self.by_token(token.reveal(), wall),
         };
-        let identity = identity
-            .filter(|identity| identity.opens(subscription))
-            .ok_or(Revoked)?;
+        let identity = identity.filter(|identity| identity.opens(subscription)).ok_or(Revoked)?;
         Ok(identity.expires())
     }
 
@@ -257,10 +248,7 @@ impl Gate {
         match self.admit(asked, routes, wall) {
             Ok(admitted) if asked.method == Method::HEAD => Decision::Head(admitted),
             Ok(admitted) => Decision::Stream(admitted),
-            Err(Turned {
-                refusal,
-                allows_event,
-            }) => {
+            Err(Turned { refusal, allows_event }) => {
                 let errors = Query::new(asked.query).readable("errors");
                 if allows_event && errors.is_some_and(|errors| errors == "event") {
                     Decision::RefusedInStream(refusal)
@@ -280,10 +268,7 @@ impl Gate {
         wall: UnixMillis,
     ) -> Result<Box<Admitted>, Turned> {
         let allows_event = routes.iter().all(|route| route.allow_errors_event);
-        let turned = |refusal| Turned {
-            refusal,
-            allows_event,
-        };
+        let turned = |refusal| Turned { refusal, allows_event };
         let mut permits = Permits::default();
         if asked.method == Method::GET {
             let trusted = &self.config.trusted_proxies;
@@ -295,14 +280,7 @@ impl Gate {
         let method = identity.method();
         let admitted = self.admit_known(asked, routes, identity, permits, allows_event);
         let is_forbidden = matches!(&admitted, Err(turned) if turned.refusal == Refusal::Forbidden);
-        self.metrics.on_auth(
-            method,
-            if is_forbidden {
-                "forbidden"
-            } else {
-                "accepted"
-            },
-        );
+        self.metrics.on_auth(method, if is_forbidden { "forbidden" } else { "accepted" });
         admitted
     }
 
@@ -316,29 +294,15 @@ impl Gate {
         allows_event: bool,
     ) -> Result<Box<Admitted>, Turned> {
         let query = Query::new(asked.query);
-        let parameters =
-            Parameters::parse(query, asked.headers, identity.tenant()).map_err(|refusal| {
-                Turned {
-                    refusal,
-                    allows_event,
-                }
-            })?;
-        let subscription = Subscription::new(
-            &parameters.tenant,
-            &parameters.workflow,
-            &parameters.participant,
-        );
+        let parameters = Parameters::parse(query, asked.headers, identity.tenant())
+            .map_err(|refusal| Turned { refusal, allows_event })?;
+        let subscription =
+            Subscription::new(&parameters.tenant, &parameters.workflow, &parameters.participant);
         let (tenant, workflow) = (&subscription.tenant_id, &subscription.workflow_type);
         let Some(route) = routes.iter().find(|route| route.is_match(tenant, workflow)) else {
-            return Err(Turned {
-                refusal: Refusal::NoSuchRoute,
-                allows_event: false,
-            });
+            return Err(Turned { refusal: Refusal::NoSuchRoute, allows_event: false });
         };
-        let turned = |refusal| Turned {
-            refusal,
-            allows_event: route.allow_errors_event,
-        };
+        let turned = |refusal| Turned { refusal, allows_event: route.allow_errors_event };
         if !identity.opens(&subscription) {
             return Err(turned(Refusal::Forbidden));
         }
@@ -375,15 +339,11 @@ impl Gate {
     fn authenticate(&self, asked: &Asked<'_>, wall: UnixMillis) -> Result<Identity, Refusal> {
         let (method, identity) = match credential::shown(asked.headers, Query::new(asked.query)) {
             Shown::Token(token) => ("jwt", self.by_token(&token, wall)),
-            Shown::Key(key) => (
-                "api_key",
-                self.api_keys.find(&key, wall).cloned().map(Identity::Key),
-            ),
+            Shown::Key(key) => {
+                ("api_key", self.api_keys.find(&key, wall).cloned().map(Identity::Key))
+            }
             Shown::Useless => ("api_key", None),
-            Shown::Nothing => (
-                "none",
-                self.config.auth.anonymous.then_some(Identity::Anonymous),
-            ),
+            Shown::Nothing => ("none", self.config.auth.anonymous.then_some(Identity::Anonymous)),
         };
         identity.ok_or_else(|| {
             self.metrics.on_auth(method, "refused");
@@ -393,17 +353,11 @@ impl Gate {
 
     fn by_token(&self, token: &str, wall: UnixMillis) -> Option<Identity> {
         let verified = self.issuers.verify(token, wall)?;
-        Some(Identity::Token(
-            Box::new(verified),
-            Secret::new(token.to_owned()),
-        ))
+        Some(Identity::Token(Box::new(verified), Secret::new(token.to_owned())))
     }
 
     fn by_digest(&self, digest: &[u8; 32], wall: UnixMillis) -> Option<Identity> {
-        self.api_keys
-            .by_digest(digest, wall)
-            .cloned()
-            .map(Identity::Key)
+        self.api_keys.by_digest(digest, wall).cloned().map(Identity::Key)
     }
 }
 
@@ -421,11 +375,7 @@ fn resolve(route: &Route, values: &Values<'_>) -> Result<Vec<Resolved>, Refusal>
     for source in &route.sources {
         match source.plan.resolve(&source.url.path, values) {
             Ok((request, values)) => {
-                sources.push(Resolved {
-                    source: source.clone(),
-                    request,
-                    values,
-                });
+                sources.push(Resolved { source: source.clone(), request, values });
             }
             Err(error) => {
                 let (refusal, is_missing) = values.refusal(&error);

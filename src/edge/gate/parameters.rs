@@ -13,7 +13,7 @@ use crate::proto::cursor::Cursor;
 use crate::proto::event::{TypeSet, Vocabulary};
 
 /// Longer ids are no names of anything and would only fill tables.
-pub const ID_BYTES_MAX: usize = 1024;
+pub(crate) const ID_BYTES_MAX: usize = 1024;
 
 /// Bounds of `heartbeatSeconds`, whatever a route says.
 const HEARTBEAT_SECS_MIN: i64 = 1;
@@ -23,7 +23,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Where a client wants to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
+pub(crate) enum Resume {
     /// It is new.
     Fresh,
     /// After this event.
@@ -77,16 +77,8 @@ fn bad(name: &'static str, fault: Fault) -> Refusal {
 fn read<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, str>>, Refusal> {
     let value = query.get(name).transpose();
     let value = value.map_err(|Unreadable| bad(name, Fault::Unreadable))?;
-    if value
-        .as_ref()
-        .is_some_and(|value| value.len() > ID_BYTES_MAX)
-    {
-        return Err(bad(
-            name,
-            Fault::TooLong {
-                bytes_max: ID_BYTES_MAX,
-            },
-        ));
+    if value.as_ref().is_some_and(|value| value.len() > ID_BYTES_MAX) {
+        return Err(bad(name, Fault::TooLong { bytes_max: ID_BYTES_MAX }));
     }
     Ok(value)
 }
@@ -99,12 +91,7 @@ fn optional<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, s
 fn required(value: Option<Cow<'_, str>>, name: &'static str) -> Result<String, Refusal> {
     let value = value.ok_or_else(|| bad(name, Fault::Missing))?;
     if value.len() > ID_BYTES_MAX {
-        return Err(bad(
-            name,
-            Fault::TooLong {
-                bytes_max: ID_BYTES_MAX,
-            },
-        ));
+        return Err(bad(name, Fault::TooLong { bytes_max: ID_BYTES_MAX }));
     }
     if value.chars().any(char::is_control) {
         return Err(bad(name, Fault::Control));
@@ -118,10 +105,7 @@ fn heartbeat(query: Query<'_>) -> Result<Option<u64>, Refusal> {
         return Ok(None);
     };
     let secs = integer(&text).ok_or_else(|| bad(NAME, Fault::NotInteger))?;
-    Ok(Some(
-        secs.clamp(HEARTBEAT_SECS_MIN, HEARTBEAT_SECS_MAX)
-            .unsigned_abs(),
-    ))
+    Ok(Some(secs.clamp(HEARTBEAT_SECS_MIN, HEARTBEAT_SECS_MAX).unsigned_abs()))
 }
 
 /// Reads an integer of any length, with or without a sign; what does not fit is the nearest.
@@ -157,9 +141,7 @@ fn vocabulary(query: Query<'_>) -> Result<Option<Vocabulary>, Refusal> {
 /// client's, however long: the stream opens, and says what may be missing.
 fn resume(query: Query<'_>, headers: &HeaderMap) -> Result<Resume, Refusal> {
     const NAME: &str = "lastEventId";
-    let header = headers
-        .get(LAST_EVENT_ID)
-        .map(|value| value.as_bytes().trim_ascii());
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.as_bytes().trim_ascii());
     let header = header.filter(|value| !value.is_empty());
     let cursor = if let Some(header) = header {
         std::str::from_utf8(header).ok().and_then(Cursor::parse)
@@ -203,23 +185,11 @@ mod tests {
         assert_eq!(parameters.workflow, "x:y");
         assert_eq!(parameters.participant, "pé");
         check_bad("", "workflow", &Fault::Missing);
-        check_bad(
-            "workflow=&workflow=w&participantId=p&tenantId=t",
-            "workflow",
-            &Fault::Missing,
-        );
+        check_bad("workflow=&workflow=w&participantId=p&tenantId=t", "workflow", &Fault::Missing);
         check_bad("workflow=w", "participantId", &Fault::Missing);
-        check_bad(
-            "workflow=w&participantId=",
-            "participantId",
-            &Fault::Missing,
-        );
+        check_bad("workflow=w&participantId=", "participantId", &Fault::Missing);
         check_bad("workflow=w&participantId=p", "tenantId", &Fault::Missing);
-        check_bad(
-            "Workflow=w&participantId=p&tenantId=t",
-            "workflow",
-            &Fault::Missing,
-        );
+        check_bad("Workflow=w&participantId=p&tenantId=t", "workflow", &Fault::Missing);
     }
 
     #[test]
@@ -228,18 +198,9 @@ mod tests {
             let tenant = Some(Cow::Borrowed(tenant));
             Parameters::parse(Query::new(query), &HeaderMap::new(), tenant).map(|got| got.tenant)
         };
-        assert_eq!(
-            parse("workflow=w&participantId=p", "acme"),
-            Ok("acme".to_owned())
-        );
-        assert_eq!(
-            parse("workflow=w&participantId=p&tenantId=", "acme"),
-            Ok("acme".to_owned())
-        );
-        assert_eq!(
-            parse("workflow=w&participantId=p&tenantId=x", "acme"),
-            Ok("x".to_owned())
-        );
+        assert_eq!(parse("workflow=w&participantId=p", "acme"), Ok("acme".to_owned()));
+        assert_eq!(parse("workflow=w&participantId=p&tenantId=", "acme"), Ok("acme".to_owned()));
+        assert_eq!(parse("workflow=w&participantId=p&tenantId=x", "acme"), Ok("x".to_owned()));
         let bad = bad("tenantId", Fault::Control);
         assert_eq!(parse("workflow=w&participantId=p", "a\nb"), Err(bad));
     }
@@ -254,21 +215,12 @@ mod tests {
             check_bad(&format!("{name}=%ff&{others}"), name, &Fault::Unreadable);
             check_bad(&format!("{name}=%4&{others}"), name, &Fault::Unreadable);
             let long = "x".repeat(ID_BYTES_MAX + 1);
-            let fault = Fault::TooLong {
-                bytes_max: ID_BYTES_MAX,
-            };
+            let fault = Fault::TooLong { bytes_max: ID_BYTES_MAX };
             check_bad(&format!("{name}={long}&{others}"), name, &fault);
             let fits = "%C3%A9".repeat(ID_BYTES_MAX / 2);
             assert!(parse(&format!("{name}={fits}&{others}")).is_ok());
         }
-        for name in [
-            "scope",
-            "types",
-            "vocabulary",
-            "heartbeatSeconds",
-            "lastEventId",
-            "errors",
-        ] {
+        for name in ["scope", "types", "vocabulary", "heartbeatSeconds", "lastEventId", "errors"] {
             check_bad(&format!("{IDS}&{name}=%zz"), name, &Fault::Unreadable);
         }
         assert!(parse(&format!("{IDS}&unknown=%zz")).is_ok());
@@ -316,10 +268,7 @@ mod tests {
     #[test]
     fn types_and_vocabulary_are_known_words() {
         let with = |more: &str| parse(&format!("{IDS}&{more}"));
-        let set = with("types=Chat,%20Typing")
-            .map(|got| got.types)
-            .map_err(|_| ())
-            .expect("types");
+        let set = with("types=Chat,%20Typing").map(|got| got.types).map_err(|_| ()).expect("types");
         assert!(set.contains(MessageType::Typing) && !set.contains(MessageType::Raw));
         assert_eq!(with("types=").map(|got| got.types), Ok(TypeSet::ALL));
         check_bad(
@@ -332,20 +281,10 @@ mod tests {
             "types",
             &Fault::NotMessageType("heartbeat".to_owned()),
         );
-        assert_eq!(
-            with("vocabulary=core").map(|got| got.vocabulary),
-            Ok(Some(Vocabulary::Core))
-        );
-        assert_eq!(
-            with("vocabulary=full").map(|got| got.vocabulary),
-            Ok(Some(Vocabulary::Full))
-        );
+        assert_eq!(with("vocabulary=core").map(|got| got.vocabulary), Ok(Some(Vocabulary::Core)));
+        assert_eq!(with("vocabulary=full").map(|got| got.vocabulary), Ok(Some(Vocabulary::Full)));
         for word in ["", "Core", "all"] {
-            check_bad(
-                &format!("{IDS}&vocabulary={word}"),
-                "vocabulary",
-                &Fault::NotVocabulary,
-            );
+            check_bad(&format!("{IDS}&vocabulary={word}"), "vocabulary", &Fault::NotVocabulary);
         }
     }
 
@@ -361,10 +300,7 @@ mod tests {
     fn check_resume(header: Option<&[u8]>, query: &str, want: Resume) {
         let mut headers = HeaderMap::new();
         if let Some(value) = header {
-            headers.insert(
-                LAST_EVENT_ID,
-                HeaderValue::from_bytes(value).expect("a value"),
-            );
+            headers.insert(LAST_EVENT_ID, HeaderValue::from_bytes(value).expect("a value"));
         }
         let query = format!("{IDS}{query}");
         let got = Parameters::parse(Query::new(&query), &headers, None).map(|got| got.resume);
@@ -385,10 +321,6 @@ mod tests {
         check_resume(Some(b"\xff"), "", Resume::Unreadable);
         check_resume(Some(&long), "", Resume::Unreadable);
         check_resume(None, "&lastEventId=0", Resume::Unreadable);
-        check_resume(
-            None,
-            &format!("&lastEventId={}", "x".repeat(5000)),
-            Resume::Unreadable,
-        );
+        check_resume(None, &format!("&lastEventId={}", "x".repeat(5000)), Resume::Unreadable);
     }
 }

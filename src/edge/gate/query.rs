@@ -62,9 +62,7 @@ mod tests {
     #[track_caller]
     fn check(query: &str, want: Option<Result<&str, Unreadable>>) {
         let got = Query::new(query).get("a");
-        let got = got
-            .as_ref()
-            .map(|value| value.as_deref().map_err(|error| *error));
+        let got = got.as_ref().map(|value| value.as_deref().map_err(|error| *error));
         assert_eq!(got, want, "{query}");
     }
 
@@ -89,17 +87,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_said() {
-        for query in [
-            "a=%",
-            "a=%4",
-            "a=%zz",
-            "a=%+1",
-            "a=%-1",
-            "a=%ff",
-            "a=%c3",
-            "a=%ed%a0%80",
-            "a=%é",
-        ] {
+        for query in
+            ["a=%", "a=%4", "a=%zz", "a=%+1", "a=%-1", "a=%ff", "a=%c3", "a=%ed%a0%80", "a=%é"]
+        {
             check(query, Some(Err(Unreadable)));
         }
         assert_eq!(Query::new("a=%").readable("a"), None);

@@ -101,25 +101,14 @@ struct Opens {
 impl Budget {
     pub(super) fn new(policy: Policy, limit: &Limit, table: Arc<Table>, ticks: &Ticks) -> Self {
         let opens = limit.opens.map(|rate| {
-            let store = Shifted {
-                table: table.clone(),
-                start: ticks.now(),
-            };
+            let store = Shifted { table: table.clone(), start: ticks.now() };
             let quota = governor_quota(rate, limit.burst);
             Opens {
                 limiter: RateLimiter::new(quota, store, ticks.clone()),
-                quota: Quota::Opens {
-                    count: rate.count.get(),
-                    window_secs: rate.per.as_secs(),
-                },
+                quota: Quota::Opens { count: rate.count.get(), window_secs: rate.per.as_secs() },
             }
         });
-        Self {
-            policy,
-            table,
-            opens,
-            concurrent: limit.concurrent,
-        }
+        Self { policy, table, opens, concurrent: limit.concurrent }
     }
 
     /// Whether anything is limited.
@@ -142,10 +131,7 @@ impl Budget {
         };
         opens.limiter.check_key(key).map_err(|until| {
             let wait = until.wait_time_from(opens.limiter.clock().now());
-            self.refused(
-                opens.quota,
-                wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
-            )
+            self.refused(opens.quota, wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
         })
     }
 
@@ -160,20 +146,13 @@ impl Budget {
             return Err(self.refused(Quota::Concurrent { count: max }, CONCURRENT_RETRY_SECS));
         }
         open.insert(*key, count.saturating_add(1));
-        Ok(Permit {
-            table: self.table.clone(),
-            key: *key,
-        })
+        Ok(Permit { table: self.table.clone(), key: *key })
     }
 
     fn refused(&self, quota: Quota, wait_secs: u64) -> Limited {
         let wait_secs = wait_secs.max(1);
         let jitter = rand::random_range(0..=wait_secs.max(JITTER_SECS_MIN));
-        Limited {
-            policy: self.policy,
-            quota,
-            retry_secs: wait_secs.saturating_add(jitter),
-        }
+        Limited { policy: self.policy, quota, retry_secs: wait_secs.saturating_add(jitter) }
     }
 }
 
@@ -222,11 +201,7 @@ mod tests {
 
     fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Limit {
         let opens = opens.map(|rate| Rate::parse(rate).expect("a rate"));
-        Limit {
-            opens,
-            burst,
-            concurrent,
-        }
+        Limit { opens, burst, concurrent }
     }
 
     struct Bench {
@@ -239,11 +214,7 @@ mod tests {
         fn new() -> Self {
             let clock = FakeRelativeClock::default();
             let ticks = Ticks::fake(clock.clone());
-            Self {
-                clock,
-                ticks,
-                table: Table::new(KEYS_MAX),
-            }
+            Self { clock, ticks, table: Table::new(KEYS_MAX) }
         }
 
         fn budget(&self, limit: &Limit) -> Budget {
@@ -275,10 +246,7 @@ mod tests {
     #[test]
     fn without_a_burst_the_count_is_the_burst() {
         let bench = Bench::new();
-        assert_eq!(
-            opened(&bench.budget(&limit(Some("5/s"), None, None)), &A, 10),
-            5
-        );
+        assert_eq!(opened(&bench.budget(&limit(Some("5/s"), None, None)), &A, 10), 5);
     }
 
     #[test]
@@ -300,28 +268,14 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
             let limited = budget.open(&A).expect_err("refused");
-            assert_eq!(
-                limited.quota,
-                Quota::Opens {
-                    count: 6,
-                    window_secs: 60
-                }
-            );
-            assert!(
-                (10..=20).contains(&limited.retry_secs),
-                "{}",
-                limited.retry_secs
-            );
+            assert_eq!(limited.quota, Quota::Opens { count: 6, window_secs: 60 });
+            assert!((10..=20).contains(&limited.retry_secs), "{}", limited.retry_secs);
             seen.insert(limited.retry_secs);
         }
         assert!(seen.len() > 1, "no jitter");
         bench.advance(9_001);
         let limited = budget.open(&A).expect_err("refused");
-        assert!(
-            (1..=3).contains(&limited.retry_secs),
-            "{}",
-            limited.retry_secs
-        );
+        assert!((1..=3).contains(&limited.retry_secs), "{}", limited.retry_secs);
         bench.advance(limited.retry_secs * 1000);
         assert!(budget.open(&A).is_ok());
     }
@@ -392,11 +346,9 @@ mod tests {
 
     #[test]
     fn extreme_rates_do_not_overflow() {
-        for (rate, burst) in [
-            ("4294967295/s", Some(u32::MAX)),
-            ("1/h", Some(u32::MAX)),
-            ("1/s", Some(1)),
-        ] {
+        for (rate, burst) in
+            [("4294967295/s", Some(u32::MAX)), ("1/h", Some(u32::MAX)), ("1/s", Some(1))]
+        {
             let bench = Bench::new();
             let budget = bench.budget(&limit(Some(rate), burst, None));
             assert!(opened(&budget, &A, 100) >= 1, "{rate}");

@@ -32,9 +32,9 @@ impl Variables for Values<'_> {
             Variable::ParticipantId => Some(Cow::Borrowed(&subscription.participant_id)),
             Variable::ParticipantUuid => Some(Cow::Owned(participant_uuid(subscription))),
             Variable::Query(name) => self.query.readable(name),
-            Variable::Header(name) => std::str::from_utf8(self.headers.get(name)?.as_bytes())
-                .ok()
-                .map(Cow::Borrowed),
+            Variable::Header(name) => {
+                std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok().map(Cow::Borrowed)
+            }
             Variable::Claim(name) => self.identity.claim(name),
         }
     }
@@ -88,10 +88,7 @@ fn participant_uuid(subscription: &Subscription) -> String {
     hash.update([0]);
     hash.update(subscription.participant_id.as_bytes());
     let hash: [u8; 32] = hash.finalize().into();
-    let mut bits = hash
-        .iter()
-        .take(16)
-        .fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
+    let mut bits = hash.iter().take(16).fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
     bits = bits & !(0xf << 76) | 0x8 << 76;
     bits = bits & !(0b11 << 62) | 0b10 << 62;
     let (time_low, time_mid, time_high) = (bits >> 96, bits >> 80 & 0xffff, bits >> 64 & 0xffff);
@@ -112,11 +109,7 @@ mod tests {
         // sha256("acme\0jane"), version and variant set.
         assert_eq!(jane, "f2e0776a-1c57-8dcd-83c2-286358a3547e");
         assert_eq!(jane, uuid("acme", "jane"));
-        let others = [
-            uuid("acme", "joe"),
-            uuid("globex", "jane"),
-            uuid("acmej", "ane"),
-        ];
+        let others = [uuid("acme", "joe"), uuid("globex", "jane"), uuid("acmej", "ane")];
         for other in others {
             assert_ne!(jane, other);
         }
@@ -124,10 +117,7 @@ mod tests {
             let uuid = uuid("t", &number.to_string());
             assert_eq!(uuid.len(), 36);
             assert_eq!(uuid.chars().nth(14), Some('8'), "{uuid}");
-            assert!(
-                uuid.chars().nth(19).is_some_and(|c| "89ab".contains(c)),
-                "{uuid}"
-            );
+            assert!(uuid.chars().nth(19).is_some_and(|c| "89ab".contains(c)), "{uuid}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
 
 /// One upstream stream.
-pub struct UpstreamCell {
+pub(crate) struct UpstreamCell {
     pub(super) source: Arc<Source>,
     pub(super) request: Request,
     pub(super) metrics: Arc<SourceMetrics>,
@@ -107,9 +107,7 @@ impl UpstreamCell {
     /// Feeds a log no longer. Whether nobody is left.
     pub(in crate::edge) fn detach(&self, channel: &Arc<ChannelCell>) -> bool {
         let mut shared = self.shared();
-        shared
-            .attachments
-            .retain(|attachment| !Arc::ptr_eq(&attachment.channel, channel));
+        shared.attachments.retain(|attachment| !Arc::ptr_eq(&attachment.channel, channel));
         shared.attachments.is_empty()
     }
 
@@ -156,10 +154,7 @@ impl UpstreamCell {
     pub(super) fn is_over(&self) -> bool {
         let shared = self.shared();
         !shared.attachments.is_empty()
-            && shared
-                .attachments
-                .iter()
-                .all(|attachment| attachment.mapper.is_over())
+            && shared.attachments.iter().all(|attachment| attachment.mapper.is_over())
     }
 
     /// The backend says that the conversation is gone.
@@ -167,24 +162,10 @@ impl UpstreamCell {
         let arrived = clock::wall();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
-            let Attachment {
-                channel,
-                mapper,
-                mint,
-                frames,
-                ..
-            } = attachment;
+            let Attachment { channel, mapper, mint, frames, .. } = attachment;
             *frames += 1;
             mapper.on_gone(&mut |event| {
-                publish(
-                    &event,
-                    channel,
-                    mint,
-                    *frames,
-                    arrived,
-                    &self.source,
-                    &self.metrics,
-                );
+                publish(&event, channel, mint, *frames, arrived, &self.source, &self.metrics);
             });
             channel.wake();
         }
@@ -197,13 +178,9 @@ impl UpstreamCell {
         shared.failures = 0;
         let since = shared.lost_at.take();
         for attachment in &shared.attachments {
-            attachment
-                .channel
-                .on_told(attachment.index, told, is_resumed);
+            attachment.channel.on_told(attachment.index, told, is_resumed);
             if since.is_some() && !is_resumed {
-                attachment
-                    .channel
-                    .on_gap(attachment.index, GapReason::UpstreamNoReplay, since);
+                attachment.channel.on_gap(attachment.index, GapReason::UpstreamNoReplay, since);
             }
         }
     }
@@ -273,13 +250,7 @@ impl Attachment {
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
-        let Self {
-            channel,
-            mapper,
-            mint,
-            frames,
-            ..
-        } = self;
+        let Self { channel, mapper, mint, frames, .. } = self;
         *frames += 1;
         mapper.on_frame(input, &mut |event| {
             publish(&event, channel, mint, *frames, arrived, source, metrics);

@@ -43,7 +43,7 @@ const POOL_SIZE: usize = 128;
 const POOL_IDLE: Duration = Duration::from_secs(55);
 
 /// Opens connections to sources. One for the process.
-pub struct Dialer {
+pub(crate) struct Dialer {
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
 }
@@ -70,11 +70,8 @@ impl Default for Dialer {
 impl Dialer {
     /// No connections yet.
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            connectors: Mutex::default(),
-            resolved: Mutex::default(),
-        }
+    pub(crate) fn new() -> Self {
+        Self { connectors: Mutex::default(), resolved: Mutex::default() }
     }
 
     /// Connects to a source, trying every address it has.
@@ -85,12 +82,7 @@ impl Dialer {
             let peer = peer(source, address);
             match connector.get_http_session(&peer).await {
                 Ok((session, is_reused)) => {
-                    return Ok(Connection {
-                        session,
-                        is_reused,
-                        peer,
-                        connector,
-                    });
+                    return Ok(Connection { session, is_reused, peer, connector });
                 }
                 Err(error) => {
                     log::debug!(
@@ -107,10 +99,7 @@ impl Dialer {
     }
 
     fn connector(&self, ca: Option<&PathBuf>) -> Arc<Connector> {
-        let mut connectors = self
-            .connectors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
         connectors
             .entry(ca.cloned())
             .or_insert_with(|| {
@@ -147,13 +136,7 @@ impl Dialer {
         }
         // Bounded by the hosts of the configuration, the only ones that are ever asked for.
         let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        resolved.insert(
-            key,
-            Resolved {
-                addresses: addresses.clone(),
-                at: now,
-            },
-        );
+        resolved.insert(key, Resolved { addresses: addresses.clone(), at: now });
         Ok(addresses)
     }
 
@@ -177,27 +160,17 @@ impl Connection {
         let sent = self.session.write_request_header(Box::new(header)).await;
         sent.map_err(|error| down_reason(&error))?;
         // Ends an HTTP/2 request; nothing on HTTP/1.
-        self.session
-            .finish_request_body()
-            .await
-            .map_err(|error| down_reason(&error))
+        self.session.finish_request_body().await.map_err(|error| down_reason(&error))
     }
 
     /// Reads the head of the answer.
     pub(super) async fn read_head(&mut self) -> Result<Head, DownReason> {
-        self.session
-            .read_response_header()
-            .await
-            .map_err(|error| down_reason(&error))?;
+        self.session.read_response_header().await.map_err(|error| down_reason(&error))?;
         let Some(header) = self.session.response_header() else {
             return Err(DownReason::Reset);
         };
         let text = |name: &str| {
-            header
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
+            header.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
         };
         Ok(Head {
             status: header.status.as_u16(),
@@ -226,20 +199,15 @@ impl Connection {
 
     /// Reads the next piece of the body; `None` at its end.
     pub(super) async fn read(&mut self) -> Result<Option<Bytes>, DownReason> {
-        self.session
-            .read_response_body()
-            .await
-            .map_err(|error| match down_reason(&error) {
-                DownReason::Timeout => DownReason::Silent,
-                reason => reason,
-            })
+        self.session.read_response_body().await.map_err(|error| match down_reason(&error) {
+            DownReason::Timeout => DownReason::Silent,
+            reason => reason,
+        })
     }
 
     /// Gives a connection back whose answer was read to its end.
     pub(super) async fn release(self) {
-        self.connector
-            .release_http_session(self.session, &self.peer, Some(POOL_IDLE))
-            .await;
+        self.connector.release_http_session(self.session, &self.peer, Some(POOL_IDLE)).await;
     }
 }
 
@@ -255,19 +223,13 @@ pub(super) struct Head {
 impl Head {
     /// What an answer that brings no events means for the link.
     pub(super) const fn end(&self, reason: DownReason) -> End {
-        End::Lost {
-            reason,
-            retry_after: self.retry_after,
-        }
+        End::Lost { reason, retry_after: self.retry_after }
     }
 }
 
 fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
     let is_tls = source.url.scheme == Scheme::Https;
-    let sni = source
-        .sni
-        .clone()
-        .unwrap_or_else(|| source.url.host.clone());
+    let sni = source.sni.clone().unwrap_or_else(|| source.url.host.clone());
     let mut peer = HttpPeer::new(address, is_tls, sni);
     peer.options.connection_timeout = Some(source.connect_timeout);
     peer.options.total_connection_timeout = Some(source.connect_timeout * 2);
@@ -302,9 +264,7 @@ fn header(
         .map_err(|_| DownReason::BadStatus)?;
     let mut insert = |name: &'static str, value: &str| {
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| DownReason::BadStatus)?;
-        header
-            .append_header(name, value)
-            .map_err(|_| DownReason::BadStatus)
+        header.append_header(name, value).map_err(|_| DownReason::BadStatus)
     };
     insert("Host", &source.url.authority())?;
     for (name, value) in &request.headers {
@@ -339,12 +299,7 @@ fn down_reason(error: &BError) -> DownReason {
 }
 
 fn essence(content_type: &str) -> String {
-    content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Reads `Retry-After`: seconds, or a date.
@@ -365,10 +320,7 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         assert_eq!(parse_retry_after("37"), Some(Duration::from_secs(37)));
         assert_eq!(parse_retry_after("0"), Some(Duration::ZERO));
-        assert_eq!(
-            parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         let future = parse_retry_after("Sat, 06 Nov 2094 08:49:37 GMT").expect("a pause");
         assert!(future > Duration::from_secs(3600));
         for text in ["", "soon", "-1", "1.5"] {
@@ -378,10 +330,7 @@ mod tests {
 
     #[test]
     fn parameters_of_a_content_type_are_ignored() {
-        assert_eq!(
-            essence("Text/Event-Stream;charset=utf-8"),
-            "text/event-stream"
-        );
+        assert_eq!(essence("Text/Event-Stream;charset=utf-8"), "text/event-stream");
         assert_eq!(essence(""), "");
     }
 }

@@ -12,8 +12,8 @@ mod sse;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use cell::UpstreamCell;
-pub use http::Dialer;
+pub(crate) use cell::UpstreamCell;
+pub(crate) use http::Dialer;
 
 use super::clock;
 use crate::proto::backend::Transport;
@@ -36,21 +36,14 @@ pub(super) enum End {
 
 impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
-        Self::Lost {
-            reason,
-            retry_after: None,
-        }
+        Self::Lost { reason, retry_after: None }
     }
 }
 
 /// Runs until nobody listens any more, or the conversation is over.
 pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
-    let mut life = Life {
-        cell: &cell,
-        dialer: &dialer,
-        link: Link::new(),
-        last_event_id: String::new(),
-    };
+    let mut life =
+        Life { cell: &cell, dialer: &dialer, link: Link::new(), last_event_id: String::new() };
     tokio::select! {
         () = cell.stopped() => {}
         () = life.live() => {}
@@ -100,17 +93,13 @@ impl Life<'_> {
     fn on_end(&mut self, end: End) {
         let was_live = self.link.is_live();
         let told = match end {
-            End::Lost {
-                reason,
-                retry_after,
-            } => {
+            End::Lost { reason, retry_after } => {
                 self.cell.note_failure();
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();
                 }
-                self.link
-                    .on_lost(reason, retry_after, rand::random(), clock::now())
+                self.link.on_lost(reason, retry_after, rand::random(), clock::now())
             }
             End::Gone => {
                 self.cell.on_gone();

@@ -37,13 +37,9 @@ pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
             Answer::RateLimited => return refused(life, &head, DownReason::RateLimited),
             Answer::Bad => return refused(life, &head, DownReason::BadStatus),
         };
-        life.cell
-            .metrics
-            .on_poll(if count > 0 { "events" } else { "empty" });
+        life.cell.metrics.on_poll(if count > 0 { "events" } else { "empty" });
         if !life.link.is_live() {
-            let took = clock::now()
-                .saturating_duration_since(started)
-                .as_secs_f64();
+            let took = clock::now().saturating_duration_since(started).as_secs_f64();
             life.cell.metrics.on_connect(Ok(()), took);
         }
         life.on_open(false);

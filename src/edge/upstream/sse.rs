@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::http::Head;
+use super::http::{Connection, Head};
 use super::{End, Life};
 use crate::edge::clock;
 use crate::proto::backend::{Answer, Input};
@@ -11,52 +11,63 @@ use crate::proto::sse::{Decoder, Item, Limits};
 
 /// Dials, checks the answer, reads until the stream ends.
 pub(super) async fn read_stream(life: &mut Life<'_>) -> End {
-    let (source, cell) = (&life.cell.source, life.cell);
-    cell.on_state("connecting");
+    life.cell.on_state("connecting");
     let started = clock::now();
-    let took = || {
-        clock::now()
-            .saturating_duration_since(started)
-            .as_secs_f64()
-    };
-    let opened = async {
-        let mut connection = life.dialer.connect(source).await?;
-        connection
-            .send(source, &cell.request, &life.last_event_id)
-            .await?;
-        let head = connection.read_head().await?;
-        Ok((connection, head))
-    };
-    let (mut connection, head) = match opened.await {
-        Ok(opened) => opened,
-        Err(reason) => {
-            cell.metrics.on_connect(Err(reason), took());
-            return End::lost(reason);
+    let opened = open(life).await;
+    let took = clock::now().saturating_duration_since(started).as_secs_f64();
+    match opened {
+        Ok(connection) => {
+            life.cell.metrics.on_connect(Ok(()), took);
+            let resumes = life.cell.request.resume_header.is_some();
+            life.on_open(resumes && !life.last_event_id.is_empty());
+            read(life, connection).await
         }
-    };
-    if let Err(reason) = check(&head) {
-        let reason = if head.status == 200 {
-            reason
-        } else {
-            let body = connection.read_error_body().await;
-            match (source.dialect.answer)(head.status, &body) {
-                Answer::Unauthorized => DownReason::Unauthorized,
-                Answer::RateLimited => DownReason::RateLimited,
-                Answer::Gone => return End::Gone,
-                Answer::Events | Answer::Empty | Answer::Bad => reason,
-            }
-        };
-        cell.metrics.on_connect(Err(reason), took());
-        return head.end(reason);
+        Err(end) => {
+            let reason = match end {
+                End::Lost { reason, .. } => reason,
+                End::Gone => DownReason::Ended,
+            };
+            life.cell.metrics.on_connect(Err(reason), took);
+            end
+        }
     }
-    cell.metrics.on_connect(Ok(()), took());
-    life.on_open(cell.request.resume_header.is_some() && !life.last_event_id.is_empty());
+}
 
-    let silence = Duration::from_secs(cell.request.silence_secs);
-    connection.session.set_read_timeout(Some(silence));
+/// Dials, asks, and looks at the answer before anything of it is read as events.
+async fn open(life: &Life<'_>) -> Result<Connection, End> {
+    let source = &life.cell.source;
+    let mut connection = life.dialer.connect(source).await.map_err(End::lost)?;
+    let sent = connection.send(source, &life.cell.request, &life.last_event_id).await;
+    sent.map_err(End::lost)?;
+    let head = connection.read_head().await.map_err(End::lost)?;
+    if head.status == 200 {
+        check_type(&head).map_err(End::lost)?;
+        return Ok(connection);
+    }
+    let body = connection.read_error_body().await;
+    Err(match (source.dialect.answer)(head.status, &body) {
+        Answer::Unauthorized => head.end(DownReason::Unauthorized),
+        Answer::RateLimited => head.end(DownReason::RateLimited),
+        Answer::Gone => End::Gone,
+        Answer::Events | Answer::Empty | Answer::Bad => head.end(DownReason::BadStatus),
+    })
+}
+
+/// Whether an event stream follows, one that can be read.
+fn check_type(head: &Head) -> Result<(), DownReason> {
+    if head.content_type != "text/event-stream" || head.is_encoded {
+        return Err(DownReason::BadContentType);
+    }
+    Ok(())
+}
+
+/// Reads an open stream to its end. Hot path: runs once per read.
+async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
+    let cell = life.cell;
+    connection.session.set_read_timeout(Some(Duration::from_secs(cell.request.silence_secs)));
     let limits = Limits {
-        line_bytes_max: source.event_bytes_max,
-        event_bytes_max: source.event_bytes_max,
+        line_bytes_max: cell.source.event_bytes_max,
+        event_bytes_max: cell.source.event_bytes_max,
     };
     let mut decoder = Decoder::new(limits);
     loop {
@@ -73,36 +84,20 @@ pub(super) async fn read_stream(life: &mut Life<'_>) -> End {
             frames += 1;
             match item {
                 Item::Frame(frame) => {
-                    cell.on_frame(
-                        Input {
-                            event: frame.event,
-                            data: frame.data,
-                        },
-                        arrived,
-                    );
+                    cell.on_frame(Input { event: frame.event, data: frame.data }, arrived);
                 }
                 Item::Oversize { event } => cell.on_oversize(event),
             }
         }
-        if frames > 0 {
-            cell.wake();
-            if decoder.last_event_id() != life.last_event_id {
-                decoder.last_event_id().clone_into(&mut life.last_event_id);
-            }
-            if cell.is_over() {
-                return End::Gone;
-            }
+        if frames == 0 {
+            continue;
+        }
+        cell.wake();
+        if decoder.last_event_id() != life.last_event_id {
+            decoder.last_event_id().clone_into(&mut life.last_event_id);
+        }
+        if cell.is_over() {
+            return End::Gone;
         }
     }
-}
-
-/// Whether an event stream follows.
-fn check(head: &Head) -> Result<(), DownReason> {
-    if head.status != 200 {
-        return Err(DownReason::BadStatus);
-    }
-    if head.content_type != "text/event-stream" || head.is_encoded {
-        return Err(DownReason::BadContentType);
-    }
-    Ok(())
 }

@@ -50,21 +50,11 @@ pub(super) fn check_all(name: &str) {
         compare(&capture.path.with_extension("out"), &got.out);
         compare(&capture.path.with_extension("frames"), &got.frames);
         if bytes.len() <= BYTEWISE_MAX {
-            assert_eq!(
-                capture.run(dialect, bytes.chunks(1)),
-                got,
-                "{} byte by byte",
-                capture.name
-            );
+            assert_eq!(capture.run(dialect, bytes.chunks(1)), got, "{} byte by byte", capture.name);
         }
         for seed in 0..SPLITS {
             let chunks = split(&bytes, &mut Random(seed));
-            assert_eq!(
-                capture.run(dialect, chunks),
-                got,
-                "{} at split {seed}",
-                capture.name
-            );
+            assert_eq!(capture.run(dialect, chunks), got, "{} at split {seed}", capture.name);
         }
     }
 }
@@ -97,19 +87,11 @@ pub(super) fn play(
     frames: &[(&str, &str)],
 ) -> Vec<serde_json::Value> {
     let subscription = Subscription::new("acme", "support", "jane");
-    let values: SessionValues = values
-        .iter()
-        .map(|(key, value)| (*key, (*value).to_owned()))
-        .collect();
-    let start = SessionStart {
-        subscription: subscription.clone(),
-        values: &values,
-        seed: 7,
-    };
-    let mut mapper = Mapper::new(
-        (dialect(backend).expect("a dialect").session)(&start),
-        Policy::default(),
-    );
+    let values: SessionValues =
+        values.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+    let start = SessionStart { subscription: subscription.clone(), values: &values, seed: 7 };
+    let mut mapper =
+        Mapper::new((dialect(backend).expect("a dialect").session)(&start), Policy::default());
     let mut played = Vec::new();
     for (event, data) in frames {
         let verdict = mapper.on_frame(Input { event, data }, &mut |told: Event<'_>| {
@@ -157,17 +139,9 @@ pub(super) fn check(
         })
         .collect();
     let got = play(backend, values, frames);
-    let show = |rows: &[serde_json::Value]| {
-        rows.iter()
-            .map(|row| format!("{row}\n"))
-            .collect::<String>()
-    };
-    assert!(
-        got == want,
-        "got\n{}instead of\n{}",
-        show(&got),
-        show(&want)
-    );
+    let show =
+        |rows: &[serde_json::Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    assert!(got == want, "got\n{}instead of\n{}", show(&got), show(&want));
 }
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
@@ -228,23 +202,14 @@ fn captures(dialect: &str) -> Vec<Fixture> {
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "in"))
         .map(|path| {
-            let name = path
-                .file_stem()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
             let mut args = BTreeMap::new();
             for wanted in ["*", name.as_str()] {
-                for line in lines
-                    .lines()
-                    .filter(|line| line.split(' ').next() == Some(wanted))
-                {
+                for line in lines.lines().filter(|line| line.split(' ').next() == Some(wanted)) {
                     let words: Vec<&str> = line.split(' ').skip(1).collect();
                     assert_eq!(words.len() % 2, 0, "{line}");
                     args.extend(
-                        words
-                            .chunks(2)
-                            .map(|pair| (pair[0].to_owned(), pair[1].to_owned())),
+                        words.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())),
                     );
                 }
             }
@@ -288,10 +253,7 @@ impl Fixture {
         let out = String::from_utf8(out).expect("UTF-8");
         check_form(&out);
         check_conservation(&lines, &summary);
-        Outcome {
-            out,
-            frames: format!("{lines}{summary}\n"),
-        }
+        Outcome { out, frames: format!("{lines}{summary}\n") }
     }
 
     fn normalizer(&self, dialect: &'static Dialect) -> Normalizer {
@@ -339,10 +301,7 @@ fn check_form(out: &str) {
         let [event, id, data, "", ""] = lines.as_slice() else {
             panic!("{block:?}");
         };
-        assert!(
-            event.starts_with("event: ") && id.starts_with("id: 1.0."),
-            "{block}"
-        );
+        assert!(event.starts_with("event: ") && id.starts_with("id: 1.0."), "{block}");
         let data = data.strip_prefix("data: ").expect("data");
         serde_json::from_str::<serde::de::IgnoredAny>(data).expect("JSON");
     }
@@ -350,16 +309,10 @@ fn check_form(out: &str) {
 
 /// Each frame was mapped to at least one event, or discarded for one reason.
 fn check_conservation(lines: &str, summary: &str) {
-    let discarded = lines
-        .lines()
-        .filter(|line| line.contains(" -> discarded: "))
-        .count();
+    let discarded = lines.lines().filter(|line| line.contains(" -> discarded: ")).count();
     let received = lines.lines().count();
     assert!(lines.lines().all(|line| !line.ends_with("-> ")), "{lines}");
-    let want = format!(
-        "received={received} mapped={} discarded={discarded}",
-        received - discarded
-    );
+    let want = format!("received={received} mapped={} discarded={discarded}", received - discarded);
     assert!(summary.starts_with(&want), "{summary} is not {want}");
 }
 

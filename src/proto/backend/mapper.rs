@@ -68,21 +68,13 @@ pub struct Outbox<'s> {
 impl<'s> Outbox<'s> {
     /// An outbox for one frame.
     pub fn new(sink: &'s mut dyn FnMut(Event<'_>)) -> Self {
-        Self {
-            sink,
-            emitted: 0,
-            handoffs: 0,
-        }
+        Self { sink, emitted: 0, handoffs: 0 }
     }
 
     /// Sends an event on: the first keeps its id, the next become `<id>.2`, `<id>.3`.
     pub fn emit(&mut self, mut event: Event<'_>) {
         self.emitted += 1;
-        event.id.part = if self.emitted == 1 {
-            Part::First
-        } else {
-            Part::Nth(self.emitted)
-        };
+        event.id.part = if self.emitted == 1 { Part::First } else { Part::Nth(self.emitted) };
         (self.sink)(event);
     }
 
@@ -166,11 +158,7 @@ impl Reject {
     /// Broken, nothing of it was read.
     #[must_use]
     pub const fn malformed(why: &'static str) -> Self {
-        Self::Malformed {
-            why,
-            conversation_id: None,
-            body: None,
-        }
+        Self::Malformed { why, conversation_id: None, body: None }
     }
 }
 
@@ -194,10 +182,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            unmapped: Keep::Raw,
-            malformed: Keep::Drop,
-        }
+        Self { unmapped: Keep::Raw, malformed: Keep::Drop }
     }
 }
 
@@ -229,10 +214,7 @@ impl Mapper {
     /// The same upstream stream for another subscription.
     #[must_use]
     pub fn fork(&self, start: &SessionStart<'_>) -> Self {
-        Self {
-            session: self.session.fork(start),
-            policy: self.policy,
-        }
+        Self { session: self.session.fork(start), policy: self.policy }
     }
 
     /// Maps one frame. Hot path: runs once per frame.
@@ -258,17 +240,9 @@ impl Mapper {
                 conversation_id,
                 None,
             ),
-            Reject::Malformed {
-                why,
-                conversation_id,
-                body,
-            } => (
-                self.policy.malformed,
-                Discard::Malformed,
-                why,
-                conversation_id,
-                body,
-            ),
+            Reject::Malformed { why, conversation_id, body } => {
+                (self.policy.malformed, Discard::Malformed, why, conversation_id, body)
+            }
         };
         match keep {
             Keep::Drop => Verdict::Discarded(discard, why),
@@ -298,11 +272,7 @@ impl Mapper {
 
 /// The frame as it is.
 fn raw<'a>(input: Input<'a>, conversation_id: Option<String>, body: Option<&'a str>) -> Event<'a> {
-    let name = if input.event.is_empty() {
-        "unknown"
-    } else {
-        input.event
-    };
+    let name = if input.event.is_empty() { "unknown" } else { input.event };
     let text = body.unwrap_or(input.data);
     let body = match json::value(text) {
         Some(value) if body.is_none() => Cow::Borrowed(value.get()),
@@ -312,13 +282,7 @@ fn raw<'a>(input: Input<'a>, conversation_id: Option<String>, body: Option<&'a s
             Cow::Owned(String::from_utf8(quoted).unwrap_or_default())
         }
     };
-    let mut event = Event::new(
-        name,
-        Payload::Raw {
-            event: Cow::Borrowed(name),
-            body,
-        },
-    );
+    let mut event = Event::new(name, Payload::Raw { event: Cow::Borrowed(name), body });
     event.id = EventId::minted();
     event.conversation_id = conversation_id.map(Cow::Owned);
     event
@@ -343,9 +307,7 @@ mod tests {
                 "broken" => Err(Reject::malformed("broken")),
                 "ownerless" => Err(Reject::Ownerless("no owner")),
                 "nothing" => Ok(()),
-                _ => Err(Reject::Unmapped {
-                    conversation_id: Some("c".into()),
-                }),
+                _ => Err(Reject::Unmapped { conversation_id: Some("c".into()) }),
             }
         }
 
@@ -370,63 +332,33 @@ mod tests {
 
     #[test]
     fn every_frame_is_mapped_or_discarded() {
-        let both_raw = Policy {
-            unmapped: Keep::Raw,
-            malformed: Keep::Raw,
-        };
-        let both_drop = Policy {
-            unmapped: Keep::Drop,
-            malformed: Keep::Drop,
-        };
+        let both_raw = Policy { unmapped: Keep::Raw, malformed: Keep::Raw };
+        let both_drop = Policy { unmapped: Keep::Drop, malformed: Keep::Drop };
         let mapped = Verdict::Mapped { raw: None };
-        check(
-            both_raw,
-            "two",
-            "",
-            mapped,
-            &["First", "Handoff(1)", "Nth(2)"],
-        );
+        check(both_raw, "two", "", mapped, &["First", "Handoff(1)", "Nth(2)"]);
         check(
             both_raw,
             "x",
             "{\"a\": 1.0}",
-            Verdict::Mapped {
-                raw: Some(Discard::Unmapped),
-            },
+            Verdict::Mapped { raw: Some(Discard::Unmapped) },
             &["x {\"a\": 1.0}"],
         );
         check(
             both_raw,
             "",
             "a\"b",
-            Verdict::Mapped {
-                raw: Some(Discard::Unmapped),
-            },
+            Verdict::Mapped { raw: Some(Discard::Unmapped) },
             &["unknown \"a\\\"b\""],
         );
         check(
             both_raw,
             "broken",
             "{",
-            Verdict::Mapped {
-                raw: Some(Discard::Malformed),
-            },
+            Verdict::Mapped { raw: Some(Discard::Malformed) },
             &["broken \"{\""],
         );
-        check(
-            both_raw,
-            "ownerless",
-            "{",
-            Verdict::Discarded(Discard::Malformed, "no owner"),
-            &[],
-        );
-        check(
-            both_drop,
-            "broken",
-            "{",
-            Verdict::Discarded(Discard::Malformed, "broken"),
-            &[],
-        );
+        check(both_raw, "ownerless", "{", Verdict::Discarded(Discard::Malformed, "no owner"), &[]);
+        check(both_drop, "broken", "{", Verdict::Discarded(Discard::Malformed, "broken"), &[]);
         let unmapped = Verdict::Discarded(Discard::Unmapped, "not in the dialect's table");
         check(both_drop, "x", "", unmapped, &[]);
         let filtered = Verdict::Discarded(Discard::Filtered, "nothing in it to tell");
@@ -439,9 +371,7 @@ mod tests {
     impl Session for Scoped {
         fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
             if input.event == "odd" {
-                return Err(Reject::Unmapped {
-                    conversation_id: None,
-                });
+                return Err(Reject::Unmapped { conversation_id: None });
             }
             out.emit(Event::new("x", Payload::Data("1".into())));
             Ok(())
@@ -458,16 +388,14 @@ mod tests {
 
     #[test]
     fn all_events_of_a_backend_with_scopes_are_scoped() {
-        for (session, want) in [
-            (Box::new(Scoped) as Box<dyn Session>, true),
-            (Box::new(Scripted), false),
-        ] {
+        for (session, want) in
+            [(Box::new(Scoped) as Box<dyn Session>, true), (Box::new(Scripted), false)]
+        {
             let mut mapper = Mapper::new(session, Policy::default());
             for event in ["two", "odd"] {
                 let mut seen = Vec::new();
-                mapper.on_frame(Input { event, data: "{}" }, &mut |event| {
-                    seen.push(event.is_scoped)
-                });
+                mapper
+                    .on_frame(Input { event, data: "{}" }, &mut |event| seen.push(event.is_scoped));
                 assert!(
                     !seen.is_empty() && seen.iter().all(|is_scoped| *is_scoped == want),
                     "{event}"

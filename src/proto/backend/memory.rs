@@ -67,10 +67,7 @@ impl Memory {
     /// An empty memory; `seed` salts the content hashes.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            conversations: LruCache::sparse(CONVERSATIONS_MAX),
-        }
+        Self { seed, conversations: LruCache::sparse(CONVERSATIONS_MAX) }
     }
 
     /// Whether the same content was last seen under this id; remembers it if not.
@@ -129,17 +126,10 @@ impl Memory {
         };
         conversation.joined.put(id.into(), ());
         let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
-        let new = Handler {
-            id: id.into(),
-            name: name.into(),
-            is_bot,
-            has_left: false,
-        };
+        let new = Handler { id: id.into(), name: name.into(), is_bot, has_left: false };
         let old = conversation.handler.replace(new)?;
-        ((old.is_bot || old.has_left) && *old.id != *id).then(|| Handover {
-            from: old.name.into(),
-            to: name.to_owned(),
-        })
+        ((old.is_bot || old.has_left) && *old.id != *id)
+            .then(|| Handover { from: old.name.into(), to: name.to_owned() })
     }
 
     /// A party left.
@@ -158,25 +148,20 @@ impl Memory {
             _ if conversation.joined.contains(id) => {}
             handler => {
                 let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
-                *handler = Some(Handler {
-                    id: id.into(),
-                    name: name.into(),
-                    is_bot,
-                    has_left: true,
-                });
+                *handler =
+                    Some(Handler { id: id.into(), name: name.into(), is_bot, has_left: true });
             }
         }
     }
 
     fn conversation(&mut self, name: &str) -> &mut Conversation {
-        self.conversations
-            .get_or_insert_mut_ref(name, || Conversation {
-                // Tables grow with use: most conversations stay far below their bounds.
-                seen: LruCache::sparse(IDS_MAX),
-                is_ended: false,
-                handler: None,
-                joined: LruCache::sparse(PARTIES_MAX),
-            })
+        self.conversations.get_or_insert_mut_ref(name, || Conversation {
+            // Tables grow with use: most conversations stay far below their bounds.
+            seen: LruCache::sparse(IDS_MAX),
+            is_ended: false,
+            handler: None,
+            joined: LruCache::sparse(PARTIES_MAX),
+        })
     }
 
     fn hash(&self, text: &str) -> u64 {
@@ -197,10 +182,7 @@ mod tests {
         assert!(!memory.is_repeat("c", "1", "a"));
         assert!(memory.is_repeat("c", "1", "a"));
         assert!(!memory.is_repeat("c", "1", "an edit"));
-        assert!(
-            !memory.is_repeat("c", "1", "a"),
-            "compared with the last seen"
-        );
+        assert!(!memory.is_repeat("c", "1", "a"), "compared with the last seen");
         assert!(!memory.is_repeat("d", "1", "a"), "another conversation");
     }
 
@@ -233,10 +215,7 @@ mod tests {
         assert!(memory.on_status("c", StatusState::Ended));
         assert!(!memory.on_status("c", StatusState::Failed));
         assert!(memory.on_status("c", StatusState::Waiting));
-        assert!(
-            !memory.on_status("c", StatusState::Ended),
-            "waiting does not open it"
-        );
+        assert!(!memory.on_status("c", StatusState::Ended), "waiting does not open it");
         memory.on_message("c");
         assert!(memory.on_status("c", StatusState::Ended));
         memory.on_joined("c", "a", None, Role::System);
@@ -248,47 +227,23 @@ mod tests {
             StatusState::Active,
         ] {
             assert!(memory.on_status("c", state));
-            assert!(
-                memory.on_status("c", StatusState::Ended),
-                "{state:?} opens it"
-            );
+            assert!(memory.on_status("c", StatusState::Ended), "{state:?} opens it");
         }
     }
 
     fn hand_over(from: &str, to: &str) -> Option<Handover> {
-        Some(Handover {
-            from: from.into(),
-            to: to.into(),
-        })
+        Some(Handover { from: from.into(), to: to.into() })
     }
 
     #[test]
     fn a_bot_or_an_agent_who_left_hands_over() {
         let mut memory = Memory::new(1);
-        assert_eq!(
-            memory.on_joined("c", "bot", Some("Bot"), Role::Bot),
-            None,
-            "the first is none"
-        );
-        assert_eq!(
-            memory.on_joined("c", "boss", Some("Boss"), Role::Supervisor),
-            None
-        );
-        assert_eq!(
-            memory.on_joined("c", "a", Some("Ann"), Role::Agent),
-            hand_over("Bot", "Ann")
-        );
-        assert_eq!(
-            memory.on_joined("c", "b", None, Role::Agent),
-            None,
-            "a conference"
-        );
+        assert_eq!(memory.on_joined("c", "bot", Some("Bot"), Role::Bot), None, "the first is none");
+        assert_eq!(memory.on_joined("c", "boss", Some("Boss"), Role::Supervisor), None);
+        assert_eq!(memory.on_joined("c", "a", Some("Ann"), Role::Agent), hand_over("Bot", "Ann"));
+        assert_eq!(memory.on_joined("c", "b", None, Role::Agent), None, "a conference");
         memory.on_left("c", "a", None, Role::Agent);
-        assert_eq!(
-            memory.on_joined("c", "d", Some("Dan"), Role::Agent),
-            None,
-            "b is still there"
-        );
+        assert_eq!(memory.on_joined("c", "d", Some("Dan"), Role::Agent), None, "b is still there");
         memory.on_left("c", "d", None, Role::Agent);
         assert_eq!(
             memory.on_joined("c", "d", Some("Dan"), Role::Agent),
@@ -296,26 +251,16 @@ mod tests {
             "the same comes back"
         );
         memory.on_left("c", "d", None, Role::Agent);
-        assert_eq!(
-            memory.on_joined("c", "e", Some(""), Role::Agent),
-            hand_over("Dan", "e")
-        );
+        assert_eq!(memory.on_joined("c", "e", Some(""), Role::Agent), hand_over("Dan", "e"));
     }
 
     #[test]
     fn who_was_there_before_us_hands_over_on_leaving() {
         let mut memory = Memory::new(1);
         memory.on_left("c", "x", Some("Xu"), Role::Agent);
-        assert_eq!(
-            memory.on_joined("c", "a", Some("Ann"), Role::Agent),
-            hand_over("Xu", "Ann")
-        );
+        assert_eq!(memory.on_joined("c", "a", Some("Ann"), Role::Agent), hand_over("Xu", "Ann"));
         memory.on_status("c", StatusState::Ended);
         memory.on_left("c", "a", Some("Ann"), Role::Agent);
-        assert_eq!(
-            memory.on_joined("c", "b", None, Role::Agent),
-            None,
-            "a new session"
-        );
+        assert_eq!(memory.on_joined("c", "b", None, Role::Agent), None, "a new session");
     }
 }

@@ -26,12 +26,8 @@ pub use mapper::{
 pub use memory::{Handover, Memory};
 
 /// All dialects.
-pub static ROSTER: &[&Dialect] = &[
-    &openfire::DIALECT,
-    &xians::DIALECT,
-    &salesforce::DIALECT,
-    &brightpattern::DIALECT,
-];
+pub static ROSTER: &[&Dialect] =
+    &[&openfire::DIALECT, &xians::DIALECT, &salesforce::DIALECT, &brightpattern::DIALECT];
 
 /// The dialect of a name.
 #[must_use]

@@ -118,15 +118,9 @@ fn plan(options: &Options) -> Result<Plan, String> {
     let heartbeat_secs = options.secs("heartbeat").unwrap_or(HEARTBEAT_SECS);
     let mut query = vec![
         ("workflow", workflow),
-        (
-            "participantId",
-            Piece::value(&template("{participantId}")?, Place::Query),
-        ),
+        ("participantId", Piece::value(&template("{participantId}")?, Place::Query)),
         ("tenantId", Piece::value(&tenant, Place::Query)),
-        (
-            "heartbeatSeconds",
-            Piece::value(&template(&heartbeat_secs.to_string())?, Place::Query),
-        ),
+        ("heartbeatSeconds", Piece::value(&template(&heartbeat_secs.to_string())?, Place::Query)),
     ];
     let mut headers = vec![
         ("Accept", Piece::fixed("text/event-stream")),
@@ -138,7 +132,7 @@ fn plan(options: &Options) -> Result<Plan, String> {
         (None, Some(token)) => (token, "access_token"),
         (None, None) => {
             return Err(
-                "set `api_key` or `bearer`: the backend answers nobody without one".to_owned(),
+                "set `api_key` or `bearer`: the backend answers nobody without one".to_owned()
             );
         }
         (Some(_), Some(_)) => return Err("set only one of `api_key` and `bearer`".to_owned()),
@@ -147,10 +141,8 @@ fn plan(options: &Options) -> Result<Plan, String> {
         query.push((parameter, Piece::value(credential, Place::Query)));
     } else {
         // The backend tells a key from a token by its form, not by how it was sent.
-        headers.push((
-            "Authorization",
-            Piece::fixed("Bearer ").then_value(credential, Place::Header),
-        ));
+        headers
+            .push(("Authorization", Piece::fixed("Bearer ").then_value(credential, Place::Header)));
     }
     let mut values = Vec::new();
     if options.bool("unwrap_data") {
@@ -180,9 +172,7 @@ fn client_workflow(tenant: Template) -> Piece {
         let workflow = variables
             .value(&Variable::Workflow)
             .filter(|workflow| !workflow.is_empty())
-            .ok_or(crate::proto::template::ResolveError::Missing(
-                Variable::Workflow,
-            ))?;
+            .ok_or(crate::proto::template::ResolveError::Missing(Variable::Workflow))?;
         let mut out = String::new();
         if workflow.matches(':').count() > TYPE_COLONS_MAX {
             out.push_str(&tenant.resolve(variables, Place::Query)?);
@@ -267,15 +257,8 @@ struct Xians {
 
 impl Xians {
     fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
-        let unwraps = start
-            .values
-            .get(UNWRAP_DATA)
-            .is_some_and(|value| value == "true");
-        Self {
-            subscription: start.subscription.clone(),
-            memory,
-            unwraps,
-        }
+        let unwraps = start.values.get(UNWRAP_DATA).is_some_and(|value| value == "true");
+        Self { subscription: start.subscription.clone(), memory, unwraps }
     }
 
     /// Reads the frame as far as to say that it is ours.
@@ -304,10 +287,7 @@ impl Session for Xians {
         let message_type = match Name::parse(input.event) {
             Name::Liveness => return Err(Reject::Discard(Discard::Liveness, "a sign of life")),
             Name::Control => {
-                return Err(Reject::Discard(
-                    Discard::Control,
-                    "about the upstream stream",
-                ));
+                return Err(Reject::Discard(Discard::Control, "about the upstream stream"));
             }
             Name::Message(message_type) => Some(message_type),
             Name::Other => None,
@@ -316,34 +296,24 @@ impl Session for Xians {
         let object = &message.0;
         let (id, thread_id) = (object.id("id"), object.id("threadId"));
         if let Some(id) = &id
-            && self
-                .memory
-                .is_repeat(thread_id.as_deref().unwrap_or_default(), id, input.data)
+            && self.memory.is_repeat(thread_id.as_deref().unwrap_or_default(), id, input.data)
         {
             return Err(Reject::Discard(Discard::Duplicate, "seen before"));
         }
         let Some(message_type) = message_type else {
-            return Err(Reject::Unmapped {
-                conversation_id: thread_id.map(Cow::into_owned),
-            });
+            return Err(Reject::Unmapped { conversation_id: thread_id.map(Cow::into_owned) });
         };
         let direction = message.direction();
         let created_by = message.string("createdBy");
-        let sender = created_by
-            .as_ref()
-            .filter(|name| !name.is_empty())
-            .map(|name| Sender {
-                id: Some(name.clone()),
-                name: None,
-                role: match direction {
-                    Direction::Outgoing => Role::Bot,
-                    Direction::Incoming => Role::Participant,
-                },
-            });
-        let payload = Payload::Passed {
-            message_type,
-            data: message.data(self.unwraps),
-        };
+        let sender = created_by.as_ref().filter(|name| !name.is_empty()).map(|name| Sender {
+            id: Some(name.clone()),
+            name: None,
+            role: match direction {
+                Direction::Outgoing => Role::Bot,
+                Direction::Incoming => Role::Participant,
+            },
+        });
+        let payload = Payload::Passed { message_type, data: message.data(self.unwraps) };
         out.emit(Event {
             id: id.map_or_else(EventId::minted, EventId::given),
             conversation_id: thread_id.clone(),
@@ -463,11 +433,7 @@ mod tests {
     #[test]
     fn data_leaves_as_the_text_it_came_as() {
         let subscription = Subscription::new("acme", "support", "jane");
-        let start = SessionStart {
-            subscription,
-            values: &BTreeMap::new(),
-            seed: 1,
-        };
+        let start = SessionStart { subscription, values: &BTreeMap::new(), seed: 1 };
         let mut session = Xians::new(&start, Memory::new(1));
         let raw = r#"{"b":1.10,"a":9007199254740993,"b":"\u0041\ud800","n":null}"#;
         let data = format!(r#"{{"participantId":"jane","data":{raw}}}"#);
@@ -478,13 +444,7 @@ mod tests {
             }
         };
         session
-            .on_frame(
-                Input {
-                    event: "Data",
-                    data: &data,
-                },
-                &mut Outbox::new(&mut sink),
-            )
+            .on_frame(Input { event: "Data", data: &data }, &mut Outbox::new(&mut sink))
             .expect("mapped");
         assert_eq!(seen.as_deref(), Some(raw));
     }
@@ -508,11 +468,8 @@ mod tests {
                 check(event, data, &["!foreign"]);
             }
         }
-        let too_deep = format!(
-            r#"{{"participantId":"jane","data":{}{}}}"#,
-            "[".repeat(200),
-            "]".repeat(200)
-        );
+        let too_deep =
+            format!(r#"{{"participantId":"jane","data":{}{}}}"#, "[".repeat(200), "]".repeat(200));
         for data in ["", "{", "jane", r#"{"participantId":"jane""#, &too_deep] {
             check("Chat", data, &["!malformed"]);
             check("new", data, &["!malformed"]);
@@ -535,11 +492,7 @@ mod tests {
             ("jane", "jan", false),
         ] {
             let subscription = Subscription::new("acme", "support", subscribed);
-            let start = SessionStart {
-                subscription,
-                values: &BTreeMap::new(),
-                seed: 1,
-            };
+            let start = SessionStart { subscription, values: &BTreeMap::new(), seed: 1 };
             let session = Xians::new(&start, Memory::new(1));
             let data = format!(r#"{{"participantId":"{sent}"}}"#);
             assert_eq!(session.own(&data).is_ok(), is_own, "{subscribed} {sent}");
@@ -567,22 +520,11 @@ mod tests {
                 ("Chat", &other),
                 ("Chat", &edit),
             ],
-            &[
-                &event("t", "a"),
-                "!duplicate",
-                &event("t", "b"),
-                &event("u", "a"),
-                "!duplicate",
-            ],
+            &[&event("t", "a"), "!duplicate", &event("t", "b"), &event("u", "a"), "!duplicate"],
         );
         let minted = r#"{"participantId":"jane"}"#;
         let want = r#"{"id":"minted","messageType":"Chat"}"#;
-        golden::check(
-            "xians",
-            &[],
-            &[("Chat", minted), ("Chat", minted)],
-            &[want, want],
-        );
+        golden::check("xians", &[], &[("Chat", minted), ("Chat", minted)], &[want, want]);
     }
 
     #[test]
@@ -598,22 +540,10 @@ mod tests {
     #[test]
     fn data_within_a_string_is_unwrapped_on_demand() {
         for (sent, plain, unwrapped) in [
-            (
-                r#""\"available\"""#,
-                Some(r#""\"available\"""#),
-                Some(r#""available""#),
-            ),
+            (r#""\"available\"""#, Some(r#""\"available\"""#), Some(r#""available""#)),
             (r#""42""#, Some(r#""42""#), Some("42")),
-            (
-                r#"" {\"a\":1.0} ""#,
-                Some(r#"" {\"a\":1.0} ""#),
-                Some(r#"{"a":1.0}"#),
-            ),
-            (
-                r#""\"\\u00e9\"""#,
-                Some(r#""\"\\u00e9\"""#),
-                Some(r#""\u00e9""#),
-            ),
+            (r#"" {\"a\":1.0} ""#, Some(r#"" {\"a\":1.0} ""#), Some(r#"{"a":1.0}"#)),
+            (r#""\"\\u00e9\"""#, Some(r#""\"\\u00e9\"""#), Some(r#""\u00e9""#)),
             (r#""hello""#, Some(r#""hello""#), Some(r#""hello""#)),
             (r#""""#, Some(r#""""#), Some(r#""""#)),
             (r#""null""#, Some(r#""null""#), None),
@@ -667,11 +597,7 @@ mod tests {
             }
             _ => OptionValue::Template(Template::literal(Secret::new(text.to_owned()))),
         };
-        Options(
-            rows.iter()
-                .map(|(name, text)| (*name, value(name, text)))
-                .collect(),
-        )
+        Options(rows.iter().map(|(name, text)| (*name, value(name, text))).collect())
     }
 
     #[track_caller]
@@ -682,19 +608,10 @@ mod tests {
         want_authorization: Option<&str>,
     ) {
         let plan = plan(&options(rows)).expect("a plan");
-        let Ok((request, _)) = plan.resolve("/base/", client) else {
-            panic!("not resolved")
-        };
-        assert_eq!(
-            request.target,
-            format!("/base/api/user/sse/events?{want_query}")
-        );
+        let Ok((request, _)) = plan.resolve("/base/", client) else { panic!("not resolved") };
+        assert_eq!(request.target, format!("/base/api/user/sse/events?{want_query}"));
         let header = |name: &str| {
-            request
-                .headers
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| value.as_str())
+            request.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
         };
         assert_eq!(header("Authorization"), want_authorization);
         assert_eq!(header("Accept"), Some("text/event-stream"));
@@ -707,10 +624,7 @@ mod tests {
 
     #[test]
     fn the_stream_is_asked_for_as_the_backend_reads_it() {
-        let client = Client {
-            tenant: "acme",
-            workflow: "Support Agent:Main",
-        };
+        let client = Client { tenant: "acme", workflow: "Support Agent:Main" };
         let rest = "participantId=jane%40x&tenantId=acme&heartbeatSeconds=10";
         check_plan(
             &[("api_key", "sk-Xnai-1")],
@@ -719,11 +633,7 @@ mod tests {
             Some("Bearer sk-Xnai-1"),
         );
         check_plan(
-            &[
-                ("api_key", "sk-Xnai-1"),
-                ("credential_in", "query"),
-                ("heartbeat", "60"),
-            ],
+            &[("api_key", "sk-Xnai-1"), ("credential_in", "query"), ("heartbeat", "60")],
             &client,
             "workflow=Support%20Agent%3AMain&participantId=jane%40x&tenantId=acme&heartbeatSeconds=60&apikey=sk-Xnai-1",
             None,
@@ -741,10 +651,7 @@ mod tests {
         );
         check_plan(
             &[("bearer", "{query.token}"), ("credential_in", "header")],
-            &Client {
-                tenant: "acme",
-                workflow: "support",
-            },
+            &Client { tenant: "acme", workflow: "support" },
             &format!("workflow=support&{rest}"),
             Some("Bearer t&1"),
         );
@@ -754,24 +661,13 @@ mod tests {
     fn workflows_with_two_colons_are_sent_as_ids() {
         check_plan(
             &[("api_key", "k")],
-            &Client {
-                tenant: "acme",
-                workflow: "Agent:Flow:x",
-            },
+            &Client { tenant: "acme", workflow: "Agent:Flow:x" },
             "workflow=acme%3AAgent%3AFlow%3Ax&participantId=jane%40x&tenantId=acme&heartbeatSeconds=10",
             Some("Bearer k"),
         );
         let plan = plan(&options(&[("api_key", "k")])).expect("a plan");
-        let error = plan
-            .resolve(
-                "",
-                &Client {
-                    tenant: "acme",
-                    workflow: "",
-                },
-            )
-            .err()
-            .expect("refused");
+        let error =
+            plan.resolve("", &Client { tenant: "acme", workflow: "" }).err().expect("refused");
         assert_eq!(error.variable(), &Variable::Workflow);
     }
 
@@ -788,10 +684,9 @@ mod tests {
 
     #[test]
     fn silence_is_three_heartbeats_and_ten_seconds() {
-        for (rows, want) in [
-            (&[("bearer", "b")][..], 40),
-            (&[("bearer", "b"), ("heartbeat", "300")], 910),
-        ] {
+        for (rows, want) in
+            [(&[("bearer", "b")][..], 40), (&[("bearer", "b"), ("heartbeat", "300")], 910)]
+        {
             assert_eq!(plan(&options(rows)).expect("a plan").silence_secs, want);
         }
     }
@@ -816,24 +711,12 @@ mod tests {
     #[test]
     fn a_fork_remembers_repeats() {
         let subscription = Subscription::new("acme", "support", "jane");
-        let start = SessionStart {
-            subscription,
-            values: &BTreeMap::new(),
-            seed: 1,
-        };
+        let start = SessionStart { subscription, values: &BTreeMap::new(), seed: 1 };
         let mut session = Xians::new(&start, Memory::new(1));
-        let input = Input {
-            event: "Chat",
-            data: r#"{"id":"1","participantId":"jane"}"#,
-        };
+        let input = Input { event: "Chat", data: r#"{"id":"1","participantId":"jane"}"# };
         let mut sink = |_: Event<'_>| {};
         assert!(session.on_frame(input, &mut Outbox::new(&mut sink)).is_ok());
-        let again = session
-            .fork(&start)
-            .on_frame(input, &mut Outbox::new(&mut sink));
-        assert!(
-            matches!(again, Err(Reject::Discard(Discard::Duplicate, _))),
-            "{again:?}"
-        );
+        let again = session.fork(&start).on_frame(input, &mut Outbox::new(&mut sink));
+        assert!(matches!(again, Err(Reject::Discard(Discard::Duplicate, _))), "{again:?}");
     }
 }

@@ -199,11 +199,7 @@ impl Control {
                 fields.nested("source", |fields| write_source(fields, source));
                 fields.bool("resumed", *is_resumed);
             }
-            Self::SourceDown {
-                source,
-                reason,
-                retry_secs,
-            } => {
+            Self::SourceDown { source, reason, retry_secs } => {
                 fields.nested("source", |fields| write_source(fields, source));
                 fields.text("reason", reason.as_str());
                 if let Some(secs) = retry_secs {
@@ -211,16 +207,9 @@ impl Control {
                 }
             }
             Self::Heartbeat { subscriber_count } => {
-                fields.int(
-                    "subscriberCount",
-                    i64::try_from(*subscriber_count).unwrap_or(i64::MAX),
-                );
+                fields.int("subscriberCount", i64::try_from(*subscriber_count).unwrap_or(i64::MAX));
             }
-            Self::Gap {
-                source,
-                reason,
-                since,
-            } => {
+            Self::Gap { source, reason, since } => {
                 if let Some(source) = source {
                     fields.nested("source", |fields| write_source(fields, source));
                 }
@@ -261,12 +250,7 @@ impl Control {
             fields.text("event", "gap");
         });
         fields.close();
-        write_event(
-            out,
-            "Data",
-            None,
-            &String::from_utf8(json).unwrap_or_default(),
-        );
+        write_event(out, "Data", None, &String::from_utf8(json).unwrap_or_default());
     }
 }
 
@@ -292,12 +276,7 @@ pub fn write_refused(
         fields.int("retryInSeconds", i64::try_from(secs).unwrap_or(i64::MAX));
     }
     fields.close();
-    write_event(
-        out,
-        "refused",
-        None,
-        &String::from_utf8(json).unwrap_or_default(),
-    );
+    write_event(out, "refused", None, &String::from_utf8(json).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -308,25 +287,18 @@ mod tests {
     fn check(control: &Control, vocabulary: Vocabulary, want: &str) {
         let mut out = Vec::new();
         let subscription = Subscription::new("acme", "support", "jane");
-        control.write(&mut out, vocabulary, &subscription, UnixMillis(0), || {
-            "m1".to_owned()
-        });
+        control.write(&mut out, vocabulary, &subscription, UnixMillis(0), || "m1".to_owned());
         assert_eq!(String::from_utf8(out).expect("text"), want);
     }
 
     fn desk() -> SourceTag {
-        SourceTag {
-            name: "desk".into(),
-            backend: "openfire",
-        }
+        SourceTag { name: "desk".into(), backend: "openfire" }
     }
 
     #[test]
     fn control_events_have_no_id_line() {
         check(
-            &Control::Heartbeat {
-                subscriber_count: 2,
-            },
+            &Control::Heartbeat { subscriber_count: 2 },
             Vocabulary::Core,
             "event: heartbeat\ndata: {\"timestamp\":\"1970-01-01T00:00:00.000Z\",\"subscriberCount\":2}\n\n",
         );
@@ -344,20 +316,9 @@ mod tests {
 
     #[test]
     fn core_clients_see_gaps_as_data_and_no_sources() {
+        check(&Control::SourceUp { source: desk(), is_resumed: false }, Vocabulary::Core, "");
         check(
-            &Control::SourceUp {
-                source: desk(),
-                is_resumed: false,
-            },
-            Vocabulary::Core,
-            "",
-        );
-        check(
-            &Control::Gap {
-                source: None,
-                reason: GapReason::CursorExpired,
-                since: None,
-            },
+            &Control::Gap { source: None, reason: GapReason::CursorExpired, since: None },
             Vocabulary::Core,
             "event: Data\ndata: {\"id\":\"m1\",\"workflowId\":\"acme:support\",\"workflowType\":\"support\",\
              \"participantId\":\"jane\",\"direction\":\"Outgoing\",\"messageType\":\"Data\",\"data\":{\"kind\":\"gap\",\

@@ -107,19 +107,13 @@ impl<'a> EventId<'a> {
     /// To be minted here.
     #[must_use]
     pub const fn minted() -> Self {
-        Self {
-            base: None,
-            part: Part::First,
-        }
+        Self { base: None, part: Part::First }
     }
 
     /// The backend's own.
     #[must_use]
     pub fn given(base: impl Into<Text<'a>>) -> Self {
-        Self {
-            base: Some(base.into()),
-            part: Part::First,
-        }
+        Self { base: Some(base.into()), part: Part::First }
     }
 }
 
@@ -244,11 +238,7 @@ impl TypeSet {
     /// The first name that is no message type.
     pub fn parse(list: &str) -> Result<Self, String> {
         let mut set = Self(0);
-        for name in list
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let Some(message_type) = MessageType::parse(name) else {
                 return Err(name.to_owned());
             };
@@ -282,9 +272,7 @@ impl Subscription {
     /// front, `workflow` is the workflow id itself.
     #[must_use]
     pub fn new(tenant: &str, workflow: &str, participant: &str) -> Arc<Self> {
-        let tail = workflow
-            .strip_prefix(tenant)
-            .and_then(|rest| rest.strip_prefix(':'));
+        let tail = workflow.strip_prefix(tenant).and_then(|rest| rest.strip_prefix(':'));
         let (workflow_id, workflow_type) = match tail {
             Some(tail) if workflow.matches(':').count() >= 2 => {
                 (workflow.to_owned(), tail.to_owned())

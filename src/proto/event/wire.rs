@@ -69,29 +69,18 @@ impl Encoded {
         fields.text("id", &id);
         fields.maybe("threadId", event.thread_id.as_deref());
         fields.maybe("conversationId", event.conversation_id.as_deref());
-        fields.text(
-            "workflowId",
-            event
-                .workflow_id
-                .as_deref()
-                .unwrap_or(&subscription.workflow_id),
-        );
+        fields
+            .text("workflowId", event.workflow_id.as_deref().unwrap_or(&subscription.workflow_id));
         fields.text(
             "workflowType",
-            event
-                .workflow_type
-                .as_deref()
-                .unwrap_or(&subscription.workflow_type),
+            event.workflow_type.as_deref().unwrap_or(&subscription.workflow_type),
         );
         fields.text("participantId", &subscription.participant_id);
         fields.text("direction", event.direction.as_str());
-        let message_type_at = span(fields.key("messageType"), |out| {
-            write_text(out, message_type.as_str())
-        });
-        let text_at = event
-            .text
-            .as_deref()
-            .map(|text| span(fields.key("text"), |out| write_text(out, text)));
+        let message_type_at =
+            span(fields.key("messageType"), |out| write_text(out, message_type.as_str()));
+        let text_at =
+            event.text.as_deref().map(|text| span(fields.key("text"), |out| write_text(out, text)));
         let data_at = write_data(&mut fields, &event.payload);
         fields.maybe("hint", event.hint.as_deref());
         fields.maybe("scope", event.scope.as_deref());
@@ -99,10 +88,7 @@ impl Encoded {
         if let Some(sender) = &event.sender {
             fields.nested("sender", |fields| write_sender(fields, sender));
         }
-        fields.text(
-            "createdAt",
-            &event.created_at.unwrap_or(envelope.arrived).to_string(),
-        );
+        fields.text("createdAt", &event.created_at.unwrap_or(envelope.arrived).to_string());
         fields.maybe("createdBy", event.created_by.as_deref());
         fields.nested("source", |fields| {
             fields.text("name", envelope.source);
@@ -112,11 +98,7 @@ impl Encoded {
         fields.close();
         Self {
             message_type,
-            scope: event
-                .scope
-                .as_deref()
-                .or(event.is_scoped.then_some(""))
-                .map(Box::from),
+            scope: event.scope.as_deref().or_else(|| event.is_scoped.then_some("")).map(Box::from),
             token_of: token_of(event, &id),
             completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
             json,
@@ -153,10 +135,7 @@ impl Encoded {
     /// Whether the event leaves unchanged in the `core` vocabulary.
     #[must_use]
     pub const fn is_core(&self) -> bool {
-        matches!(
-            self.message_type,
-            MessageType::Chat | MessageType::Data | MessageType::Handoff
-        )
+        matches!(self.message_type, MessageType::Chat | MessageType::Data | MessageType::Handoff)
     }
 
     /// The event as `Data`, its type as `kind` and its data within.
@@ -273,9 +252,7 @@ fn write_data(fields: &mut Fields<'_>, payload: &Payload<'_>) -> Option<Range<us
 }
 
 fn raw_data(fields: &mut Fields<'_>, json: &str) -> Range<usize> {
-    span(fields.key("data"), |out| {
-        crate::proto::json::write_compact(out, json)
-    })
+    span(fields.key("data"), |out| crate::proto::json::write_compact(out, json))
 }
 
 fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
@@ -309,10 +286,7 @@ fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
                 fields.raw("payload", json);
             }
         }
-        Payload::Signal {
-            signal,
-            destination,
-        } => {
+        Payload::Signal { signal, destination } => {
             fields.raw("signal", signal);
             fields.maybe("destination", destination.as_deref());
         }
@@ -378,35 +352,18 @@ fn write_handoff(fields: &mut Fields<'_>, handoff: &Handoff<'_>) {
 }
 
 fn write_typing(fields: &mut Fields<'_>, typing: Typing) {
-    fields.text(
-        "state",
-        if typing.is_started {
-            "started"
-        } else {
-            "stopped"
-        },
-    );
+    fields.text("state", if typing.is_started { "started" } else { "stopped" });
     fields.maybe("detail", typing.detail.map(TypingDetail::as_str));
 }
 
 fn write_receipt(fields: &mut Fields<'_>, receipt: &Receipt<'_>) {
-    fields.text(
-        "receipt",
-        if receipt.is_read { "read" } else { "delivered" },
-    );
+    fields.text("receipt", if receipt.is_read { "read" } else { "delivered" });
     fields.text("messageId", &receipt.message_id);
     fields.maybe("at", receipt.at.map(|at| at.to_string()));
 }
 
 fn write_participant(fields: &mut Fields<'_>, participant: &Participant<'_>) {
-    fields.text(
-        "change",
-        if participant.is_joined {
-            "joined"
-        } else {
-            "left"
-        },
-    );
+    fields.text("change", if participant.is_joined { "joined" } else { "left" });
     fields.nested("participant", |fields| {
         let party = &participant.party;
         fields.maybe("id", party.id.as_deref());
@@ -540,13 +497,7 @@ mod tests {
     }
 
     fn typing() -> Event<'static> {
-        Event::new(
-            "chatapi.chat",
-            Payload::Typing(Typing {
-                is_started: true,
-                detail: None,
-            }),
-        )
+        Event::new("chatapi.chat", Payload::Typing(Typing { is_started: true, detail: None }))
     }
 
     #[test]
@@ -570,9 +521,7 @@ mod tests {
     fn check_core(event: &Event<'_>, want_data: &str) {
         let encoded = encode(event);
         let block = String::from_utf8(encoded.block(Vocabulary::Core, Some("c1"))).expect("text");
-        let data = block
-            .strip_prefix("event: Data\nid: c1\ndata: ")
-            .expect("a Data event");
+        let data = block.strip_prefix("event: Data\nid: c1\ndata: ").expect("a Data event");
         let core: serde_json::Value = serde_json::from_str(data).expect("JSON");
         let full: serde_json::Value = serde_json::from_str(encoded.json()).expect("JSON");
         let want: serde_json::Value = serde_json::from_str(want_data).expect("JSON");
@@ -596,10 +545,7 @@ mod tests {
             message_type: MessageType::Tool,
             data: Some(Cow::Borrowed("[1.0, 2]")),
         };
-        check_core(
-            &progress,
-            r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#,
-        );
+        check_core(&progress, r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#);
     }
 
     #[test]
@@ -614,15 +560,8 @@ mod tests {
 
     #[test]
     fn ids_are_numbered_within_a_frame() {
-        let id = |part| {
-            full_id(
-                &EventId {
-                    base: Some(Cow::Borrowed("a")),
-                    part,
-                },
-                &mut String::new,
-            )
-        };
+        let id =
+            |part| full_id(&EventId { base: Some(Cow::Borrowed("a")), part }, &mut String::new);
         assert_eq!(id(Part::First), "a");
         assert_eq!(id(Part::Nth(2)), "a.2");
         assert_eq!(id(Part::Handoff(1)), "a.handoff");

@@ -65,11 +65,7 @@ pub fn read(source: &str) -> Option<Reading> {
         });
     }
     let (text, links) = render(&scan.pieces);
-    Some(Reading {
-        text,
-        markup: safe::markup(&source, &scan.literal, scan.tags),
-        links,
-    })
+    Some(Reading { text, markup: safe::markup(&source, &scan.literal, scan.tags), links })
 }
 
 /// Text that may be HTML, as plain text.
@@ -166,10 +162,8 @@ impl<'m> Scan<'m> {
             }
             Token::Comment(comment) => {
                 // `<?` and `</ ` also begin a comment in HTML, but nobody means one by them.
-                let is_comment = self
-                    .source
-                    .get(range(comment.span))
-                    .is_some_and(|text| text.starts_with("<!"));
+                let is_comment =
+                    self.source.get(range(comment.span)).is_some_and(|text| text.starts_with("<!"));
                 if is_comment {
                     self.is_html = true;
                 } else {
@@ -276,18 +270,8 @@ fn render(pieces: &[Piece]) -> (String, Vec<Link>) {
             Piece::Text(text) => layout.text(text),
             Piece::Start(Tag::Anchor, attributes) => {
                 close_link(&mut open, &layout, &mut links);
-                let url = attributes
-                    .get(b"href".as_slice())
-                    .and_then(|url| safe::link_url(url));
-                open = url.map(|url| {
-                    (
-                        Link {
-                            url,
-                            ..Link::default()
-                        },
-                        layout.len(),
-                    )
-                });
+                let url = attributes.get(b"href".as_slice()).and_then(|url| safe::link_url(url));
+                open = url.map(|url| (Link { url, ..Link::default() }, layout.len()));
             }
             Piece::End(Tag::Anchor) => close_link(&mut open, &layout, &mut links),
             Piece::Start(Tag::Image, attributes) => {

@@ -51,9 +51,7 @@ pub(super) fn markup(source: &str, literal: &[Range<usize>], tags: usize) -> Opt
     let markup = if literal.is_empty() {
         SANITISER.clean(source).to_string()
     } else {
-        SANITISER
-            .clean(&with_literals(source, literal)?)
-            .to_string()
+        SANITISER.clean(&with_literals(source, literal)?).to_string()
     };
     (!markup.trim().is_empty() && markup.len() <= OUTPUT_BYTES_MAX).then_some(markup)
 }
@@ -87,8 +85,6 @@ fn url(raw: &[u8], schemes: &[&str]) -> Option<String> {
     let mut url = text.trim_matches(|c: char| c <= ' ').to_owned();
     url.retain(|c| !matches!(c, '\t' | '\n' | '\r'));
     let (scheme, rest) = url.split_once(':')?;
-    let is_known = schemes
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known));
+    let is_known = schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known));
     (is_known && !rest.is_empty() && !url.contains(char::is_control)).then_some(url)
 }

@@ -146,9 +146,7 @@ impl Block {
             return;
         }
         let millis = value.iter().fold(0_u64, |millis, digit| {
-            millis
-                .saturating_mul(10)
-                .saturating_add(u64::from(digit - b'0'))
+            millis.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
         });
         self.retry_millis = Some(millis);
     }
@@ -205,8 +203,7 @@ impl Value {
 
     fn settle(&mut self, chunk: &[u8]) {
         if let Some(range) = self.lies_at.take() {
-            self.kept
-                .extend_from_slice(chunk.get(range).unwrap_or_default());
+            self.kept.extend_from_slice(chunk.get(range).unwrap_or_default());
         }
     }
 
@@ -224,9 +221,7 @@ impl Value {
     }
 
     fn len(&self) -> usize {
-        self.lies_at
-            .as_ref()
-            .map_or(self.kept.len(), ExactSizeIterator::len)
+        self.lies_at.as_ref().map_or(self.kept.len(), ExactSizeIterator::len)
     }
 }
 

@@ -98,10 +98,7 @@ impl Decoder {
     /// A decoder at the start of a body.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            ..Self::default()
-        }
+        Self { limits, ..Self::default() }
     }
 
     /// Takes the next bytes of the body.
@@ -110,11 +107,7 @@ impl Decoder {
     /// at the price of copying it, and it is not bounded by the limits.
     pub fn push(&mut self, chunk: Bytes) {
         let unread = self.chunk.get(self.read..).unwrap_or_default();
-        self.chunk = if unread.is_empty() {
-            chunk
-        } else {
-            [unread, &chunk].concat().into()
-        };
+        self.chunk = if unread.is_empty() { chunk } else { [unread, &chunk].concat().into() };
         self.read = 0;
     }
 
@@ -197,16 +190,14 @@ impl Decoder {
                 }
                 Some(_) => {
                     let bytes_max = self.limits.event_bytes_max;
-                    self.block
-                        .on_line(line, Some(start), &self.chunk, bytes_max);
+                    self.block.on_line(line, Some(start), &self.chunk, bytes_max);
                     Line::Field
                 }
             };
         }
         self.keep(start, len);
         if !self.skipping {
-            self.block
-                .on_line(&self.line, None, &self.chunk, self.limits.event_bytes_max);
+            self.block.on_line(&self.line, None, &self.chunk, self.limits.event_bytes_max);
         }
         self.skipping = false;
         self.line.clear();
@@ -217,12 +208,7 @@ impl Decoder {
     /// Skips the BOM; bytes that only began like one are the start of the first line.
     fn skip_bom(&mut self, seen: usize) {
         let missing = BOM.get(seen..).unwrap_or_default();
-        let same = self
-            .chunk
-            .iter()
-            .zip(missing)
-            .take_while(|(have, want)| have == want)
-            .count();
+        let same = self.chunk.iter().zip(missing).take_while(|(have, want)| have == want).count();
         if same == missing.len() {
             self.read = same;
             self.start = Start::Over;
@@ -230,8 +216,7 @@ impl Decoder {
             self.read = same;
             self.start = Start::Bom(seen + same);
         } else {
-            self.line
-                .extend_from_slice(BOM.get(..seen).unwrap_or_default());
+            self.line.extend_from_slice(BOM.get(..seen).unwrap_or_default());
             self.start = Start::Over;
         }
     }
@@ -264,21 +249,11 @@ impl Decoder {
 
     /// The finished block as an item.
     fn lend(&mut self) -> Item<'_> {
-        let Self {
-            chunk,
-            block,
-            repaired_name,
-            repaired_data,
-            limits,
-            ..
-        } = self;
+        let Self { chunk, block, repaired_name, repaired_data, limits, .. } = self;
         let name = text(block.name(chunk), repaired_name);
         // Repair can make text longer, so the limit is held against what the frame shows.
-        let event = if name.is_empty() || name.len() > limits.event_bytes_max {
-            MESSAGE
-        } else {
-            name
-        };
+        let event =
+            if name.is_empty() || name.len() > limits.event_bytes_max { MESSAGE } else { name };
         if block.is_oversize() {
             return Item::Oversize { event };
         }
@@ -286,21 +261,13 @@ impl Decoder {
         if name.len() + data.len() > limits.event_bytes_max {
             return Item::Oversize { event };
         }
-        Item::Frame(Frame {
-            event,
-            data,
-            id: block.last_event_id(),
-            has_id: block.has_id(),
-        })
+        Item::Frame(Frame { event, data, id: block.last_event_id(), has_id: block.has_id() })
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            line_bytes_max: BYTES_MAX,
-            event_bytes_max: BYTES_MAX,
-        }
+        Self { line_bytes_max: BYTES_MAX, event_bytes_max: BYTES_MAX }
     }
 }
 

@@ -42,11 +42,7 @@ fn write_name(out: &mut Vec<u8>, field: &[u8], value: &str) -> bool {
     if memchr3(b'\r', b'\n', 0, value).is_none() {
         out.extend_from_slice(value);
     } else {
-        out.extend(
-            value
-                .iter()
-                .filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)),
-        );
+        out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
     }
     if out.len() == value_at {
         out.truncate(line_at);

@@ -32,11 +32,7 @@ fn decode<'a>(limits: Limits, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec
         decoder.push(Bytes::copy_from_slice(piece));
         drain(&mut decoder, &mut items);
     }
-    items.push(format!(
-        "id={} retry={:?}",
-        decoder.last_event_id(),
-        decoder.retry_millis()
-    ));
+    items.push(format!("id={} retry={:?}", decoder.last_event_id(), decoder.retry_millis()));
     items
 }
 
@@ -49,11 +45,7 @@ fn decode_at_any_split(input: &[u8], limits: Limits) -> Vec<String> {
         let (head, tail) = input.split_at(at);
         assert_eq!(decode(limits, [head, tail]), whole, "split at {at}");
         // An empty piece between the two is no event of its own.
-        assert_eq!(
-            decode(limits, [head, &[], tail]),
-            whole,
-            "empty piece at {at}"
-        );
+        assert_eq!(decode(limits, [head, &[], tail]), whole, "empty piece at {at}");
     }
     whole
 }
@@ -74,10 +66,7 @@ fn check_state(input: &str, last_event_id: &str, retry_millis: Option<u64>) {
 
 #[test]
 fn one_byte_order_mark_is_skipped() {
-    check(
-        "\u{feff}data:1\n\ndata:2\n\n",
-        &["message|1|", "message|2|"],
-    );
+    check("\u{feff}data:1\n\ndata:2\n\n", &["message|1|", "message|2|"]);
     check("\u{feff}\u{feff}data:1\n\ndata:2\n\n", &["message|2|"]);
     check("\u{feff}\n\u{feff}data:1\n\ndata:2\n\n", &["message|2|"]);
     check("\n\u{feff}data:1\n\ndata:2\n\n", &["message|2|"]);
@@ -93,28 +82,16 @@ fn line_ends_are_cr_lf_and_crlf_in_any_mix() {
     check("data:1\r:\0\n:\r\ndata:2\n\n", &["message|1\n2|"]);
     check("data:1\r:\0\n:\r\ndata:2\n", &[]);
     check("data:1\r\rdata:2\r\r", &["message|1|", "message|2|"]);
-    check(
-        "data:1\r\n\r\ndata:2\r\n\r\n",
-        &["message|1|", "message|2|"],
-    );
+    check("data:1\r\n\r\ndata:2\r\n\r\n", &["message|1|", "message|2|"]);
     check("data:1\n\rdata:2\r\n\n", &["message|1|", "message|2|"]);
-    check(
-        "data:1\r\n\n\ndata:2\n\r\n\r",
-        &["message|1|", "message|2|"],
-    );
+    check("data:1\r\n\n\ndata:2\n\r\n\r", &["message|1|", "message|2|"]);
     check("\r\n\r\r\n\n", &[]);
 }
 
 #[test]
 fn a_lone_cr_dispatches_at_once_and_a_following_lf_is_swallowed() {
-    check(
-        "data:test\r\ndata\ndata:test\r\n\r",
-        &["message|test\n\ntest|"],
-    );
-    check(
-        "data:test\r\ndata\ndata:test\r\n\r\n",
-        &["message|test\n\ntest|"],
-    );
+    check("data:test\r\ndata\ndata:test\r\n\r", &["message|test\n\ntest|"]);
+    check("data:test\r\ndata\ndata:test\r\n\r\n", &["message|test\n\ntest|"]);
     check("data:1\n\r\ndata:2\n\n", &["message|1|", "message|2|"]);
 }
 
@@ -128,10 +105,7 @@ fn other_line_breaks_are_text() {
 
 #[test]
 fn data_lines_are_joined() {
-    check(
-        "data:test\n data\ndata\nfoobar:x\ndata:test\n\n",
-        &["message|test\n\ntest|"],
-    );
+    check("data:test\n data\ndata\nfoobar:x\ndata:test\n\n", &["message|test\n\ntest|"]);
     check("data\n\n", &["message||"]);
     check("data:\n\n", &["message||"]);
     check("data\ndata\n\n", &["message|\n|"]);
@@ -141,10 +115,7 @@ fn data_lines_are_joined() {
 
 #[test]
 fn one_leading_space_is_removed() {
-    check(
-        "data: x\n\ndata:  x\n\ndata:\tx\n\n",
-        &["message|x|", "message| x|", "message|\tx|"],
-    );
+    check("data: x\n\ndata:  x\n\ndata:\tx\n\n", &["message|x|", "message| x|", "message|\tx|"]);
     check("data: \n\ndata:  \n\n", &["message||", "message| |"]);
     check("event: a\nid: 1\ndata: x \n\n", &["a|x |1"]);
 }
@@ -186,10 +157,7 @@ fn the_id_persists_until_it_is_set_again() {
         "id:1\ndata:a\n\ndata:b\n\nid\ndata:c\n\nid: 2\nid:3\ndata:d\n\n",
         &["message|a|1", "message|b|1", "message|c|", "message|d|3"],
     );
-    check(
-        "id:1\ndata:a\n\nid:2\0\ndata:b\n\n",
-        &["message|a|1", "message|b|1"],
-    );
+    check("id:1\ndata:a\n\nid:2\0\ndata:b\n\n", &["message|a|1", "message|b|1"]);
     check("id:1\n\ndata:a\n\n", &["message|a|1"]);
     check_state("id:1\ndata:a\n\nid:2\ndata:b\n", "1", None);
     check_state("id:1\n\n", "1", None);
@@ -207,9 +175,7 @@ fn a_frame_says_whether_its_own_block_held_an_id() {
     for (input, want) in rows {
         let mut decoder = Decoder::default();
         decoder.push(Bytes::from(input));
-        let Some(Item::Frame(frame)) = decoder.next_item() else {
-            panic!("{input:?}")
-        };
+        let Some(Item::Frame(frame)) = decoder.next_item() else { panic!("{input:?}") };
         assert_eq!(frame.has_id, want, "{input:?}");
     }
 }
@@ -218,11 +184,7 @@ fn a_frame_says_whether_its_own_block_held_an_id() {
 fn the_retry_time_is_decimal_digits_only() {
     check_state("retry:03000\n", "", Some(3000));
     check_state("retry: 10\nretry:1000x\n", "", Some(10));
-    check_state(
-        "retry:10\nretry:\nretry\nretry:-1\nretry:+1\nretry:  1\n",
-        "",
-        Some(10),
-    );
+    check_state("retry:10\nretry:\nretry\nretry:-1\nretry:+1\nretry:  1\n", "", Some(10));
     check_state("retry:1000x\n", "", None);
     check_state("retry:\u{661}\n", "", None);
     check_state("retry:18446744073709551615\n", "", Some(u64::MAX));
@@ -242,20 +204,11 @@ fn broken_utf8_is_replaced_by_maximal_parts() {
         (b"\xED\xA0\x80", "\u{fffd}\u{fffd}\u{fffd}"),
         (b"\xF5\x80\x80\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
         (b"\xE2\x82\xF0\x9F\x98\x80", "\u{fffd}\u{1F600}"),
-        (
-            "\u{e9}\u{20ac}\u{1F600}".as_bytes(),
-            "\u{e9}\u{20ac}\u{1F600}",
-        ),
+        ("\u{e9}\u{20ac}\u{1F600}".as_bytes(), "\u{e9}\u{20ac}\u{1F600}"),
     ];
     for (raw, want) in rows {
-        check(
-            [b"data:", raw, b"\n\n"].concat(),
-            &[&format!("message|{want}|")],
-        );
-        check(
-            [b"data:1\ndata:", raw, b"\r\r"].concat(),
-            &[&format!("message|1\n{want}|")],
-        );
+        check([b"data:", raw, b"\n\n"].concat(), &[&format!("message|{want}|")]);
+        check([b"data:1\ndata:", raw, b"\r\r"].concat(), &[&format!("message|1\n{want}|")]);
         let named = [b"event:", raw, b"\nid:", raw, b"\ndata:x\n\n"].concat();
         check(named, &[&format!("{want}|x|{want}")]);
     }
@@ -273,10 +226,7 @@ fn the_framing_variants_of_salesforce() {
     );
 }
 
-const TINY: Limits = Limits {
-    line_bytes_max: 12,
-    event_bytes_max: 10,
-};
+const TINY: Limits = Limits { line_bytes_max: 12, event_bytes_max: 10 };
 
 #[track_caller]
 fn check_tiny(input: &str, want: &[&str]) {
@@ -307,10 +257,7 @@ fn an_event_over_a_limit_is_one_oversize_item() {
 
 #[test]
 fn a_name_over_the_limit_of_an_event_is_not_told() {
-    let limits = Limits {
-        line_bytes_max: 100,
-        event_bytes_max: 4,
-    };
+    let limits = Limits { line_bytes_max: 100, event_bytes_max: 4 };
     let mut got = decode_at_any_split(b"event:abcd\ndata:\n\nevent:abcde\ndata:\n\n", limits);
     got.pop();
     assert_eq!(got, ["abcd||", "!message"]);
@@ -321,26 +268,16 @@ fn repair_cannot_lift_an_event_over_the_limit() {
     let fits = [b"data:".as_slice(), &[0xFF; 3], b"\n\n"].concat();
     let over = [b"data:".as_slice(), &[0xFF; 4], b"\n\n"].concat();
     let name = [b"event:".as_slice(), &[0xFF; 4], b"\ndata:\n\n"].concat();
-    for (input, want) in [
-        (fits, "message|\u{fffd}\u{fffd}\u{fffd}|"),
-        (over, "!message"),
-        (name, "!message"),
-    ] {
-        assert_eq!(
-            decode_at_any_split(&input, TINY)
-                .first()
-                .map(String::as_str),
-            Some(want)
-        );
+    for (input, want) in
+        [(fits, "message|\u{fffd}\u{fffd}\u{fffd}|"), (over, "!message"), (name, "!message")]
+    {
+        assert_eq!(decode_at_any_split(&input, TINY).first().map(String::as_str), Some(want));
     }
 }
 
 #[test]
 fn a_comment_may_be_longer_than_a_line() {
-    check_tiny(
-        ":34567890123456\ndata:x\n:34567890123456\n\n",
-        &["message|x|"],
-    );
+    check_tiny(":34567890123456\ndata:x\n:34567890123456\n\n", &["message|x|"]);
 }
 
 #[test]
@@ -348,60 +285,33 @@ fn the_id_of_an_oversize_event_comes_into_force() {
     // Else a reconnect would ask for the same event again, for ever.
     let input = "id:1\ndata:12345678\n\ndata:x\n\ndata:12345678\nid:2\n\n";
     let got = decode_at_any_split(input.as_bytes(), TINY);
-    assert_eq!(
-        got,
-        ["!message", "message|x|1", "!message", "id=2 retry=None"]
-    );
+    assert_eq!(got, ["!message", "message|x|1", "!message", "id=2 retry=None"]);
 }
 
 #[test]
 fn an_id_over_its_limit_is_ignored() {
     for (len, want) in [(ID_BYTES_MAX, true), (ID_BYTES_MAX + 1, false)] {
         let id = "i".repeat(len);
-        let got = decode(
-            Limits::default(),
-            [format!("id:{id}\ndata:x\n\n").as_bytes()],
-        );
-        let want = if want {
-            format!("message|x|{id}")
-        } else {
-            "message|x|".to_owned()
-        };
+        let got = decode(Limits::default(), [format!("id:{id}\ndata:x\n\n").as_bytes()]);
+        let want = if want { format!("message|x|{id}") } else { "message|x|".to_owned() };
         assert_eq!(got.first(), Some(&want), "{len}");
     }
     // Counted as it would be sent, replacement characters included.
-    let broken = [
-        b"id:".as_slice(),
-        &vec![0xFF; ID_BYTES_MAX / 3 + 1],
-        b"\n\n",
-    ]
-    .concat();
-    assert_eq!(
-        decode(Limits::default(), [broken.as_slice()]),
-        ["id= retry=None"]
-    );
+    let broken = [b"id:".as_slice(), &vec![0xFF; ID_BYTES_MAX / 3 + 1], b"\n\n"].concat();
+    assert_eq!(decode(Limits::default(), [broken.as_slice()]), ["id= retry=None"]);
 }
 
 #[test]
 fn the_default_limits_are_a_mebibyte() {
     let data = "x".repeat(MIB - "data:".len());
     for (more, oversize) in [("", false), ("x", true)] {
-        let got = decode(
-            Limits::default(),
-            [format!("data:{data}{more}\n\n").as_bytes()],
-        );
-        assert_eq!(
-            got.first().map(String::as_str) == Some("!message"),
-            oversize
-        );
+        let got = decode(Limits::default(), [format!("data:{data}{more}\n\n").as_bytes()]);
+        assert_eq!(got.first().map(String::as_str) == Some("!message"), oversize);
     }
     for (end, oversize) in [("1234", false), ("12345", true)] {
         let input = format!("data:{data}\ndata:{end}\n\n");
         let got = decode(Limits::default(), [input.as_bytes()]);
-        assert_eq!(
-            got.first().map(String::as_str) == Some("!message"),
-            oversize
-        );
+        assert_eq!(got.first().map(String::as_str) == Some("!message"), oversize);
     }
 }
 
@@ -411,10 +321,8 @@ fn the_default_limits_are_a_mebibyte() {
 fn check_endless(start: &str, piece: impl AsRef<[u8]>, want: &[&str]) {
     const BYTES_MAX: usize = 64 * 1024;
     let piece = piece.as_ref();
-    let mut decoder = Decoder::new(Limits {
-        line_bytes_max: BYTES_MAX,
-        event_bytes_max: BYTES_MAX,
-    });
+    let mut decoder =
+        Decoder::new(Limits { line_bytes_max: BYTES_MAX, event_bytes_max: BYTES_MAX });
     let mut items = Vec::new();
     decoder.push(Bytes::copy_from_slice(start.as_bytes()));
     for _ in 0..(64 * BYTES_MAX / piece.len()) {
@@ -428,10 +336,7 @@ fn check_endless(start: &str, piece: impl AsRef<[u8]>, want: &[&str]) {
     drain(&mut decoder, &mut items);
     assert_eq!(items, want, "{start:?}");
     let held = decoder.buffered_bytes();
-    assert!(
-        held <= 3 * RETAINED_BYTES_MAX,
-        "{start:?}: {held} bytes held afterwards"
-    );
+    assert!(held <= 3 * RETAINED_BYTES_MAX, "{start:?}: {held} bytes held afterwards");
 }
 
 #[test]
@@ -449,17 +354,9 @@ fn memory_is_bounded_whatever_never_ends() {
     let lines = |line: &str| line.repeat(400);
     check_endless("event:a\n", lines("data:012345\n"), &["!a", "message|x|"]);
     check_endless("", lines("data\n"), &["!message", "message|x|"]);
-    check_endless(
-        "data:1\n",
-        lines("id:12\n"),
-        &["message|1|12", "message|x|12"],
-    );
+    check_endless("data:1\n", lines("id:12\n"), &["message|1|12", "message|x|12"]);
     check_endless("data:1\n", lines("event:ab\n"), &["ab|1|", "message|x|"]);
-    check_endless(
-        "data:1\n",
-        lines("unknown\n"),
-        &["message|1|", "message|x|"],
-    );
+    check_endless("data:1\n", lines("unknown\n"), &["message|1|", "message|x|"]);
     check_endless("data:1\n", lines(":\n"), &["message|1|", "message|x|"]);
 }
 
@@ -471,10 +368,7 @@ fn a_broken_event_at_the_limit_holds_little_more() {
     decoder.push(vec![0xFF; MIB - 5].into());
     assert_eq!(decoder.next_item(), None);
     decoder.push(Bytes::from_static(b"\n\n"));
-    assert_eq!(
-        decoder.next_item(),
-        Some(Item::Oversize { event: "message" })
-    );
+    assert_eq!(decoder.next_item(), Some(Item::Oversize { event: "message" }));
     let held = decoder.buffered_bytes();
     assert!(held <= 8 * MIB, "{held} bytes held");
     assert_eq!(decoder.next_item(), None);
@@ -489,13 +383,8 @@ fn a_frame_whole_in_a_chunk_is_lent_from_it() {
     let mut seen = 0;
     decoder.push(chunk);
     while let Some(item) = decoder.next_item() {
-        let Item::Frame(frame) = item else {
-            panic!("{item:?}")
-        };
-        assert!(
-            inside.contains(&frame.event.as_ptr()),
-            "the name was copied"
-        );
+        let Item::Frame(frame) = item else { panic!("{item:?}") };
+        assert!(inside.contains(&frame.event.as_ptr()), "the name was copied");
         assert!(inside.contains(&frame.data.as_ptr()), "the data was copied");
         seen += 1;
     }
@@ -515,10 +404,7 @@ fn buffers_do_not_grow_from_frame_to_frame() {
         held.push(decoder.buffered_bytes());
     }
     assert_eq!(items.len(), 100);
-    assert!(
-        held.iter().all(|bytes| Some(bytes) == held.first()),
-        "{held:?}"
-    );
+    assert!(held.iter().all(|bytes| Some(bytes) == held.first()), "{held:?}");
 }
 
 #[test]
@@ -547,9 +433,7 @@ impl Dice {
 
     /// Up to 40 of these pieces in a row: dense in everything the format has.
     fn wire(&mut self, pieces: &[&[u8]]) -> Vec<u8> {
-        (0..self.roll(40))
-            .flat_map(|_| pieces[self.roll(pieces.len())].to_vec())
-            .collect()
+        (0..self.roll(40)).flat_map(|_| pieces[self.roll(pieces.len())].to_vec()).collect()
     }
 
     /// Cuts at random places, some of them the same.
@@ -654,24 +538,9 @@ fn random_bytes_at_random_splits_give_what_the_rules_say() {
         let want = decode_naively(&input);
         items += want.len() - 1;
         let shown = || format!("round {round}: {}", input.escape_ascii());
-        assert_eq!(
-            decode(Limits::default(), [input.as_slice()]),
-            want,
-            "{}",
-            shown()
-        );
-        assert_eq!(
-            decode(Limits::default(), dice.cut(&input)),
-            want,
-            "{}",
-            shown()
-        );
-        assert_eq!(
-            decode(Limits::default(), input.chunks(1)),
-            want,
-            "{}",
-            shown()
-        );
+        assert_eq!(decode(Limits::default(), [input.as_slice()]), want, "{}", shown());
+        assert_eq!(decode(Limits::default(), dice.cut(&input)), want, "{}", shown());
+        assert_eq!(decode(Limits::default(), input.chunks(1)), want, "{}", shown());
     }
     assert!(items > 2_000, "only {items} events in the random input");
 }
@@ -683,20 +552,14 @@ fn limits_do_not_depend_on_the_split() {
     let mut oversize = 0;
     for round in 0..6_000 {
         let input = dice.wire(&pieces);
-        let limits = Limits {
-            line_bytes_max: dice.roll(20),
-            event_bytes_max: dice.roll(20),
-        };
+        let limits = Limits { line_bytes_max: dice.roll(20), event_bytes_max: dice.roll(20) };
         let whole = decode(limits, [input.as_slice()]);
         oversize += whole.iter().filter(|item| item.starts_with('!')).count();
         let shown = || format!("round {round}, {limits:?}: {}", input.escape_ascii());
         assert_eq!(decode(limits, dice.cut(&input)), whole, "{}", shown());
         assert_eq!(decode(limits, input.chunks(1)), whole, "{}", shown());
     }
-    assert!(
-        oversize > 2_000,
-        "only {oversize} oversize events in the random input"
-    );
+    assert!(oversize > 2_000, "only {oversize} oversize events in the random input");
 }
 
 /// What `sse-stream` makes of the pieces, brought to our form.
@@ -704,10 +567,8 @@ fn limits_do_not_depend_on_the_split() {
 /// It gives raw blocks, so blocks without data are left out here, as dispatching does, and
 /// ids are carried on.
 fn decode_elsewhere(pieces: &[&[u8]]) -> Vec<String> {
-    let chunks: Vec<_> = pieces
-        .iter()
-        .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
-        .collect();
+    let chunks: Vec<_> =
+        pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece))).collect();
     let mut blocks = pin!(SseByteStream::new(stream::iter(chunks)));
     let mut context = Context::from_waker(Waker::noop());
     let (mut items, mut last_id, mut retry) = (Vec::new(), String::new(), None);
@@ -717,10 +578,7 @@ fn decode_elsewhere(pieces: &[&[u8]]) -> Vec<String> {
         retry = block.retry.or(retry);
         if let Some(data) = block.data {
             let event = block.event.filter(|event| !event.is_empty());
-            items.push(format!(
-                "{}|{data}|{last_id}",
-                event.as_deref().unwrap_or("message")
-            ));
+            items.push(format!("{}|{data}|{last_id}", event.as_deref().unwrap_or("message")));
         }
     }
     items.push(format!("id={last_id} retry={retry:?}"));
@@ -778,32 +636,17 @@ fn check_written(event: &str, id: Option<&str>, data: &str, want: &str) {
 #[test]
 fn events_are_written_in_one_form() {
     check_written("Chat", None, "{}", "event: Chat\ndata: {}\n\n");
-    check_written(
-        "Chat",
-        Some("a.1"),
-        "{}",
-        "event: Chat\nid: a.1\ndata: {}\n\n",
-    );
+    check_written("Chat", Some("a.1"), "{}", "event: Chat\nid: a.1\ndata: {}\n\n");
     check_written("Chat", Some(""), "", "event: Chat\ndata: \n\n");
     check_written("", None, "{}", "event: message\ndata: {}\n\n");
-    check_written(
-        "Chat",
-        None,
-        "\0\u{2028}",
-        "event: Chat\ndata: \0\u{2028}\n\n",
-    );
+    check_written("Chat", None, "\0\u{2028}", "event: Chat\ndata: \0\u{2028}\n\n");
 }
 
 #[test]
 fn no_value_breaks_out_of_its_line() {
     check_written("a\r\nb\0c", None, "{}", "event: abc\ndata: {}\n\n");
     check_written("\r\n\0", None, "{}", "event: message\ndata: {}\n\n");
-    check_written(
-        "a",
-        Some("1\ndata: x\n\n2\0"),
-        "{}",
-        "event: a\nid: 1data: x2\ndata: {}\n\n",
-    );
+    check_written("a", Some("1\ndata: x\n\n2\0"), "{}", "event: a\nid: 1data: x2\ndata: {}\n\n");
     check_written("a", Some("\n\r\0"), "{}", "event: a\ndata: {}\n\n");
     check_written("a", None, "x\r\n\ny\n", "event: a\ndata: x   y \n\n");
 }
@@ -814,10 +657,7 @@ fn the_retry_line_belongs_to_the_block_that_follows() {
     write_retry(&mut out, 3000);
     write_event(&mut out, "connected", None, "{}");
     assert_eq!(out, b"retry: 3000\nevent: connected\ndata: {}\n\n");
-    assert_eq!(
-        decode(Limits::default(), [&*out]),
-        ["connected|{}|", "id= retry=Some(3000)"]
-    );
+    assert_eq!(decode(Limits::default(), [&*out]), ["connected|{}|", "id= retry=Some(3000)"]);
     write_retry(&mut out, u64::MAX);
     assert_eq!(
         decode(Limits::default(), [&*out]).last().unwrap(),
@@ -838,23 +678,12 @@ fn whatever_is_written_is_read_back_as_one_event_each() {
             write_event(&mut out, &event, id.as_deref(), &data);
 
             let event = Some(clean(&event)).filter(|event| !event.is_empty());
-            last_id = id
-                .map(|id| clean(&id))
-                .filter(|id| !id.is_empty())
-                .unwrap_or(last_id);
+            last_id = id.map(|id| clean(&id)).filter(|id| !id.is_empty()).unwrap_or(last_id);
             let data = data.replace(['\r', '\n'], " ");
-            want.push(format!(
-                "{}|{data}|{last_id}",
-                event.as_deref().unwrap_or("message")
-            ));
+            want.push(format!("{}|{data}|{last_id}", event.as_deref().unwrap_or("message")));
         }
         want.push(format!("id={last_id} retry=None"));
-        assert_eq!(
-            decode(Limits::default(), dice.cut(&out)),
-            want,
-            "{}",
-            out.escape_ascii()
-        );
+        assert_eq!(decode(Limits::default(), dice.cut(&out)), want, "{}", out.escape_ascii());
         assert!(out.starts_with(b"event: ") && out.ends_with(b"\n\n") && !out.contains(&b'\r'));
     }
 }

@@ -44,11 +44,7 @@ impl Chat {
         file: &str,
         echo: bool,
     ) -> bool {
-        let handler = if self.handed_over {
-            &who.agent
-        } else {
-            &who.bot
-        };
+        let handler = if self.handed_over { &who.agent } else { &who.bot };
         match step {
             Step::BotThinks(_) => return false,
             Step::ParticipantSays(text) => {
@@ -103,20 +99,14 @@ impl Chat {
 
     pub(super) fn end(&mut self) {
         let name = "chat_session_ended";
-        self.queue(
-            name,
-            Object::new(Style::Plain).text("event", name).end(),
-            true,
-        );
+        self.queue(name, Object::new(Style::Plain).text("event", name).end(), true);
         self.ended = true;
     }
 
     fn status(&mut self, state: &'static str, ewt: &str) {
         let name = "chat_session_status";
-        let event = Object::new(Style::Plain)
-            .text("event", name)
-            .text("ewt", ewt)
-            .text("state", state);
+        let event =
+            Object::new(Style::Plain).text("event", name).text("ewt", ewt).text("state", state);
         self.state = state;
         self.queue(name, event.end(), false);
     }
@@ -137,9 +127,7 @@ impl Chat {
 
     fn left(&mut self, who: &Person, kind: &str) {
         let name = "chat_session_party_left";
-        let event = from_party(name, who)
-            .text("timestamp", &stamp())
-            .text("type", kind);
+        let event = from_party(name, who).text("timestamp", &stamp()).text("type", kind);
         self.queue(name, event.end(), true);
     }
 
@@ -162,11 +150,7 @@ impl Chat {
     }
 
     fn simple(&mut self, name: &str, who: &Person) {
-        self.queue(
-            name,
-            from_party(name, who).text("timestamp", &stamp()).end(),
-            false,
-        );
+        self.queue(name, from_party(name, who).text("timestamp", &stamp()).end(), false);
     }
 
     fn receipt(&mut self, name: &str, who: &Person) {
@@ -179,11 +163,7 @@ impl Chat {
 
     fn file(&mut self, who: &Person, file: &str, file_name: &str, media_type: &str) {
         let name = "chat_session_file";
-        let kind = if media_type.starts_with("image/") {
-            "image"
-        } else {
-            "attachment"
-        };
+        let kind = if media_type.starts_with("image/") { "image" } else { "attachment" };
         let event = Object::new(Style::Plain)
             .text("event", name)
             .text("file_id", file)
@@ -208,17 +188,12 @@ fn party(who: &Person) -> String {
 }
 
 fn from_party(name: &str, who: &Person) -> Object {
-    Object::new(Style::Plain)
-        .text("event", name)
-        .text("party_id", &party(who))
+    Object::new(Style::Plain).text("event", name).text("party_id", &party(who))
 }
 
 /// A message: HTML in `msg`, the same as plain text in `msg_text`.
 pub(super) fn message(party: &str, id: &str, text: &str) -> String {
-    let html = text
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;");
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     Object::new(Style::Plain)
         .text("channel", "web")
         .text("event", "chat_session_message")

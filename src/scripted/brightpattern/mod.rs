@@ -43,14 +43,7 @@ impl BrightPattern {
     pub(super) fn new(stage: &mut Stage) -> Self {
         let mut server = Self::default();
         for (id, client) in stage.options.chats.clone() {
-            server.chats.insert(
-                id,
-                Chat {
-                    client,
-                    state: "connected",
-                    ..Chat::default()
-                },
-            );
+            server.chats.insert(id, Chat { client, state: "connected", ..Chat::default() });
         }
         server
     }
@@ -63,10 +56,7 @@ impl BrightPattern {
             Some(("2", call)) => (2, call.to_owned()),
             _ => return Err(Response::empty(404)),
         };
-        if request
-            .query("tenantUrl")
-            .is_none_or(|tenant| tenant.is_empty())
-        {
+        if request.query("tenantUrl").is_none_or(|tenant| tenant.is_empty()) {
             return Err(error(400, 1000, "Missing or invalid tenantUrl"));
         }
         let refused = if version == 1 { 401 } else { 403 };
@@ -74,48 +64,26 @@ impl BrightPattern {
             return Err(error(refused, 2000, "Authorization header is missing"));
         };
         let Some((scheme, parameters)) = header.split_once(' ') else {
-            return Err(error(
-                refused,
-                2001,
-                "Authorization parameter format is incorrect",
-            ));
+            return Err(error(refused, 2001, "Authorization parameter format is incorrect"));
         };
         if scheme != "MOBILE-API-140-327-PLAIN" {
             return Err(error(refused, 2002, "Authorization scheme is incorrect"));
         }
         let parameter = |name: &str| {
-            let mut pairs = parameters
-                .split(',')
-                .filter_map(|pair| pair.split_once('='));
-            let found = pairs
-                .find(|(key, _)| key.trim() == name)
-                .map(|(_, value)| value.trim());
-            found
-                .map(|value| value.trim_matches('"').to_owned())
-                .filter(|value| !value.is_empty())
+            let mut pairs = parameters.split(',').filter_map(|pair| pair.split_once('='));
+            let found = pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim());
+            found.map(|value| value.trim_matches('"').to_owned()).filter(|value| !value.is_empty())
         };
         let Some(app) = parameter("appId") else {
-            return Err(error(
-                refused,
-                2003,
-                "Authorization parameter is missing: appId",
-            ));
+            return Err(error(refused, 2003, "Authorization parameter is missing: appId"));
         };
         let Some(client) = parameter("clientId") else {
-            return Err(error(
-                refused,
-                2004,
-                "Authorization parameter is missing: clientId",
-            ));
+            return Err(error(refused, 2004, "Authorization parameter is missing: clientId"));
         };
         if !stage.options.app_id.is_empty() && app != stage.options.app_id {
             return Err(error(400, 3000, "Missing or invalid application unique id"));
         }
-        Ok(Caller {
-            version,
-            client,
-            call,
-        })
+        Ok(Caller { version, client, call })
     }
 
     /// A chat this client may see.
@@ -125,11 +93,7 @@ impl BrightPattern {
     }
 
     fn handle(&mut self, request: &Request, stage: &mut Stage) -> Result<Answer, Response> {
-        let Caller {
-            version,
-            client,
-            call,
-        } = Self::caller(request, stage)?;
+        let Caller { version, client, call } = Self::caller(request, stage)?;
         let parts: Vec<&str> = call.split('/').collect();
         let response = match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["availability"]) => Response::json(200, r#"{"chat":"available","ewt":"3"}"#),
@@ -165,10 +129,7 @@ impl BrightPattern {
 
     fn poll(&mut self, request: &Request, id: &str, client: &str) -> Result<Answer, Response> {
         let chat = self.chat(id, client)?;
-        let cached = chat
-            .cache
-            .iter()
-            .find(|(target, _)| *target == request.target);
+        let cached = chat.cache.iter().find(|(target, _)| *target == request.target);
         if let Some((_, body)) = cached {
             return Ok(Response::json(200, body.clone()).into());
         }
@@ -202,12 +163,8 @@ impl BrightPattern {
         };
         let echo = stage.options.echo;
         for event in events {
-            let text = |key: &str| {
-                event
-                    .get(key)
-                    .and_then(|value| value.as_str())
-                    .unwrap_or_default()
-            };
+            let text =
+                |key: &str| event.get(key).and_then(|value| value.as_str()).unwrap_or_default();
             match text("event") {
                 "chat_session_message" => {
                     chat.own_message(id, text("msg_id"), text("msg"), echo);
@@ -237,11 +194,7 @@ impl BrightPattern {
         if self.chats.len() >= MAX_CHATS {
             self.chats.clear();
         }
-        let chat = Chat {
-            client: client.to_owned(),
-            state: "ivr",
-            ..Chat::default()
-        };
+        let chat = Chat { client: client.to_owned(), state: "ivr", ..Chat::default() };
         self.chats.insert(id.clone(), chat);
         Response::json(200, self.describe(&id, Some(true)))
     }
@@ -270,9 +223,7 @@ impl BrightPattern {
 
     fn describe(&self, id: &str, new: Option<bool>) -> String {
         let state = self.chats.get(id).map_or("queued", |chat| chat.state);
-        let object = Object::new(Style::Plain)
-            .text("chat_id", id)
-            .text("ewt", "0");
+        let object = Object::new(Style::Plain).text("chat_id", id).text("ewt", "0");
         let object = match new {
             Some(new) => object.flag("is_new_chat", new),
             None => object,
@@ -340,10 +291,7 @@ impl Dialect for BrightPattern {
 
     fn take_poll(&mut self, chat: &str, target: &str, timed_out: bool) -> Option<Polled> {
         let Some(chat) = self.chats.get_mut(chat) else {
-            return Some(Polled {
-                response: not_found(),
-                names: Vec::new(),
-            });
+            return Some(Polled { response: not_found(), names: Vec::new() });
         };
         if chat.queue.is_empty() && !timed_out {
             return None;
@@ -355,10 +303,7 @@ impl Dialect for BrightPattern {
             chat.cache.pop_front();
         }
         chat.cache.push_back((target.to_owned(), body.clone()));
-        Some(Polled {
-            response: Response::json(200, body),
-            names,
-        })
+        Some(Polled { response: Response::json(200, body), names })
     }
 }
 

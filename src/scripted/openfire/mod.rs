@@ -81,15 +81,12 @@ impl Openfire {
         }
         self.tokens.insert(token.clone(), user.to_owned());
         let resource = format!("sparkweb--{}", stage.ids.next() % 10_000_000_000);
-        let session = self
-            .sessions
-            .entry(user.to_owned())
-            .or_insert_with(|| Session {
-                newest_token: String::new(),
-                resource,
-                last_own_id: String::from("none"),
-                handed_over: false,
-            });
+        let session = self.sessions.entry(user.to_owned()).or_insert_with(|| Session {
+            newest_token: String::new(),
+            resource,
+            last_own_id: String::from("none"),
+            handed_over: false,
+        });
         session.newest_token = token;
     }
 
@@ -156,10 +153,8 @@ impl Openfire {
             ("GET", "chat/messages") => self.history(request, stage),
             ("POST", path) if path.starts_with("chat/message/") => {
                 let to = percent_decode(path.trim_start_matches("chat/message/"));
-                let body = request
-                    .json()
-                    .get("body")
-                    .and_then(|body| body.as_str().map(str::to_owned));
+                let body =
+                    request.json().get("body").and_then(|body| body.as_str().map(str::to_owned));
                 let body = body.unwrap_or_else(|| String::from_utf8_lossy(&request.body).into());
                 let from = format!("{user}@{}", stage.options.domain);
                 self.archive(&user, &from, &to, &body);
@@ -177,9 +172,7 @@ impl Openfire {
     fn answer_log_in(&mut self, user: &str, password: &[u8], stage: &mut Stage) -> Response {
         let known = &stage.options.passwords;
         let right = known.is_empty()
-            || known
-                .iter()
-                .any(|(name, secret)| name == user && secret.as_bytes() == password);
+            || known.iter().any(|(name, secret)| name == user && secret.as_bytes() == password);
         if !right {
             return jetty(500);
         }
@@ -193,35 +186,20 @@ impl Openfire {
             self.archive.remove(0);
         }
         let [owner, from, to, body] = [owner, from, to, body].map(str::to_owned);
-        self.archive.push(Archived {
-            owner,
-            from,
-            to,
-            body,
-            ms: now_ms(),
-        });
+        self.archive.push(Archived { owner, from, to, body, ms: now_ms() });
     }
 
     /// Without `to` the search is not restricted to the caller.
     fn history(&self, request: &Request, stage: &Stage) -> Response {
         let peer = request.query("to").unwrap_or_default();
-        let start = request
-            .query("start")
-            .and_then(|start| parse_instant(&start))
-            .unwrap_or(0);
+        let start = request.query("start").and_then(|start| parse_instant(&start)).unwrap_or(0);
         let start = start.saturating_sub(5 * 60_000);
         let token = request.header("authorization").unwrap_or_default();
-        let caller = self
-            .tokens
-            .get(token)
-            .map(String::as_str)
-            .unwrap_or_default();
+        let caller = self.tokens.get(token).map(String::as_str).unwrap_or_default();
         let wanted = self.archive.iter().filter(|message| {
             let peers = peer.is_empty()
                 || (message.owner == caller
-                    && [&message.from, &message.to]
-                        .iter()
-                        .any(|jid| bare(jid) == bare(&peer)));
+                    && [&message.from, &message.to].iter().any(|jid| bare(jid) == bare(&peer)));
             peers && message.ms >= start
         });
         let messages = array(wanted.map(|message| {
@@ -246,19 +224,13 @@ impl Openfire {
             return;
         }
         if stage.options.stanzas {
-            let data = Object::new(Style::JsonLib)
-                .text("xmpp", &STANDARD.encode(stanza))
-                .end();
+            let data = Object::new(Style::JsonLib).text("xmpp", &STANDARD.encode(stanza)).end();
             stage.send_to(user, &frame("chatapi.xmpp", &data));
         }
         for (event, parts) in derived {
             let text = template(parts);
             let legacy = stage.options.legacy_payloads;
-            if let Some(data) = if legacy {
-                Some(text)
-            } else {
-                through_json_lib(&text)
-            } {
+            if let Some(data) = if legacy { Some(text) } else { through_json_lib(&text) } {
                 stage.send_to(user, &frame(event, &data));
             }
         }
@@ -299,21 +271,13 @@ impl Dialect for Openfire {
 
     fn beat(&mut self, _: &mut Stage) -> Vec<Out> {
         // Two flushes: a parser sees a lone CR at the end of a read, then a lone LF.
-        vec![
-            Out::Bytes(Bytes::from_static(b"\r")),
-            Out::Bytes(Bytes::from_static(b"\n")),
-        ]
+        vec![Out::Bytes(Bytes::from_static(b"\r")), Out::Bytes(Bytes::from_static(b"\n"))]
     }
 
     fn filler(&mut self, owner: &str, bytes: usize, stage: &mut Stage) -> Out {
         let domain = &stage.options.domain;
         let data = Object::new(Style::JsonLib)
-            .raw(
-                "data",
-                &Object::new(Style::JsonLib)
-                    .text("filler", &"x".repeat(bytes))
-                    .end(),
-            )
+            .raw("data", &Object::new(Style::JsonLib).text("filler", &"x".repeat(bytes)).end())
             .text("from", &format!("bot@{domain}/svc"))
             .text("to", &format!("{owner}@{domain}"))
             .text("type", "notify")

@@ -35,17 +35,11 @@ pub(super) fn template(parts: &[Part<'_>]) -> String {
 /// What json-lib makes of a template; `None` where it throws.
 pub(super) fn through_json_lib(template: &str) -> Option<String> {
     let mut members = parse(template)?;
-    members.sort_by_key(|(key, _)| {
-        ORDER
-            .iter()
-            .position(|known| known == key)
-            .unwrap_or(ORDER.len())
-    });
+    members
+        .sort_by_key(|(key, _)| ORDER.iter().position(|known| known == key).unwrap_or(ORDER.len()));
     let object = members
         .iter()
-        .fold(Object::new(Style::JsonLib), |object, (key, json)| {
-            object.raw(key, json)
-        });
+        .fold(Object::new(Style::JsonLib), |object, (key, json)| object.raw(key, json));
     Some(object.end())
 }
 
@@ -78,11 +72,7 @@ fn parse(text: &str) -> Option<Vec<(String, String)>> {
 /// Text that looks like a function is written without quotes.
 fn written(text: &str) -> String {
     let function = text.starts_with("function(") && text.ends_with('}');
-    if function {
-        text.to_owned()
-    } else {
-        quote(Style::JsonLib, text)
-    }
+    if function { text.to_owned() } else { quote(Style::JsonLib, text) }
 }
 
 /// A string after its opening quote, and what follows its closing one.
@@ -125,28 +115,15 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, want: Option<&str>) {
-        let parts = [
-            Part::Text("from", "a@b"),
-            Part::Raw("data", "null"),
-            Part::Text("body", body),
-        ];
-        assert_eq!(
-            through_json_lib(&template(&parts)).as_deref(),
-            want,
-            "{body:?}"
-        );
+        let parts =
+            [Part::Text("from", "a@b"), Part::Raw("data", "null"), Part::Text("body", body)];
+        assert_eq!(through_json_lib(&template(&parts)).as_deref(), want, "{body:?}");
     }
 
     #[test]
     fn what_people_type_is_dropped_altered_or_forged() {
-        check(
-            "hello",
-            Some(r#"{"data":null,"from":"a@b","body":"hello"}"#),
-        );
-        check(
-            "</b> Olá 😀",
-            Some(r#"{"data":null,"from":"a@b","body":"<\/b> Olá 😀"}"#),
-        );
+        check("hello", Some(r#"{"data":null,"from":"a@b","body":"hello"}"#));
+        check("</b> Olá 😀", Some(r#"{"data":null,"from":"a@b","body":"<\/b> Olá 😀"}"#));
         check("he said \"hi\" to me", None);
         check("line one\nline two", None);
         check("C:\\temp\\", None);

@@ -88,27 +88,19 @@ impl Openfire {
         let session = self.sessions.get(user);
         let own = format!("{user}@{domain}");
         let resource = session.map_or("none", |session| &session.resource);
-        let (bot, agent) = (
-            format!("{}@{domain}/svc", who.bot.id),
-            format!("{}@{domain}/desk", who.agent.id),
-        );
+        let (bot, agent) =
+            (format!("{}@{domain}/svc", who.bot.id), format!("{}@{domain}/desk", who.agent.id));
         let handed_over = session.is_some_and(|session| session.handed_over);
         Jids {
             user: user.to_owned(),
             to: format!("{own}/{resource}"),
-            peer: if handed_over {
-                agent.clone()
-            } else {
-                bot.clone()
-            },
+            peer: if handed_over { agent.clone() } else { bot.clone() },
             bot,
             agent,
             queue: format!("support@workgroup.{domain}"),
             room: format!("{}@conference.{domain}", user.to_lowercase()),
             id: format!("s{:012x}", stage.ids.next() & 0xffff_ffff_ffff),
-            last_own_id: session
-                .map(|session| session.last_own_id.clone())
-                .unwrap_or_default(),
+            last_own_id: session.map(|session| session.last_own_id.clone()).unwrap_or_default(),
             own,
             domain,
         }
@@ -116,43 +108,21 @@ impl Openfire {
 
     fn message(&mut self, jids: &Jids, from: &str, text: &str, more: &str, stage: &mut Stage) {
         self.archive(&jids.user, from, &jids.own, text);
-        let inside = format!(
-            "<active xmlns=\"{STATES}\"/><body>{}</body>{more}",
-            xml(text)
-        );
+        let inside = format!("<active xmlns=\"{STATES}\"/><body>{}</body>{more}", xml(text));
         let stanza = stanza(from, &jids.to, "chat", &jids.id, &inside);
         let to = jids.to.as_str();
-        let state = vec![
-            Text("type", "chat"),
-            Text("to", to),
-            Text("from", from),
-            Text("state", "active"),
-        ];
+        let state =
+            vec![Text("type", "chat"), Text("to", to), Text("from", from), Text("state", "active")];
         let mut body = vec![Text("type", "chat"), Text("to", to), Text("from", from)];
         body.extend([Raw("data", "null"), Text("body", text)]);
-        self.emit(
-            &jids.user,
-            &stanza,
-            &[("chatapi.chat", state), ("chatapi.chat", body)],
-            stage,
-        );
+        self.emit(&jids.user, &stanza, &[("chatapi.chat", state), ("chatapi.chat", body)], stage);
     }
 
     fn state(&self, jids: &Jids, state: &str, stage: &mut Stage) {
         let (from, to) = (jids.agent.as_str(), jids.to.as_str());
-        let stanza = stanza(
-            from,
-            to,
-            "chat",
-            &jids.id,
-            &format!("<{state} xmlns=\"{STATES}\"/>"),
-        );
-        let parts = vec![
-            Text("type", "chat"),
-            Text("to", to),
-            Text("from", from),
-            Text("state", state),
-        ];
+        let stanza = stanza(from, to, "chat", &jids.id, &format!("<{state} xmlns=\"{STATES}\"/>"));
+        let parts =
+            vec![Text("type", "chat"), Text("to", to), Text("from", from), Text("state", state)];
         self.emit(&jids.user, &stanza, &[("chatapi.chat", parts)], stage);
     }
 
@@ -173,21 +143,12 @@ impl Openfire {
             "<sent xmlns=\"urn:xmpp:carbons:2\"><forwarded xmlns=\"urn:xmpp:forward:0\">{sent}\
              </forwarded></sent>"
         );
-        let outer = stanza(
-            &jids.own,
-            &jids.to,
-            "chat",
-            &format!("c{}", jids.id),
-            &inside,
-        );
+        let outer = stanza(&jids.own, &jids.to, "chat", &format!("c{}", jids.id), &inside);
         self.emit(&jids.user, &outer, &[], stage);
     }
 
     fn receipt(&self, jids: &Jids, name: &str, namespace: &str, stage: &mut Stage) {
-        let inside = format!(
-            "<{name} xmlns=\"{namespace}\" id=\"{}\"/>",
-            jids.last_own_id
-        );
+        let inside = format!("<{name} xmlns=\"{namespace}\" id=\"{}\"/>", jids.last_own_id);
         let stanza = stanza(&jids.peer, &jids.to, "chat", &jids.id, &inside);
         self.emit(&jids.user, &stanza, &[], stage);
     }
@@ -199,11 +160,7 @@ impl Openfire {
              <time>{secs}</time></queue-status>"
         );
         let stanza = stanza(from, to, "normal", &jids.id, &inside);
-        let mut parts = vec![
-            Text("type", "update-queue"),
-            Text("to", to),
-            Text("from", from),
-        ];
+        let mut parts = vec![Text("type", "update-queue"), Text("to", to), Text("from", from)];
         parts.extend([Text("remaingTime", secs), Text("position", position)]);
         self.emit(&jids.user, &stanza, &[("chatapi.ask", parts)], stage);
     }
@@ -212,11 +169,7 @@ impl Openfire {
         let (from, to) = (jids.queue.as_str(), jids.own.as_str());
         let inside = format!("<depart-queue xmlns=\"{WORKGROUP}\"/>");
         let stanza = stanza(from, to, "normal", &jids.id, &inside);
-        let parts = vec![
-            Text("type", "depart-queue"),
-            Text("to", to),
-            Text("from", from),
-        ];
+        let parts = vec![Text("type", "depart-queue"), Text("to", to), Text("from", from)];
         self.emit(&jids.user, &stanza, &[("chatapi.ask", parts)], stage);
     }
 
@@ -247,10 +200,7 @@ fn stanza(from: &str, to: &str, kind: &str, id: &str, inside: &str) -> String {
 
 /// Text or an attribute's value, escaped.
 fn xml(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// A path segment of a URL.

@@ -19,45 +19,23 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn agent(agent: &Person) -> Self {
         let subject = format!("005Hx{:0>13}", agent.id);
-        Self {
-            name: agent.name.clone(),
-            role: "Agent",
-            app: "agent",
-            subject,
-        }
+        Self { name: agent.name.clone(), role: "Agent", app: "agent", subject }
     }
 
     pub(super) fn bot(bot: &Person) -> Self {
         let subject = format!("0XxHx{:0>13}", bot.id);
-        Self {
-            name: bot.name.clone(),
-            role: "Chatbot",
-            app: "chatbot",
-            subject,
-        }
+        Self { name: bot.name.clone(), role: "Chatbot", app: "chatbot", subject }
     }
 
     pub(super) fn participant(subject: &str) -> Self {
         let (name, subject) = (String::from("Guest"), subject.to_owned());
-        Self {
-            name,
-            role: "EndUser",
-            app: "iamessage",
-            subject,
-        }
+        Self { name, role: "EndUser", app: "iamessage", subject }
     }
 
     fn system() -> Self {
-        let (name, subject) = (
-            String::from("Automated Process"),
-            String::from("0MjHx0000000k9bKAA"),
-        );
-        Self {
-            name,
-            role: "System",
-            app: "conversation",
-            subject,
-        }
+        let (name, subject) =
+            (String::from("Automated Process"), String::from("0MjHx0000000k9bKAA"));
+        Self { name, role: "System", app: "conversation", subject }
     }
 
     fn json(&self) -> String {
@@ -89,9 +67,7 @@ pub(super) struct Entry {
 
 /// The payload's beginning, which all have.
 fn payload(kind: &str, id: &str) -> Object {
-    Object::new(Style::Plain)
-        .text("entryType", kind)
-        .text("id", id)
+    Object::new(Style::Plain).text("entryType", kind).text("id", id)
 }
 
 impl Entry {
@@ -110,24 +86,12 @@ impl Entry {
                 | "SessionStatusChanged"
         );
         let id = id.to_owned();
-        Self {
-            event,
-            kind,
-            id,
-            ms: now_ms(),
-            in_transcript,
-            sender,
-            payload,
-            related: None,
-        }
+        Self { event, kind, id, ms: now_ms(), in_transcript, sender, payload, related: None }
     }
 
     /// A text message.
     pub(super) fn message(id: &str, sender: Sender, text: &str) -> Self {
-        let content = Object::new(Style::Plain)
-            .text("formatType", "Text")
-            .text("text", text)
-            .end();
+        let content = Object::new(Style::Plain).text("formatType", "Text").text("text", text).end();
         Self::content(id, sender, &content)
     }
 
@@ -139,10 +103,8 @@ impl Entry {
             .raw("references", "[]")
             .raw("staticContent", content)
             .end();
-        let payload = payload("Message", id)
-            .raw("abstractMessage", &inner)
-            .null("messageReason")
-            .end();
+        let payload =
+            payload("Message", id).raw("abstractMessage", &inner).null("messageReason").end();
         Self::new(("CONVERSATION_MESSAGE", "Message"), id, sender, payload)
     }
 
@@ -150,9 +112,7 @@ impl Entry {
     pub(super) fn close(stage: &mut Stage, sender: Sender, conversation: &str) -> Self {
         let id = stage.ids.uuid();
         let names = ("CONVERSATION_CLOSE_CONVERSATION", "CloseConversation");
-        let payload = payload(names.1, &id)
-            .text("conversationIdentifier", conversation)
-            .end();
+        let payload = payload(names.1, &id).text("conversationIdentifier", conversation).end();
         Self::new(names, &id, sender, payload)
     }
 
@@ -160,14 +120,10 @@ impl Entry {
     pub(super) fn typing(stage: &mut Stage, sender: Sender, kind: &str) -> Self {
         let id = stage.ids.uuid();
         let names = match kind {
-            "TypingStoppedIndicator" => (
-                "CONVERSATION_TYPING_STOPPED_INDICATOR",
-                "TypingStoppedIndicator",
-            ),
-            _ => (
-                "CONVERSATION_TYPING_STARTED_INDICATOR",
-                "TypingStartedIndicator",
-            ),
+            "TypingStoppedIndicator" => {
+                ("CONVERSATION_TYPING_STOPPED_INDICATOR", "TypingStoppedIndicator")
+            }
+            _ => ("CONVERSATION_TYPING_STARTED_INDICATOR", "TypingStartedIndicator"),
         };
         let payload = payload(names.1, &id).number("timestamp", now_ms()).end();
         Self::new(names, &id, sender, payload)
@@ -187,12 +143,7 @@ impl Entry {
             .null("failureReason")
             .raw("estimatedWaitTime", &wait)
             .end();
-        Self::new(
-            ("CONVERSATION_ROUTING_RESULT", "RoutingResult"),
-            &id,
-            Sender::system(),
-            payload,
-        )
+        Self::new(("CONVERSATION_ROUTING_RESULT", "RoutingResult"), &id, Sender::system(), payload)
     }
 
     fn changed(stage: &mut Stage, changes: &[(&str, &Sender)]) -> Self {
@@ -205,9 +156,7 @@ impl Entry {
                 .text("displayName", &who.name)
                 .end()
         }));
-        let payload = payload("ParticipantChanged", &id)
-            .raw("entries", &entries)
-            .end();
+        let payload = payload("ParticipantChanged", &id).raw("entries", &entries).end();
         let names = ("CONVERSATION_PARTICIPANT_CHANGED", "ParticipantChanged");
         Self::new(names, &id, Sender::system(), payload)
     }
@@ -216,27 +165,18 @@ impl Entry {
         let id = stage.ids.uuid();
         let names = match read {
             true => ("CONVERSATION_READ_ACKNOWLEDGEMENT", "ReadAcknowledgement"),
-            false => (
-                "CONVERSATION_DELIVERY_ACKNOWLEDGEMENT",
-                "DeliveryAcknowledgement",
-            ),
+            false => ("CONVERSATION_DELIVERY_ACKNOWLEDGEMENT", "DeliveryAcknowledgement"),
         };
         let payload = payload(names.1, &id)
             .text("acknowledgedConversationEntryIdentifier", message)
             .number("acknowledgementTimestamp", now_ms())
             .end();
-        Self {
-            related: Some(message.to_owned()),
-            ..Self::new(names, &id, sender, payload)
-        }
+        Self { related: Some(message.to_owned()), ..Self::new(names, &id, sender, payload) }
     }
 
     fn token(stage: &mut Stage, sender: Sender, target: &str, sequence: u64, text: &str) -> Self {
         let id = stage.ids.uuid();
-        let token = Object::new(Style::Plain)
-            .text("formatType", "Text")
-            .text("text", text)
-            .end();
+        let token = Object::new(Style::Plain).text("formatType", "Text").text("text", text).end();
         let streaming = Object::new(Style::Plain)
             .text("tokenType", "MessageStreamingToken")
             .number("sequenceNumber", sequence)
@@ -246,15 +186,8 @@ impl Entry {
             .number("batchNumber", 1)
             .raw("token", &token)
             .end();
-        let payload = payload("StreamingToken", &id)
-            .raw("streamingToken", &streaming)
-            .end();
-        Self::new(
-            ("CONVERSATION_STREAMING_TOKEN", "StreamingToken"),
-            &id,
-            sender,
-            payload,
-        )
+        let payload = payload("StreamingToken", &id).raw("streamingToken", &streaming).end();
+        Self::new(("CONVERSATION_STREAMING_TOKEN", "StreamingToken"), &id, sender, payload)
     }
 
     /// As the stream shows it: the payload is JSON in a string.
@@ -310,9 +243,7 @@ pub(super) fn of_step(
     let entry = match step {
         Step::Queued { wait, .. } => Entry::routed(stage, Some(wait.as_secs())),
         Step::Connecting => {
-            let payload = payload("RoutingWorkResult", &id)
-                .text("workType", "Accepted")
-                .end();
+            let payload = payload("RoutingWorkResult", &id).text("workType", "Accepted").end();
             let names = ("CONVERSATION_ROUTING_WORK_RESULT", "RoutingWorkResult");
             Entry::new(names, &id, Sender::system(), payload)
         }
@@ -339,10 +270,7 @@ pub(super) fn of_step(
                 .text("sessionStatusPrev", "Active")
                 .text("sessionEndedByRole", "Agent")
                 .end();
-            let names = (
-                "CONVERSATION_SESSION_STATUS_CHANGED",
-                "SessionStatusChanged",
-            );
+            let names = ("CONVERSATION_SESSION_STATUS_CHANGED", "SessionStatusChanged");
             Entry::new(names, &id, Sender::system(), payload)
         }
     };
@@ -350,24 +278,14 @@ pub(super) fn of_step(
 }
 
 fn progress(id: &str, bot: Sender, text: &str) -> Entry {
-    let message = Object::new(Style::Plain)
-        .text("formatType", "Text")
-        .text("text", text)
-        .end();
+    let message = Object::new(Style::Plain).text("formatType", "Text").text("text", text).end();
     let indicator = Object::new(Style::Plain)
         .raw("progressMessage", &message)
         .text("indicatorType", "ProgressUpdateIndicator")
         .number("timestamp", now_ms())
         .end();
-    let payload = payload("ProgressIndicator", id)
-        .raw("progressIndicator", &indicator)
-        .end();
-    Entry::new(
-        ("CONVERSATION_PROGRESS_INDICATOR", "ProgressIndicator"),
-        id,
-        bot,
-        payload,
-    )
+    let payload = payload("ProgressIndicator", id).raw("progressIndicator", &indicator).end();
+    Entry::new(("CONVERSATION_PROGRESS_INDICATOR", "ProgressIndicator"), id, bot, payload)
 }
 
 /// Tokens, the second and third of them swapped as it happens, then the whole message.
@@ -390,10 +308,7 @@ fn attachment(id: &str, agent: Sender, name: &str, media_type: &str, stage: &mut
         .null("attachmentUploadResult")
         .text("id", &file)
         .text("mimeType", media_type)
-        .text(
-            "url",
-            &format!("https://example.my.salesforce-scrt.com/files/{file}"),
-        )
+        .text("url", &format!("https://example.my.salesforce-scrt.com/files/{file}"))
         .text("referenceId", "069Hx000000abcdIAA")
         .end();
     let content = Object::new(Style::Plain)

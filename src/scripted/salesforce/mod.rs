@@ -125,9 +125,7 @@ impl Salesforce {
             // What a cache would answer is of no use to anybody.
             return Err(bad_request("_ts was used before"));
         }
-        let after = request
-            .header("last-event-id")
-            .and_then(|id| id.parse::<u64>().ok());
+        let after = request.header("last-event-id").and_then(|id| id.parse::<u64>().ok());
         let after = after.unwrap_or(u64::MAX);
         let missed = self.log.iter().filter(|logged| {
             logged.number > after && self.may_hear(&subject, &logged.conversation)
@@ -145,10 +143,7 @@ impl Salesforce {
     }
 
     fn may_hear(&self, subject: &str, conversation: &str) -> bool {
-        let owner = self
-            .chats
-            .get(conversation)
-            .and_then(|chat| chat.owner.as_deref());
+        let owner = self.chats.get(conversation).and_then(|chat| chat.owner.as_deref());
         owner.is_none_or(|owner| owner == subject)
     }
 
@@ -176,22 +171,13 @@ impl Salesforce {
             frame.data.replace('\n', "\ndata:")
         );
         let out = Out::Frame(frame.event, Bytes::from(text));
-        let owner = self
-            .chats
-            .get(conversation)
-            .and_then(|chat| chat.owner.clone());
-        stage.send(&out, |live| {
-            owner.as_ref().is_none_or(|owner| *owner == live.owner)
-        });
+        let owner = self.chats.get(conversation).and_then(|chat| chat.owner.clone());
+        stage.send(&out, |live| owner.as_ref().is_none_or(|owner| *owner == live.owner));
         if self.log.len() >= stage.options.replay {
             self.log.pop_front();
         }
         if stage.options.replay > 0 {
-            self.log.push_back(Logged {
-                number,
-                conversation: conversation.to_owned(),
-                out,
-            });
+            self.log.push_back(Logged { number, conversation: conversation.to_owned(), out });
         }
     }
 }
@@ -216,24 +202,17 @@ impl Dialect for Salesforce {
         };
         let answer = match (method, version, call) {
             ("POST", 2, "authorization/unauthenticated/access-token") => {
-                let keys = [
-                    "orgId",
-                    "esDeveloperName",
-                    "capabilitiesVersion",
-                    "platform",
-                    "context",
-                ];
+                let keys =
+                    ["orgId", "esDeveloperName", "capabilitiesVersion", "platform", "context"];
                 Ok(self.mint(request, &keys, stage))
             }
-            ("POST", 1, "authorization/unauthenticated/accessToken") => Ok(self.mint(
-                request,
-                &["orgId", "developerName", "capabilitiesVersion"],
-                stage,
-            )),
+            ("POST", 1, "authorization/unauthenticated/accessToken") => {
+                Ok(self.mint(request, &["orgId", "developerName", "capabilitiesVersion"], stage))
+            }
             ("GET", 2, "authorization/continuation-access-token")
-            | ("POST", 1, "continuityAccessToken") => self
-                .subject(request)
-                .map(|subject| self.give_token(&subject, stage)),
+            | ("POST", 1, "continuityAccessToken") => {
+                self.subject(request).map(|subject| self.give_token(&subject, stage))
+            }
             _ => match call.strip_prefix("conversation") {
                 Some(rest) => {
                     let rest = rest.to_owned();
@@ -276,24 +255,15 @@ impl Dialect for Salesforce {
     }
 
     fn beat(&mut self, _: &mut Stage) -> Vec<Out> {
-        vec![Out::Frame(
-            "ping".to_owned(),
-            Bytes::from_static(b"event:ping\ndata:{}\n\n"),
-        )]
+        vec![Out::Frame("ping".to_owned(), Bytes::from_static(b"event:ping\ndata:{}\n\n"))]
     }
 
     fn filler(&mut self, owner: &str, bytes: usize, stage: &mut Stage) -> Out {
-        let entry = Entry::message(
-            &stage.ids.uuid(),
-            Sender::participant(owner),
-            &"x".repeat(bytes),
-        );
+        let entry =
+            Entry::message(&stage.ids.uuid(), Sender::participant(owner), &"x".repeat(bytes));
         let data = entry.envelope(&self.channel, &stage.ids.uuid());
         self.last_id += 1;
-        let text = format!(
-            "id:{}\nevent:{}\ndata:{data}\n\n",
-            self.last_id, entry.event
-        );
+        let text = format!("id:{}\nevent:{}\ndata:{data}\n\n", self.last_id, entry.event);
         Out::Frame(entry.event.to_owned(), Bytes::from(text))
     }
 
@@ -308,9 +278,7 @@ impl Dialect for Salesforce {
 }
 
 fn bad_request(message: &str) -> Response {
-    let body = Object::new(Style::Plain)
-        .text("code", "BAD_REQUEST")
-        .text("message", message);
+    let body = Object::new(Style::Plain).text("code", "BAD_REQUEST").text("message", message);
     Response::json(400, body.end())
 }
 

@@ -26,10 +26,7 @@ impl Salesforce {
         if let Some(key) = missing.copied().or_else(|| extra.map(String::as_str)) {
             return bad_request(&format!("Unrecognized or missing field {key}"));
         }
-        let org = body
-            .get("orgId")
-            .and_then(|org| org.as_str())
-            .unwrap_or_default();
+        let org = body.get("orgId").and_then(|org| org.as_str()).unwrap_or_default();
         if org.get(..15) != Some(&stage.options.org_id) {
             return bad_request("Unknown orgId");
         }
@@ -50,13 +47,7 @@ impl Salesforce {
         if self.tokens.len() >= MAX_REMEMBERED {
             self.tokens.clear();
         }
-        self.tokens.insert(
-            token.clone(),
-            Token {
-                subject: subject.to_owned(),
-                expires,
-            },
-        );
+        self.tokens.insert(token.clone(), Token { subject: subject.to_owned(), expires });
         let channel = Object::new(Style::Plain)
             .text("channelAddressIdentifier", &self.channel)
             .text("authMode", "UnAuth")
@@ -87,10 +78,7 @@ impl Salesforce {
     ) -> Result<Response, Response> {
         let subject = self.subject(request)?;
         let mut parts = call.trim_start_matches('/').splitn(2, '/');
-        let (id, rest) = (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-        );
+        let (id, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if id.is_empty() {
             return self.create(request, subject, stage);
         }
@@ -119,9 +107,7 @@ impl Salesforce {
                 let body = request.json();
                 let message = body.get("message").unwrap_or(&body);
                 let text = |key: &str| message.get(key).and_then(|value| value.as_str());
-                let content = message
-                    .get("staticContent")
-                    .and_then(|content| content.get("text"));
+                let content = message.get("staticContent").and_then(|content| content.get("text"));
                 let content = content.and_then(|text| text.as_str()).unwrap_or_default();
                 let given = text("id").map_or_else(|| stage.ids.uuid(), str::to_owned);
                 let sender = Sender::participant(&subject);
@@ -130,10 +116,7 @@ impl Salesforce {
             }
             ("POST", "entry") => {
                 let kind = request.json();
-                let kind = kind
-                    .get("entryType")
-                    .and_then(|kind| kind.as_str())
-                    .unwrap_or_default();
+                let kind = kind.get("entryType").and_then(|kind| kind.as_str()).unwrap_or_default();
                 let entry = Entry::typing(stage, Sender::participant(&subject), kind);
                 self.publish(id, entry, stage);
                 Ok(Response::json(200, "{}"))
@@ -154,10 +137,7 @@ impl Salesforce {
         stage: &mut Stage,
     ) -> Result<Response, Response> {
         let body = request.json();
-        let id = body
-            .get("conversationId")
-            .and_then(|id| id.as_str())
-            .unwrap_or_default();
+        let id = body.get("conversationId").and_then(|id| id.as_str()).unwrap_or_default();
         if id.is_empty() {
             return Err(bad_request("conversationId is missing"));
         }
@@ -201,16 +181,10 @@ impl Salesforce {
 
 /// A page of the transcript: newest first, but for `direction=FromStart`.
 fn entries(request: &Request, chat: &Chat) -> Response {
-    let number = |name: &str| {
-        request
-            .query(name)
-            .and_then(|text| text.parse::<u64>().ok())
-    };
+    let number = |name: &str| request.query(name).and_then(|text| text.parse::<u64>().ok());
     let limit = usize::try_from(number("limit").unwrap_or(20).min(50)).unwrap_or(50);
-    let (start, end) = (
-        number("startTimestamp").unwrap_or(0),
-        number("endTimestamp").unwrap_or(u64::MAX),
-    );
+    let (start, end) =
+        (number("startTimestamp").unwrap_or(0), number("endTimestamp").unwrap_or(u64::MAX));
     let kinds = request.query("entryTypeFilter").unwrap_or_default();
     let wanted = chat.entries.iter().filter(|entry| {
         let kind = kinds.is_empty() || kinds.split(',').any(|kind| kind == entry.kind);

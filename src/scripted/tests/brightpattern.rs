@@ -20,11 +20,7 @@ async fn poll(backend: &Backend, nonce: u32) -> Client {
 
 fn say(backend: &Backend, text: &str) {
     let to = Audience::new("jane").conversation("c1");
-    backend.speak(
-        &to,
-        &Conversation::new(Vec::new()),
-        &Step::BotSays(text.into()),
-    );
+    backend.speak(&to, &Conversation::new(Vec::new()), &Step::BotSays(text.into()));
 }
 
 #[tokio::test]
@@ -76,10 +72,7 @@ async fn patience_ends_in_an_empty_list() {
         options.hold = Duration::from_millis(1);
     })
     .await;
-    assert_eq!(
-        poll(&backend, 1).await.answer().await,
-        (200, r#"{"events":[]}"#.to_owned())
-    );
+    assert_eq!(poll(&backend, 1).await.answer().await, (200, r#"{"events":[]}"#.to_owned()));
 }
 
 #[tokio::test]
@@ -87,20 +80,10 @@ async fn an_ended_chat_is_not_found() {
     let backend = server().await;
     let to = Audience::new("jane").conversation("c1");
     backend.speak(&to, &Conversation::new(Vec::new()), &Step::Ended);
-    assert!(
-        poll(&backend, 1)
-            .await
-            .answer()
-            .await
-            .1
-            .contains("chat_session_ended")
-    );
+    assert!(poll(&backend, 1).await.answer().await.1.contains("chat_session_ended"));
     let (status, body) = poll(&backend, 2).await.answer().await;
     assert_eq!(status, 404);
-    assert_eq!(
-        body,
-        r#"{"error_code":"5005","error_message":"Chat session is not found"}"#
-    );
+    assert_eq!(body, r#"{"error_code":"5005","error_message":"Chat session is not found"}"#);
 }
 
 #[tokio::test]
@@ -112,50 +95,17 @@ async fn callers_must_say_who_they_are() {
         (path(1), "X-A: 1", 401, "2000"),
         (path(2), "Authorization: x", 403, "2001"),
         (path(2), "Authorization: Basic x", 403, "2002"),
-        (
-            path(2),
-            "Authorization: MOBILE-API-140-327-PLAIN clientId=c",
-            403,
-            "2003",
-        ),
-        (
-            path(2),
-            "Authorization: MOBILE-API-140-327-PLAIN appId=a",
-            403,
-            "2004",
-        ),
-        (
-            "/clientweb/api/v2/chats/c1/history".to_owned(),
-            AUTH,
-            400,
-            "1000",
-        ),
+        (path(2), "Authorization: MOBILE-API-140-327-PLAIN clientId=c", 403, "2003"),
+        (path(2), "Authorization: MOBILE-API-140-327-PLAIN appId=a", 403, "2004"),
+        ("/clientweb/api/v2/chats/c1/history".to_owned(), AUTH, 400, "1000"),
         (path(2).replace("c1", "c2"), AUTH, 404, "5005"),
-        (
-            path(2),
-            "Authorization: MOBILE-API-140-327-PLAIN appId=a, clientId=d",
-            404,
-            "5005",
-        ),
+        (path(2), "Authorization: MOBILE-API-140-327-PLAIN appId=a, clientId=d", 404, "5005"),
     ] {
-        let (got, body) = Client::get(&backend, &target, &[header])
-            .await
-            .answer()
-            .await;
+        let (got, body) = Client::get(&backend, &target, &[header]).await.answer().await;
         assert_eq!(got, status, "{target} {header}");
-        assert!(
-            body.contains(&format!("\"error_code\":\"{code}\"")),
-            "{body}"
-        );
+        assert!(body.contains(&format!("\"error_code\":\"{code}\"")), "{body}");
     }
-    assert_eq!(
-        Client::get(&backend, &path(2), &[BARE])
-            .await
-            .answer()
-            .await
-            .0,
-        200
-    );
+    assert_eq!(Client::get(&backend, &path(2), &[BARE]).await.answer().await.0, 200);
 }
 
 #[tokio::test]
@@ -169,19 +119,10 @@ async fn sent_events_stand_in_the_history_and_v1_answers_with_pending_ones() {
     let send = Client::post(&backend, &path(1, "/c1/events"), &[AUTH], body).await;
     let (_, answer) = send.answer().await;
     assert!(answer.contains("pending") && !answer.contains("mine"));
-    let (_, history) = Client::get(&backend, &path(2, "/c1/history"), &[AUTH])
-        .await
-        .answer()
-        .await;
+    let (_, history) = Client::get(&backend, &path(2, "/c1/history"), &[AUTH]).await.answer().await;
     assert!(history.contains("pending") && history.contains(r#""party_id":"c1""#));
-    let (_, active) = Client::get(&backend, &path(2, "/active"), &[AUTH])
-        .await
-        .answer()
-        .await;
+    let (_, active) = Client::get(&backend, &path(2, "/active"), &[AUTH]).await.answer().await;
     assert!(active.contains(r#""chat_id":"c1""#));
-    let (_, again) = Client::post(&backend, &path(2, ""), &[AUTH], "{}")
-        .await
-        .answer()
-        .await;
+    let (_, again) = Client::post(&backend, &path(2, ""), &[AUTH], "{}").await.answer().await;
     assert!(again.contains(r#""chat_id":"c1","ewt":"0","is_new_chat":false"#));
 }

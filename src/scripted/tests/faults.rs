@@ -15,10 +15,7 @@ async fn open(backend: &Backend) -> Client {
 }
 
 fn frame(text: &str) -> (Audience, Frame) {
-    (
-        Audience::new("jane").workflow("w"),
-        Frame::new("Chat", text),
-    )
+    (Audience::new("jane").workflow("w"), Frame::new("Chat", text))
 }
 
 #[tokio::test]
@@ -30,10 +27,7 @@ async fn an_answer_can_be_another() {
     let text = client.until("\"retryAfter\":\"37\"}").await;
     assert!(text.starts_with("HTTP/1.1 429 ") && text.contains("Retry-After: 37\r\n"));
     for want in [503, 503, 200] {
-        assert_eq!(
-            Client::get(&backend, "/health", &[]).await.answer().await.0,
-            want
-        );
+        assert_eq!(Client::get(&backend, "/health", &[]).await.answer().await.0, want);
     }
     open(&backend).await;
     assert_eq!(backend.now().requests, 5);
@@ -52,11 +46,7 @@ async fn a_frame_can_be_cut_in_its_middle() {
     let (to, frame) = frame("0123456789012345678901234567");
     backend.push(&to, frame);
     assert!(client.end().await);
-    assert!(
-        client.text().contains("event: Chat\ndata"),
-        "{}",
-        client.text()
-    );
+    assert!(client.text().contains("event: Chat\ndata"), "{}", client.text());
     assert!(!client.text().contains("67\n") && !client.text().ends_with("0\r\n\r\n"));
     until(&backend, |now| now.live_streams == 0).await;
     assert_eq!(backend.frames_sent(), 1);
@@ -104,10 +94,7 @@ async fn a_stalled_stream_sends_nothing_and_notices_that_the_client_leaves() {
     client.until("{\"broken\": tru\0}\n\n").await;
     assert!(!client.text().contains("never") && !client.text().contains("heartbeat"));
     drop(client);
-    until(&backend, |now| {
-        now.live_streams == 0 && now.open_connections == 0
-    })
-    .await;
+    until(&backend, |now| now.live_streams == 0 && now.open_connections == 0).await;
     assert_eq!(backend.frames_sent(), 1);
 }
 
@@ -116,10 +103,7 @@ async fn an_unanswered_request_stays_open_until_the_client_leaves() {
     let backend = xians().await;
     backend.fault(Fault::NoAnswer);
     let client = Client::get(&backend, OPEN, &[]).await;
-    until(&backend, |now| {
-        now.requests == 1 && now.open_connections == 1
-    })
-    .await;
+    until(&backend, |now| now.requests == 1 && now.open_connections == 1).await;
     drop(client);
     until(&backend, |now| now.open_connections == 0).await;
 }
@@ -166,21 +150,11 @@ async fn heads_can_lie() {
     backend.fault(Fault::ContentType("text/html".into()));
     backend.fault(Fault::Gzip);
     let mut client = open(&backend).await;
-    assert!(
-        client
-            .until("\n\n")
-            .await
-            .contains("Content-Type: text/html\r\n")
-    );
+    assert!(client.until("\n\n").await.contains("Content-Type: text/html\r\n"));
     let mut client = Client::get(&backend, OPEN, &[]).await;
     let text = client.until("tenantId").await;
     assert!(text.contains("Content-Encoding: gzip\r\n"));
-    assert!(
-        client
-            .read
-            .windows(3)
-            .any(|window| window == [0x1f, 0x8b, 8])
-    );
+    assert!(client.read.windows(3).any(|window| window == [0x1f, 0x8b, 8]));
 }
 
 #[tokio::test]
@@ -263,11 +237,7 @@ async fn a_script_is_played_as_far_as_each_dialect_goes() {
         })
         .await;
         let to = Audience::new("jane");
-        let spoken = case
-            .steps
-            .iter()
-            .filter(|step| backend.speak(&to, &case, step))
-            .count();
+        let spoken = case.steps.iter().filter(|step| backend.speak(&to, &case, step)).count();
         let silent = match kind {
             // Joining, thinking, leaving, ending.
             Kind::Openfire => 4,
@@ -293,18 +263,11 @@ async fn an_endless_script_goes_on_with_fresh_ids() {
     let mut client = Client::get(&backend, "/eventrouter/v1/sse?_ts=1", &headers).await;
     client.until("\r\n\r\n").await;
     let case = Conversation::new(vec![Step::BotSays("round".into()), Step::Ended]);
-    backend.play(
-        &Audience::new("jane"),
-        &case,
-        Pace::forever(Duration::from_millis(10)),
-    );
+    backend.play(&Audience::new("jane"), &case, Pace::forever(Duration::from_millis(10)));
     until(&backend, |now| now.scripts_done >= 3).await;
     let text = client.until("id:505\n").await;
-    let mut ids: Vec<&str> = text
-        .split("\"identifier\":\"")
-        .skip(1)
-        .filter_map(|rest| rest.get(..36))
-        .collect();
+    let mut ids: Vec<&str> =
+        text.split("\"identifier\":\"").skip(1).filter_map(|rest| rest.get(..36)).collect();
     let count = ids.len();
     ids.sort_unstable();
     ids.dedup();
@@ -319,9 +282,7 @@ async fn streams_beat_by_themselves() {
     .await;
     let mut client = open(&backend).await;
     until(&backend, |now| now.frames_sent >= 4).await;
-    client
-        .until("event: heartbeat\ndata: {\"timestamp\":\"")
-        .await;
+    client.until("event: heartbeat\ndata: {\"timestamp\":\"").await;
     assert!(backend.frames_sent_of("heartbeat") >= 3);
 }
 
@@ -333,10 +294,7 @@ async fn an_unread_chat_forgets_its_oldest_events() {
     .await;
     let to = Audience::new("jane").conversation("c1");
     for number in 0..=4096 {
-        backend.push(
-            &to,
-            Frame::new("x", format!("{{\"event\":\"x{number}x\"}}")),
-        );
+        backend.push(&to, Frame::new("x", format!("{{\"event\":\"x{number}x\"}}")));
     }
     let auth = "Authorization: MOBILE-API-140-327-PLAIN appId=a, clientId=c";
     let target = "/clientweb/api/v2/chats/c1/events?tenantUrl=t&nonce=1";

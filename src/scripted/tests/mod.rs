@@ -29,19 +29,12 @@ impl Client {
     async fn send(backend: &Backend, request: &str) -> Self {
         let mut socket = TcpStream::connect(backend.addr()).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
-        Self {
-            socket,
-            read: Vec::new(),
-        }
+        Self { socket, read: Vec::new() }
     }
 
     async fn get(backend: &Backend, target: &str, headers: &[&str]) -> Self {
         let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        Self::send(
-            backend,
-            &format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n"),
-        )
-        .await
+        Self::send(backend, &format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await
     }
 
     async fn post(backend: &Backend, target: &str, headers: &[&str], body: &str) -> Self {
@@ -83,39 +76,26 @@ impl Client {
         let head = self.until("\r\n\r\n").await;
         let (head, body) = head.split_once("\r\n\r\n").unwrap();
         let status = head.get(9..12).unwrap().parse().unwrap();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Content-Length: "));
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
         let length: usize = length.unwrap().parse().unwrap();
         let mut body = body.as_bytes().to_vec();
         while body.len() < length {
-            assert!(
-                timeout(PATIENCE, self.socket.read_buf(&mut body))
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    > 0
-            );
+            assert!(timeout(PATIENCE, self.socket.read_buf(&mut body)).await.unwrap().unwrap() > 0);
         }
         (status, String::from_utf8(body).unwrap())
     }
 }
 
 async fn start(kind: Kind, change: impl FnOnce(&mut Options)) -> Backend {
-    let mut options = Options {
-        heartbeat: Some(Duration::MAX),
-        ..Options::default()
-    };
+    let mut options = Options { heartbeat: Some(Duration::MAX), ..Options::default() };
     change(&mut options);
     Backend::start(kind, options).await.unwrap()
 }
 
 async fn until(backend: &Backend, what: impl FnMut(&Snapshot) -> bool) -> Snapshot {
-    timeout(PATIENCE, backend.wait_for(what))
-        .await
-        .unwrap_or_else(|_| {
-            panic!("not reached: {:?}", backend.now());
-        })
+    timeout(PATIENCE, backend.wait_for(what)).await.unwrap_or_else(|_| {
+        panic!("not reached: {:?}", backend.now());
+    })
 }
 
 const SSE: &str = "Accept: text/event-stream";

@@ -3,10 +3,7 @@
 use super::*;
 
 async fn jane() -> Backend {
-    start(Kind::Openfire, |options| {
-        options.tokens = vec![("jane".into(), "t1".into())]
-    })
-    .await
+    start(Kind::Openfire, |options| options.tokens = vec![("jane".into(), "t1".into())]).await
 }
 
 async fn stream(backend: &Backend, token: &str) -> Client {
@@ -23,9 +20,7 @@ async fn a_stream_has_the_head_of_jetty_and_begins_with_on_connect() {
     assert!(text.contains("Connection: close\r\n"));
     assert!(text.contains("Access-Control-Allow-Origin: [*]\r\n"));
     assert!(!text.contains("Content-Length") && !text.contains("Transfer-Encoding"));
-    client
-        .until(r#"data: {"name":"jane","email":"jane@example.org","username":"jane"}"#)
-        .await;
+    client.until(r#"data: {"name":"jane","email":"jane@example.org","username":"jane"}"#).await;
 }
 
 #[tokio::test]
@@ -34,17 +29,10 @@ async fn tokens_and_accept_are_strict() {
     for (target, accept, want) in [
         ("/sparkweb/sse?token=other", SSE, 503),
         ("/sparkweb/sse", SSE, 503),
-        (
-            "/sparkweb/sse?token=t1",
-            "Accept: text/event-stream, */*",
-            405,
-        ),
+        ("/sparkweb/sse?token=t1", "Accept: text/event-stream, */*", 405),
         ("/sparkweb/sse?token=t1", "X-None: 1", 405),
     ] {
-        let answer = Client::get(&backend, target, &[accept])
-            .await
-            .answer()
-            .await;
+        let answer = Client::get(&backend, target, &[accept]).await.answer().await;
         assert_eq!(answer.0, want, "{target} {accept}");
     }
 }
@@ -57,21 +45,11 @@ async fn a_message_gives_stanza_state_and_body() {
     let who = Conversation::new(Vec::new());
     assert!(backend.speak(&Audience::new("jane"), &who, &Step::BotSays("hello".into())));
     let text = client.until("\"body\":\"hello\"}\r\n\r\n").await;
-    let names: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("event: "))
-        .collect();
-    assert_eq!(
-        names,
-        ["onConnect", "chatapi.xmpp", "chatapi.chat", "chatapi.chat"]
-    );
+    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(names, ["onConnect", "chatapi.xmpp", "chatapi.chat", "chatapi.chat"]);
     assert!(text.contains("\"state\":\"active\",\"type\":\"chat\"}"));
     // What json-lib cannot read has no body frame.
-    backend.speak(
-        &Audience::new("jane"),
-        &who,
-        &Step::BotSays("\"no\"".into()),
-    );
+    backend.speak(&Audience::new("jane"), &who, &Step::BotSays("\"no\"".into()));
     let now = until(&backend, |now| now.frames_sent == 6).await;
     assert_eq!(now.live_streams, 1);
     assert_eq!(backend.frames_sent_of("chatapi.chat"), 3);
@@ -139,14 +117,7 @@ async fn an_origin_hides_every_status() {
         (&["Origin: http://x"][..], "wrong", 200),
         (&[][..], "right", 200),
     ] {
-        assert_eq!(
-            Client::post(&backend, login, headers, body)
-                .await
-                .answer()
-                .await
-                .0,
-            want
-        );
+        assert_eq!(Client::post(&backend, login, headers, body).await.answer().await.0, want);
     }
 }
 
@@ -157,21 +128,11 @@ async fn history_knows_what_was_said() {
     })
     .await;
     let who = Conversation::new(Vec::new());
-    backend.speak(
-        &Audience::new("jane"),
-        &who,
-        &Step::AgentSays("a \"b\"".into()),
-    );
+    backend.speak(&Audience::new("jane"), &who, &Step::AgentSays("a \"b\"".into()));
     let target = "/sparkweb/api/rest/chat/messages?to=zoe@example.org&start=2020-01-01T00:00:00Z";
-    let answer = Client::get(&backend, target, &["Authorization: ey1"])
-        .await
-        .answer()
-        .await;
+    let answer = Client::get(&backend, target, &["Authorization: ey1"]).await.answer().await;
     assert!(answer.1.contains(r#""body":"a \"b\"""#), "{}", answer.1);
-    assert_eq!(
-        Client::get(&backend, target, &[]).await.answer().await.0,
-        401
-    );
+    assert_eq!(Client::get(&backend, target, &[]).await.answer().await.0, 401);
 }
 
 #[tokio::test]
@@ -187,8 +148,6 @@ async fn the_older_generation_has_no_stanzas_and_writes_what_was_typed() {
     let to = Audience::new("jane");
     assert!(!backend.speak(&to, &who, &Step::ParticipantSays("me".into())));
     backend.speak(&to, &who, &Step::BotSays("a \"b\"\nc".into()));
-    let text = client
-        .until("\"body\": \"a \"b\"\r\ndata: c\"}\r\n\r\n")
-        .await;
+    let text = client.until("\"body\": \"a \"b\"\r\ndata: c\"}\r\n\r\n").await;
     assert!(!text.contains("chatapi.xmpp"));
 }

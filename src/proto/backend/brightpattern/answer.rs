@@ -120,18 +120,9 @@ pub fn documents(text: &str) -> Vec<&str> {
         let start = at + rest.len() - rest.trim_start().len();
         let rest = rest.trim_start();
         let line = rest.split_inclusive('\n').next().unwrap_or(rest);
-        let scope = if failures < SPANNING_FAILURES_MAX {
-            rest
-        } else {
-            line
-        };
+        let scope = if failures < SPANNING_FAILURES_MAX { rest } else { line };
         if let Some(length) = document_length(scope) {
-            documents.extend(
-                broken
-                    .take()
-                    .and_then(|from| text.get(from..at))
-                    .map(str::trim),
-            );
+            documents.extend(broken.take().and_then(|from| text.get(from..at)).map(str::trim));
             documents.extend(rest.get(..length));
             at = start + length;
             continue;
@@ -164,10 +155,7 @@ mod tests {
     #[track_caller]
     fn check_frames(answer: &str, want: &[(&str, &str)]) {
         let got = frames(answer);
-        let got: Vec<_> = got
-            .iter()
-            .map(|(name, data)| (name.as_ref(), *data))
-            .collect();
+        let got: Vec<_> = got.iter().map(|(name, data)| (name.as_ref(), *data)).collect();
         assert_eq!(got, want, "{answer:?}");
     }
 
@@ -188,11 +176,7 @@ mod tests {
                 ("unknown", r#"{"event":""}"#),
             ],
         );
-        let deep = format!(
-            "{{\"event\":\"x\",\"a\":{}{}}}",
-            "[".repeat(200),
-            "]".repeat(200)
-        );
+        let deep = format!("{{\"event\":\"x\",\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
         check_frames(
             &format!("{{\"events\":[{deep},{{\"event\":\"y\"}}]}}"),
             &[("x", &deep), ("y", r#"{"event":"y"}"#)],
@@ -254,11 +238,7 @@ mod tests {
 
     #[test]
     fn answers_of_a_poll() {
-        check_answer(
-            200,
-            r#"{"events":[{"event":"chat_session_ended"}]}"#,
-            Answer::Events,
-        );
+        check_answer(200, r#"{"events":[{"event":"chat_session_ended"}]}"#, Answer::Events);
         check_answer(
             200,
             r#"{"events":[{"event":"chat_session_message","msg":"a long message, cut"#,
@@ -288,13 +268,9 @@ mod tests {
         check_answer(429, "", Answer::RateLimited);
         check_answer(429, &error("5509"), Answer::RateLimited);
         check_answer(400, &error("5509"), Answer::RateLimited);
-        for (status, code) in [
-            (400, "1000"),
-            (400, "3000"),
-            (500, "5000"),
-            (503, "5001"),
-            (200, "5955"),
-        ] {
+        for (status, code) in
+            [(400, "1000"), (400, "3000"), (500, "5000"), (503, "5001"), (200, "5955")]
+        {
             check_answer(status, &error(code), Answer::Bad);
         }
         for status in [204, 302, 400, 406, 500, 503] {

@@ -35,9 +35,7 @@ pub use answer::{SPANNING_FAILURES_MAX, documents};
 pub static DIALECT: Dialect = Dialect {
     name: "brightpattern",
     title: "Bright Pattern",
-    transport: Transport::Poll {
-        frames: answer::frames,
-    },
+    transport: Transport::Poll { frames: answer::frames },
     events: &[
         "chat_session_status",
         ENDED,
@@ -77,9 +75,7 @@ struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     fn time(&self) -> Option<UnixMillis> {
-        self.fields
-            .int("timestamp")
-            .and_then(UnixMillis::from_seconds_or_millis)
+        self.fields.int("timestamp").and_then(UnixMillis::from_seconds_or_millis)
     }
 
     fn party_id(&self) -> Option<Text<'a>> {
@@ -89,10 +85,7 @@ impl<'a> Frame<'a> {
     /// The name of the party that the event is about.
     fn party_name(&self) -> Option<Text<'a>> {
         self.fields.word("display_name").or_else(|| {
-            match (
-                self.fields.word("first_name"),
-                self.fields.word("last_name"),
-            ) {
+            match (self.fields.word("first_name"), self.fields.word("last_name")) {
                 (Some(first), Some(last)) => Some(format!("{first} {last}").into()),
                 (first, last) => first.or(last),
             }
@@ -120,10 +113,7 @@ impl<'a> Frame<'a> {
         let own = self.fields.iter().filter(|(key, _)| !told.contains(key));
         let fields =
             own.map(|(key, value)| (Cow::Owned(key.to_owned()), Cow::Borrowed(value.get())));
-        Payload::Kind {
-            kind,
-            fields: fields.collect(),
-        }
+        Payload::Kind { kind, fields: fields.collect() }
     }
 }
 
@@ -171,44 +161,28 @@ impl BrightPattern {
                 self.end(frame, Some("inactivity"))?
             }
             "chat_session_timeout_warning" => {
-                let notice = Notice {
-                    level: NoticeLevel::Warning,
-                    code: Some("inactivity".into()),
-                };
-                Event {
-                    text: frame.shown(),
-                    ..self.event(frame, Payload::Notice(notice))
-                }
+                let notice =
+                    Notice { level: NoticeLevel::Warning, code: Some("inactivity".into()) };
+                Event { text: frame.shown(), ..self.event(frame, Payload::Notice(notice)) }
             }
             "chat_session_party_joined" => return self.joined(frame, out),
             "chat_session_party_left" => self.left(frame)?,
             "chat_session_message" => self.message(frame, data)?,
             "chat_session_message_delivered" => self.receipt(frame, false)?,
             "chat_session_message_read" => self.receipt(frame, true)?,
-            "chat_session_typing" => self.said(
-                frame,
-                Payload::Typing(Typing {
-                    is_started: true,
-                    detail: None,
-                }),
-            ),
-            "chat_session_not_typing" => self.said(
-                frame,
-                Payload::Typing(Typing {
-                    is_started: false,
-                    detail: None,
-                }),
-            ),
+            "chat_session_typing" => {
+                self.said(frame, Payload::Typing(Typing { is_started: true, detail: None }))
+            }
+            "chat_session_not_typing" => {
+                self.said(frame, Payload::Typing(Typing { is_started: false, detail: None }))
+            }
             "chat_session_form_show" => self.form(frame, None),
             "chat_session_secure_form_show" => self.form(frame, Some(true)),
             "chat_session_signaling" => self.signal(frame, data)?,
             "chat_session_file" => self.file(frame, data)?,
             "chat_session_location" => {
                 let id = self.new_id(frame, data)?;
-                Event {
-                    id,
-                    ..self.said(frame, frame.kind("location"))
-                }
+                Event { id, ..self.said(frame, frame.kind("location")) }
             }
             "chat_session_case_set" => self.said(frame, frame.kind("case")),
             "chat_session_cobrowsing_requested" => self.said(frame, frame.kind("cobrowsing")),
@@ -233,10 +207,8 @@ impl BrightPattern {
         if !self.memory.on_status(&self.chat, state) {
             return Err(THE_END_WAS_TOLD);
         }
-        let wait = frame
-            .fields
-            .id("ewt")
-            .filter(|ewt| ewt.bytes().all(|byte| byte.is_ascii_digit()));
+        let wait =
+            frame.fields.id("ewt").filter(|ewt| ewt.bytes().all(|byte| byte.is_ascii_digit()));
         let status = Status {
             reason: (word == "ivr").then_some("ivr".into()),
             estimated_wait_secs: wait.and_then(|ewt| ewt.parse().ok()),
@@ -254,14 +226,9 @@ impl BrightPattern {
             return Err(THE_END_WAS_TOLD);
         }
         let text = reason.and_then(|_| frame.shown());
-        let status = Status {
-            reason: reason.map(Cow::Borrowed),
-            ..Status::new(StatusState::Ended)
-        };
-        Ok(Event {
-            text,
-            ..self.event(frame, Payload::Status(Box::new(status)))
-        })
+        let status =
+            Status { reason: reason.map(Cow::Borrowed), ..Status::new(StatusState::Ended) };
+        Ok(Event { text, ..self.event(frame, Payload::Status(Box::new(status))) })
     }
 
     fn joined(&mut self, frame: &Frame<'_>, out: &mut Outbox<'_>) -> Result<(), Why> {
@@ -270,17 +237,10 @@ impl BrightPattern {
             return Err(Why::Broken("names nobody"));
         }
         let own = self.is_own(id.as_deref());
-        let role = if own {
-            Role::Participant
-        } else {
-            frame.party_role().unwrap_or(Role::Agent)
-        };
+        let role = if own { Role::Participant } else { frame.party_role().unwrap_or(Role::Agent) };
         let handover = match id.as_deref() {
             Some(id) => {
-                let known = Known {
-                    name: name.as_deref().map(str::to_owned),
-                    role,
-                };
+                let known = Known { name: name.as_deref().map(str::to_owned), role };
                 self.parties.put(id.to_owned(), known);
                 self.memory.on_joined(&self.chat, id, name.as_deref(), role)
             }
@@ -303,10 +263,7 @@ impl BrightPattern {
     fn left<'f>(&mut self, frame: &Frame<'f>) -> Result<Event<'f>, Why> {
         let id = frame.party_id();
         let known = id.as_deref().and_then(|id| self.parties.get(id)).cloned();
-        let name = known
-            .as_ref()
-            .and_then(|known| known.name.clone())
-            .map(Cow::Owned);
+        let name = known.as_ref().and_then(|known| known.name.clone()).map(Cow::Owned);
         let name = name.or_else(|| frame.party_name());
         if id.is_none() && name.is_none() {
             return Err(Why::Broken("names nobody"));
@@ -314,10 +271,7 @@ impl BrightPattern {
         let role = if self.is_own(id.as_deref()) {
             Role::Participant
         } else {
-            known
-                .map(|known| known.role)
-                .or_else(|| frame.party_role())
-                .unwrap_or(Role::Agent)
+            known.map(|known| known.role).or_else(|| frame.party_role()).unwrap_or(Role::Agent)
         };
         if let Some(id) = id.as_deref() {
             self.memory.on_left(&self.chat, id, name.as_deref(), role);
@@ -341,12 +295,7 @@ impl BrightPattern {
             role,
         };
         let party_word = frame.fields.word("type");
-        let participant = Participant {
-            is_joined,
-            party,
-            party_word,
-            initial: None,
-        };
+        let participant = Participant { is_joined, party, party_word, initial: None };
         let mut event = self.event(frame, Payload::Participant(Box::new(participant)));
         if role == Role::Participant {
             event.direction = Direction::Incoming;
@@ -366,19 +315,10 @@ impl BrightPattern {
             chat.links = reading.links.into_iter().map(link).collect();
         }
         // An empty `msg_text` beside a `msg` is one that the server could not make.
-        let text = plain
-            .clone()
-            .filter(|plain| !plain.is_empty())
-            .or(text)
-            .or(msg)
-            .or(plain);
+        let text = plain.clone().filter(|plain| !plain.is_empty()).or(text).or(msg).or(plain);
         let text = text.ok_or(Why::Broken("no msg"))?;
         self.memory.on_message(&self.chat);
-        Ok(Event {
-            id,
-            text: Some(text),
-            ..self.said(frame, Payload::Chat(Box::new(chat)))
-        })
+        Ok(Event { id, text: Some(text), ..self.said(frame, Payload::Chat(Box::new(chat))) })
     }
 
     fn receipt<'f>(&mut self, frame: &Frame<'f>, is_read: bool) -> Result<Event<'f>, Why> {
@@ -386,11 +326,7 @@ impl BrightPattern {
             .into_iter()
             .find_map(|key| self.message_id(&frame.fields.id(key)?));
         let message_id = named.ok_or(Why::Dropped(Discard::Filtered, "names no message"))?;
-        let receipt = Receipt {
-            is_read,
-            message_id: message_id.into(),
-            at: None,
-        };
+        let receipt = Receipt { is_read, message_id: message_id.into(), at: None };
         Ok(self.said(frame, Payload::Receipt(receipt)))
     }
 
@@ -404,10 +340,7 @@ impl BrightPattern {
             secure,
             fields: None,
         };
-        Event {
-            text: frame.shown(),
-            ..self.said(frame, Payload::Form(Box::new(form)))
-        }
+        Event { text: frame.shown(), ..self.said(frame, Payload::Form(Box::new(form))) }
     }
 
     fn signal<'f>(&mut self, frame: &Frame<'f>, data: &str) -> Result<Event<'f>, Why> {
@@ -416,16 +349,7 @@ impl BrightPattern {
         let inner = json::text(value).filter(|text| json::value(text).is_some());
         let signal = inner.unwrap_or_else(|| Cow::Borrowed(value.get()));
         let destination = frame.fields.id("destination_party_id");
-        Ok(Event {
-            id,
-            ..self.said(
-                frame,
-                Payload::Signal {
-                    signal,
-                    destination,
-                },
-            )
-        })
+        Ok(Event { id, ..self.said(frame, Payload::Signal { signal, destination }) })
     }
 
     fn file<'f>(&mut self, frame: &Frame<'f>, data: &str) -> Result<Event<'f>, Why> {
@@ -442,26 +366,16 @@ impl BrightPattern {
             return Err(Why::Broken("no file_id"));
         }
         let party = frame.party_id().or_else(|| fields.id("session_id"));
-        Ok(Event {
-            id,
-            ..self.said_by(party, frame, Payload::File(vec![file]))
-        })
+        Ok(Event { id, ..self.said_by(party, frame, Payload::File(vec![file])) })
     }
 
     /// The id that the frame gives its event, or a minted one.
     fn new_id<'f>(&mut self, frame: &Frame<'f>, data: &str) -> Result<EventId<'f>, Why> {
-        let Some(id) = frame
-            .fields
-            .id("msg_id")
-            .and_then(|id| self.message_id(&id))
-        else {
+        let Some(id) = frame.fields.id("msg_id").and_then(|id| self.message_id(&id)) else {
             return Ok(EventId::minted());
         };
         if self.memory.is_repeat(&self.chat, &id, data) {
-            return Err(Why::Dropped(
-                Discard::Duplicate,
-                "the same under the same id",
-            ));
+            return Err(Why::Dropped(Discard::Duplicate, "the same under the same id"));
         }
         Ok(EventId::given(id))
     }
@@ -483,19 +397,11 @@ impl BrightPattern {
         };
         let known = self.parties.get(id.as_ref()).cloned();
         let (name, role) = known.map_or((None, Role::Agent), |known| (known.name, known.role));
-        let role = if self.is_own(Some(&id)) {
-            Role::Participant
-        } else {
-            role
-        };
+        let role = if self.is_own(Some(&id)) { Role::Participant } else { role };
         if role == Role::Participant {
             event.direction = Direction::Incoming;
         }
-        event.sender = Some(Sender {
-            id: Some(id),
-            name: name.map(Cow::Owned),
-            role,
-        });
+        event.sender = Some(Sender { id: Some(id), name: name.map(Cow::Owned), role });
         event
     }
 
@@ -521,9 +427,8 @@ impl BrightPattern {
         if self.chat.is_empty() {
             return (!msg_id.is_empty()).then(|| msg_id.to_owned());
         }
-        let prefix = msg_id
-            .get(..self.chat.len())
-            .filter(|prefix| prefix.eq_ignore_ascii_case(&self.chat));
+        let prefix =
+            msg_id.get(..self.chat.len()).filter(|prefix| prefix.eq_ignore_ascii_case(&self.chat));
         let own = prefix.and_then(|prefix| msg_id.strip_prefix(prefix)?.strip_prefix(':'));
         let number = own.unwrap_or(msg_id);
         (!number.is_empty()).then(|| format!("{}:{number}", self.chat))
@@ -532,11 +437,7 @@ impl BrightPattern {
     /// A frame that is not what its name promises.
     fn malformed(&self, why: &'static str) -> Reject {
         let conversation_id = self.conversation_id().map(Cow::into_owned);
-        Reject::Malformed {
-            why,
-            conversation_id,
-            body: None,
-        }
+        Reject::Malformed { why, conversation_id, body: None }
     }
 }
 
@@ -553,25 +454,19 @@ impl Session for BrightPattern {
         let Some(fields) = Object::parse(input.data) else {
             return Err(self.malformed("no JSON object, or nested too deep"));
         };
-        let frame = Frame {
-            name: input.event,
-            fields,
-        };
+        let frame = Frame { name: input.event, fields };
         let result = self.on_event(&frame, input.data, out);
         self.is_over = self.memory.is_ended(&self.chat);
         result.map_err(|why| match why {
             // An answer whose `events` are no list reaches us whole.
             Why::Unknown
-                if frame
-                    .fields
-                    .raw("events")
-                    .is_some_and(|list| json::array(list).is_none()) =>
+                if frame.fields.raw("events").is_some_and(|list| json::array(list).is_none()) =>
             {
                 self.malformed("events is no list")
             }
-            Why::Unknown => Reject::Unmapped {
-                conversation_id: self.conversation_id().map(Cow::into_owned),
-            },
+            Why::Unknown => {
+                Reject::Unmapped { conversation_id: self.conversation_id().map(Cow::into_owned) }
+            }
             Why::Broken(why) => self.malformed(why),
             Why::Dropped(discard, why) => Reject::Discard(discard, why),
         })
@@ -579,13 +474,7 @@ impl Session for BrightPattern {
 
     fn on_gone(&mut self, out: &mut Outbox<'_>) {
         let fields = Object::default();
-        if let Ok(event) = self.end(
-            &Frame {
-                name: ENDED,
-                fields,
-            },
-            None,
-        ) {
+        if let Ok(event) = self.end(&Frame { name: ENDED, fields }, None) {
             out.emit(event);
         }
         self.is_over = true;

@@ -44,16 +44,9 @@ const SILENCE_SECS: u64 = 30;
 
 /// `GET <url>/chats/<chat>/events`, where the source's url ends in `/clientweb/api/v1` or `/v2`.
 pub(super) fn plan(options: &Options) -> Result<Plan, String> {
-    let required = |name: &str| {
-        options
-            .template(name)
-            .ok_or_else(|| format!("{name}: is missing"))
-    };
-    let (app_id, tenant_url, chat) = (
-        required("app_id")?,
-        required("tenant_url")?,
-        required("chat")?,
-    );
+    let required = |name: &str| options.template(name).ok_or_else(|| format!("{name}: is missing"));
+    let (app_id, tenant_url, chat) =
+        (required("app_id")?, required("tenant_url")?, required("chat")?);
     let client_id = match options.template("client_id") {
         Some(client_id) => client_id.clone(),
         None => {
@@ -73,9 +66,7 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
         .then_value(&client_id, Place::Quoted)
         .then("\"");
     Ok(Plan {
-        path: Piece::fixed("/chats/")
-            .then_value(chat, Place::Segment)
-            .then("/events"),
+        path: Piece::fixed("/chats/").then_value(chat, Place::Segment).then("/events"),
         query: vec![("tenantUrl", Piece::value(tenant_url, Place::Query))],
         // Caches on the way have replayed answers "70 times per second".
         fresh_query: Some("nonce"),
@@ -111,11 +102,7 @@ mod tests {
 
     fn options(rows: &[(&'static str, &str)]) -> Options {
         let value = |text| OptionValue::Template(Template::parse(text).expect("a template"));
-        Options(
-            rows.iter()
-                .map(|(name, text)| (*name, value(text)))
-                .collect(),
-        )
+        Options(rows.iter().map(|(name, text)| (*name, value(text))).collect())
     }
 
     struct Client;
@@ -146,19 +133,14 @@ mod tests {
             ("chat", "{query.chatId}"),
         ]))
         .expect("a plan");
-        let (request, values) = plan
-            .resolve("/clientweb/api/v2", &Client)
-            .expect("a request");
+        let (request, values) = plan.resolve("/clientweb/api/v2", &Client).expect("a request");
         assert_eq!(
             request.target,
             "/clientweb/api/v2/chats/d6c1adc2-385b-42e5-9e0a-1883c2bc5f81/events?tenantUrl=acme.brightpattern.com"
         );
         assert_eq!(request.fresh_query, Some("nonce"));
-        let headers: Vec<_> = request
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let headers: Vec<_> =
+            request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(
             headers,
             [
@@ -190,15 +172,9 @@ mod tests {
         ]))
         .expect("a plan");
         let (request, _) = plan.resolve("/api", &Client).expect("a request");
-        assert_eq!(
-            request.target,
-            "/api/chats/..%2Fx%3Fy%22z%0D%0A/events?tenantUrl=x%26y"
-        );
+        assert_eq!(request.target, "/api/chats/..%2Fx%3Fy%22z%0D%0A/events?tenantUrl=x%26y");
         let authorization = "MOBILE-API-140-327-PLAIN appId=\"a%22b\", clientId=\"d6c1adc2-385b-42e5-9e0a-1883c2bc5f81\"";
-        assert_eq!(
-            request.headers.first().map(|(_, value)| value.as_str()),
-            Some(authorization)
-        );
+        assert_eq!(request.headers.first().map(|(_, value)| value.as_str()), Some(authorization));
     }
 
     #[test]
@@ -207,11 +183,7 @@ mod tests {
         let check = |changed: &(&'static str, &str), want: &str| {
             let mut rows = all.to_vec();
             rows.push(*changed);
-            assert_eq!(
-                plan(&options(&rows)).err().as_deref(),
-                Some(want),
-                "{changed:?}"
-            );
+            assert_eq!(plan(&options(&rows)).err().as_deref(), Some(want), "{changed:?}");
         };
         check(
             &("tenant_url", "https://x.org"),
@@ -223,18 +195,10 @@ mod tests {
         );
         for missing in all {
             let rows: Vec<_> = all.into_iter().filter(|row| *row != missing).collect();
-            assert_eq!(
-                plan(&options(&rows)).err(),
-                Some(format!("{}: is missing", missing.0))
-            );
+            assert_eq!(plan(&options(&rows)).err(), Some(format!("{}: is missing", missing.0)));
         }
         for spec in OPTIONS {
-            assert_eq!(
-                spec.is_required,
-                all.iter().any(|row| row.0 == spec.name),
-                "{}",
-                spec.name
-            );
+            assert_eq!(spec.is_required, all.iter().any(|row| row.0 == spec.name), "{}", spec.name);
         }
     }
 }

@@ -12,18 +12,8 @@ const CHAT_ID: &str = "c-1";
 fn start(chat: &str) -> Mapper {
     let values = BTreeMap::from([(CHAT, chat.to_owned())]);
     let subscription = Subscription::new("acme", "support", "jane");
-    let session = (DIALECT.session)(&SessionStart {
-        subscription,
-        values: &values,
-        seed: 1,
-    });
-    Mapper::new(
-        session,
-        Policy {
-            unmapped: Keep::Raw,
-            malformed: Keep::Drop,
-        },
-    )
+    let session = (DIALECT.session)(&SessionStart { subscription, values: &values, seed: 1 });
+    Mapper::new(session, Policy { unmapped: Keep::Raw, malformed: Keep::Drop })
 }
 
 /// What an event says beyond what all say.
@@ -66,13 +56,8 @@ fn check_in(mapper: &mut Mapper, rows: &[(&str, &str)]) {
     for (answer, want) in rows {
         let mut got = Vec::new();
         for (event, data) in frames(answer) {
-            let verdict = mapper.on_frame(
-                Input {
-                    event: &event,
-                    data,
-                },
-                &mut |event| got.push(shown(&event)),
-            );
+            let verdict = mapper
+                .on_frame(Input { event: &event, data }, &mut |event| got.push(shown(&event)));
             if let Verdict::Discarded(reason, _) = verdict {
                 got.push(Value::String(format!("!{}", reason.as_str())));
             }
@@ -147,10 +132,7 @@ fn chat_session_status_is_a_status() {
             r#"{"event":"chat_session_status","state":"failed"}"#,
             r#"{"messageType":"Status","data":{"state":"failed"}}"#,
         ),
-        (
-            r#"{"event":"chat_session_status","state":"completed"}"#,
-            IS_ENDED,
-        ),
+        (r#"{"event":"chat_session_status","state":"completed"}"#, IS_ENDED),
         (
             r#"{"event":"chat_session_status","state":"Queued","ewt":"","timestamp":"1","x":null,"kind":"y"}"#,
             r#"{"messageType":"Data","data":{"kind":"status","state":"Queued","ewt":"","x":null}}"#,
@@ -169,14 +151,8 @@ fn chat_session_ended_is_a_status() {
 fn inactivity_timeouts_end_the_session_in_both_spellings() {
     let want = r#"{"messageType":"Status","text":"Bye & thanks","data":{"state":"ended","reason":"inactivity"}}"#;
     check_each(&[
-        (
-            r#"{"event":"chat_session_inactvity_timeout","msg":"Bye & thanks"}"#,
-            want,
-        ),
-        (
-            r#"{"event":"chat_session_inactivity_timeout","msg":"Bye &amp; thanks"}"#,
-            want,
-        ),
+        (r#"{"event":"chat_session_inactvity_timeout","msg":"Bye & thanks"}"#, want),
+        (r#"{"event":"chat_session_inactivity_timeout","msg":"Bye &amp; thanks"}"#, want),
         (
             r#"{"event":"chat_session_inactivity_timeout"}"#,
             r#"{"messageType":"Status","data":{"state":"ended","reason":"inactivity"}}"#,
@@ -225,10 +201,7 @@ fn parties_that_join_are_participants() {
             r#"{"event":"chat_session_party_joined","display_name":"Ann"}"#,
             r#"{"messageType":"Participant","data":{"change":"joined","participant":{"name":"Ann","role":"agent"}}}"#,
         ),
-        (
-            r#"{"event":"chat_session_party_joined","party_id":""}"#,
-            "!malformed",
-        ),
+        (r#"{"event":"chat_session_party_joined","party_id":""}"#, "!malformed"),
     ]);
 }
 
@@ -295,14 +268,8 @@ fn chat_session_message_is_a_chat() {
             r#"{"event":"chat_session_message","msg_text":"a"}"#,
             r#"{"messageType":"Chat","text":"a"}"#,
         ),
-        (
-            r#"{"event":"chat_session_message","msg":""}"#,
-            r#"{"messageType":"Chat","text":""}"#,
-        ),
-        (
-            r#"{"event":"chat_session_message","msg_id":"1"}"#,
-            "!malformed",
-        ),
+        (r#"{"event":"chat_session_message","msg":""}"#, r#"{"messageType":"Chat","text":""}"#),
+        (r#"{"event":"chat_session_message","msg_id":"1"}"#, "!malformed"),
         (r#"{"event":"chat_session_message","msg":7}"#, "!malformed"),
         (
             r#"{"event":"chat_session_message","msg":"\ud800"}"#,
@@ -319,22 +286,13 @@ fn senders_are_named_as_they_joined() {
     let mut mapper = start(CHAT_ID);
     check_in(
         &mut mapper,
-        &[(
-            &said("A"),
-            r#"{"messageType":"Chat","text":"x","sender":{"id":"A","role":"agent"}}"#,
-        )],
+        &[(&said("A"), r#"{"messageType":"Chat","text":"x","sender":{"id":"A","role":"agent"}}"#)],
     );
     let external = r#"{"event":"chat_session_party_joined","party_id":"E","display_name":"Eve","type":"external"}"#;
     let own = r#"{"event":"chat_session_party_joined","party_id":"C-1","display_name":"Jane","type":"external"}"#;
     for answer in [ANN, BOT, external, own] {
         let name = frame_name(answer);
-        mapper.on_frame(
-            Input {
-                event: &name,
-                data: answer,
-            },
-            &mut |_| (),
-        );
+        mapper.on_frame(Input { event: &name, data: answer }, &mut |_| ());
     }
     check_in(
         &mut mapper,
@@ -374,13 +332,7 @@ fn joins_are_remembered_for_64_parties() {
     let mut mapper = start(CHAT_ID);
     for n in 0..=PARTIES_MAX.get() {
         let data = format!(r#"{{"party_id":"{n}","display_name":"N{n}"}}"#);
-        mapper.on_frame(
-            Input {
-                event: "chat_session_party_joined",
-                data: &data,
-            },
-            &mut |_| (),
-        );
+        mapper.on_frame(Input { event: "chat_session_party_joined", data: &data }, &mut |_| ());
     }
     let typing = |n: usize| format!(r#"{{"event":"chat_session_typing","party_id":"{n}"}}"#);
     check_in(
@@ -414,10 +366,7 @@ fn receipts_name_the_message_as_its_event_does() {
             r#"{"event":"chat_session_message_read","ref_msg_id":"","msg_id":5}"#,
             r#"{"messageType":"Receipt","data":{"receipt":"read","messageId":"c-1:5"}}"#,
         ),
-        (
-            r#"{"event":"chat_session_message_read","party_id":"A"}"#,
-            "!filtered",
-        ),
+        (r#"{"event":"chat_session_message_read","party_id":"A"}"#, "!filtered"),
     ]);
 }
 
@@ -523,10 +472,7 @@ fn signalling_passes() {
             r#"{"event":"chat_session_signaling","data":"END_CALL"}"#,
             r#"{"messageType":"Signal","data":{"signal":"END_CALL"}}"#,
         ),
-        (
-            r#"{"event":"chat_session_signaling","msg_id":"8"}"#,
-            "!malformed",
-        ),
+        (r#"{"event":"chat_session_signaling","msg_id":"8"}"#, "!malformed"),
     ]);
 }
 
@@ -546,10 +492,7 @@ fn files_are_told_without_an_address() {
             r#"{"event":"chat_session_file","file_id":"f","party_id":"B","session_id":"A"}"#,
             r#"{"messageType":"File","data":{"files":[{"id":"f","kind":"attachment"}]},"sender":{"id":"B","role":"agent"}}"#,
         ),
-        (
-            r#"{"event":"chat_session_file","file_name":"a"}"#,
-            "!malformed",
-        ),
+        (r#"{"event":"chat_session_file","file_name":"a"}"#, "!malformed"),
     ]);
 }
 
@@ -590,24 +533,10 @@ fn times_are_seconds_or_milliseconds_in_text_or_number() {
             r#"{{"messageType":"Status","data":{{"state":"ended"}},"createdAt":"2021-03-02T20:59:08.{time}Z"}}"#
         )
     };
-    for time in [
-        "1614718748",
-        "\"1614718748\"",
-        "1614718748000",
-        "\"1614718748000\"",
-    ] {
+    for time in ["1614718748", "\"1614718748\"", "1614718748000", "\"1614718748000\""] {
         check(&[(&ended(time), &want("000"))]);
     }
-    for time in [
-        "null",
-        "\"\"",
-        "\"soon\"",
-        "0",
-        "-1",
-        "1e300",
-        "{}",
-        "99999999999999",
-    ] {
+    for time in ["null", "\"\"", "\"soon\"", "0", "-1", "1e300", "{}", "99999999999999"] {
         check(&[(&ended(time), IS_ENDED)]);
     }
 }
@@ -619,14 +548,8 @@ fn unknown_and_broken_frames() {
             r#"{"event":"chat_session_Ended","a":1.0}"#,
             r#"{"messageType":"Raw","data":{"event":"chat_session_Ended","body":{"event":"chat_session_Ended","a":1.0}}}"#,
         ),
-        (
-            r#"{"a":1}"#,
-            r#"{"messageType":"Raw","data":{"event":"unknown","body":{"a":1}}}"#,
-        ),
-        (
-            "[{}]",
-            r#"{"messageType":"Raw","data":{"event":"unknown","body":{}}}"#,
-        ),
+        (r#"{"a":1}"#, r#"{"messageType":"Raw","data":{"event":"unknown","body":{"a":1}}}"#),
+        ("[{}]", r#"{"messageType":"Raw","data":{"event":"unknown","body":{}}}"#),
         ("[7]", "!malformed"),
         (r#"{"events":{"event":"chat_session_ended"}}"#, "!malformed"),
         ("<html>", "!malformed"),
@@ -638,10 +561,7 @@ fn unknown_and_broken_frames() {
             "]".repeat(depth)
         )
     };
-    check_each(&[
-        (&deep(json::DEPTH_MAX - 1), IS_ENDED),
-        (&deep(json::DEPTH_MAX), "!malformed"),
-    ]);
+    check_each(&[(&deep(json::DEPTH_MAX - 1), IS_ENDED), (&deep(json::DEPTH_MAX), "!malformed")]);
 }
 
 #[test]
@@ -694,32 +614,20 @@ fn a_joining_agent_takes_over() {
     let has_left = r#"{"messageType":"Participant","createdAt":"2021-03-02T20:59:08.000Z",
         "data":{"change":"left","participant":{"id":"A","name":"Ann","role":"agent"}}}"#;
     check(&[
-        (
-            &joined("B", "Bot", "scenario"),
-            &has_joined("B", "Bot", "scenario", "bot"),
-        ),
+        (&joined("B", "Bot", "scenario"), &has_joined("B", "Bot", "scenario", "bot")),
         (
             &joined("A", "Ann", "internal"),
             &(has_joined("A", "Ann", "internal", "agent") + "," + &hand_over("Bot", "Ann")),
         ),
         (left, has_left),
-        (
-            &joined("E", "Eve", "external"),
-            &has_joined("E", "Eve", "external", "peer"),
-        ),
+        (&joined("E", "Eve", "external"), &has_joined("E", "Eve", "external", "peer")),
         (
             &joined("D", "Dan", "internal"),
             &(has_joined("D", "Dan", "internal", "agent") + "," + &hand_over("Ann", "Dan")),
         ),
-        (
-            &joined("F", "Fay", "internal"),
-            &has_joined("F", "Fay", "internal", "agent"),
-        ),
+        (&joined("F", "Fay", "internal"), &has_joined("F", "Fay", "internal", "agent")),
         (ENDS, IS_ENDED),
-        (
-            &joined("G", "Gus", "internal"),
-            &has_joined("G", "Gus", "internal", "agent"),
-        ),
+        (&joined("G", "Gus", "internal"), &has_joined("G", "Gus", "internal", "agent")),
     ]);
 }
 
@@ -759,14 +667,8 @@ fn the_end_is_told_once() {
         (said, is_said),
         (ENDS, IS_ENDED),
         (queued, is_queued),
-        (
-            failed,
-            r#"{"messageType":"Status","data":{"state":"failed"}}"#,
-        ),
-        (
-            &joined("A", "Ann", "internal"),
-            &has_joined("A", "Ann", "internal", "agent"),
-        ),
+        (failed, r#"{"messageType":"Status","data":{"state":"failed"}}"#),
+        (&joined("A", "Ann", "internal"), &has_joined("A", "Ann", "internal", "agent")),
         (ENDS, IS_ENDED),
     ]);
 }
@@ -781,13 +683,7 @@ fn a_source_is_over_when_its_chat_is() {
     ] {
         let mut mapper = start(CHAT_ID);
         let mut feed = |data: &str| {
-            mapper.on_frame(
-                Input {
-                    event: &frame_name(data),
-                    data,
-                },
-                &mut |_| (),
-            );
+            mapper.on_frame(Input { event: &frame_name(data), data }, &mut |_| ());
             mapper.is_over()
         };
         assert!(!feed(r#"{"event":"chat_session_typing"}"#));
@@ -817,20 +713,10 @@ fn a_chat_that_is_gone_ends_once() {
 #[test]
 fn a_fork_knows_what_was_learnt() {
     let mut mapper = start(CHAT_ID);
-    mapper.on_frame(
-        Input {
-            event: &frame_name(ANN),
-            data: ANN,
-        },
-        &mut |_| (),
-    );
+    mapper.on_frame(Input { event: &frame_name(ANN), data: ANN }, &mut |_| ());
     let subscription = Subscription::new("acme", "support", "joe");
     let values = BTreeMap::from([(CHAT, CHAT_ID.to_owned())]);
-    let mut fork = mapper.fork(&SessionStart {
-        subscription,
-        values: &values,
-        seed: 2,
-    });
+    let mut fork = mapper.fork(&SessionStart { subscription, values: &values, seed: 2 });
     check_in(
         &mut fork,
         &[(
@@ -855,29 +741,13 @@ fn every_name_of_the_table_is_mapped() {
 fn broken_frames_leave_raw_where_the_source_says_so() {
     let values = BTreeMap::from([(CHAT, CHAT_ID.to_owned())]);
     let subscription = Subscription::new("acme", "support", "jane");
-    let session = (DIALECT.session)(&SessionStart {
-        subscription,
-        values: &values,
-        seed: 1,
-    });
-    let mut mapper = Mapper::new(
-        session,
-        Policy {
-            unmapped: Keep::Drop,
-            malformed: Keep::Raw,
-        },
-    );
+    let session = (DIALECT.session)(&SessionStart { subscription, values: &values, seed: 1 });
+    let mut mapper = Mapper::new(session, Policy { unmapped: Keep::Drop, malformed: Keep::Raw });
     check_in(
         &mut mapper,
         &[
-            (
-                "[7]",
-                r#"{"messageType":"Raw","data":{"event":"unknown","body":7}}"#,
-            ),
-            (
-                "<html>",
-                r#"{"messageType":"Raw","data":{"event":"unknown","body":"<html>"}}"#,
-            ),
+            ("[7]", r#"{"messageType":"Raw","data":{"event":"unknown","body":7}}"#),
+            ("<html>", r#"{"messageType":"Raw","data":{"event":"unknown","body":"<html>"}}"#),
             (r#"{"event":"x"}"#, "!unmapped"),
         ],
     );

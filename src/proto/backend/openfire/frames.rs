@@ -18,19 +18,11 @@ use crate::proto::json::{self, Fields, Object};
 
 /// The keys that each event's templates write.
 const KEYS: &[(&str, &[&str])] = &[
-    (
-        "chatapi.chat",
-        &["type", "to", "from", "data", "body", "state"],
-    ),
-    (
-        "chatapi.presence",
-        &["type", "to", "from", "status", "show"],
-    ),
+    ("chatapi.chat", &["type", "to", "from", "data", "body", "state"]),
+    ("chatapi.presence", &["type", "to", "from", "status", "show"]),
     (
         "chatapi.muc",
-        &[
-            "type", "to", "from", "data", "body", "password", "room", "inviter", "url", "reason",
-        ],
+        &["type", "to", "from", "data", "body", "password", "room", "inviter", "url", "reason"],
     ),
     ("chatapi.openlink", &["type", "to", "from", "json"]),
     (
@@ -50,18 +42,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "body",
         ],
     ),
-    (
-        "chatapi.assist",
-        &[
-            "type",
-            "workgroup",
-            "from",
-            "metadata",
-            "metaData",
-            "id",
-            "reason",
-        ],
-    ),
+    ("chatapi.assist", &["type", "workgroup", "from", "metadata", "metaData", "id", "reason"]),
     (
         "chatapi.ask",
         &[
@@ -117,9 +98,7 @@ impl Desk {
     /// Maps a frame that the plugin derived from a stanza.
     pub(super) fn on_derived(&self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
         let Some((_, known)) = KEYS.iter().find(|(event, _)| *event == input.event) else {
-            return Err(Reject::Unmapped {
-                conversation_id: None,
-            });
+            return Err(Reject::Unmapped { conversation_id: None });
         };
         let mut repaired = String::new();
         let object = read(input.data, known, &mut repaired)
@@ -129,32 +108,14 @@ impl Desk {
             return Err(Reject::Discard(Discard::Shadowed, "the stanza came before"));
         }
         let (from, to) = (word(&object, "from"), word(&object, "to"));
-        let (from, to) = (
-            from.as_deref().and_then(Jid::new),
-            to.as_deref().and_then(Jid::new),
-        );
-        let scene = Scene::new(
-            &self.stream.rooms,
-            self.own(to),
-            from,
-            to,
-            kind == "groupchat",
-        );
-        let frame = Frame {
-            event: input.event,
-            kind: &kind,
-            object: &object,
-            scene,
-        };
+        let (from, to) = (from.as_deref().and_then(Jid::new), to.as_deref().and_then(Jid::new));
+        let scene = Scene::new(&self.stream.rooms, self.own(to), from, to, kind == "groupchat");
+        let frame = Frame { event: input.event, kind: &kind, object: &object, scene };
         let event = frame.map().map_err(|trouble| {
             let conversation_id = frame.scene.conversation().map(str::to_owned);
             match trouble {
                 Trouble::Unknown => Reject::Unmapped { conversation_id },
-                Trouble::Broken(why) => Reject::Malformed {
-                    why,
-                    conversation_id,
-                    body: None,
-                },
+                Trouble::Broken(why) => Reject::Malformed { why, conversation_id, body: None },
                 Trouble::Empty => Reject::Discard(Discard::Filtered, "nothing said"),
             }
         })?;
@@ -241,11 +202,7 @@ impl<'x> Frame<'x> {
             return self.typing();
         };
         if body.is_empty() {
-            return if self.word("state").is_some() {
-                self.typing()
-            } else {
-                Err(Trouble::Empty)
-            };
+            return if self.word("state").is_some() { self.typing() } else { Err(Trouble::Empty) };
         }
         let notice = |level| Payload::Notice(Notice { level, code: None });
         let mut event = self.event(match self.kind {
@@ -262,24 +219,16 @@ impl<'x> Frame<'x> {
     }
 
     fn typing(&self) -> Result<Event<'x>, Trouble> {
-        let state = self
-            .word("state")
-            .ok_or(Trouble::Broken("neither body nor state"))?;
+        let state = self.word("state").ok_or(Trouble::Broken("neither body nor state"))?;
         let typing = chat_state(&state).ok_or(Trouble::Broken("no chat state of that name"))?;
         Ok(self.event(Payload::Typing(typing)))
     }
 
     fn presence(&self) -> Result<Event<'x>, Trouble> {
-        self.word("from")
-            .ok_or(Trouble::Broken("a presence of nobody"))?;
+        self.word("from").ok_or(Trouble::Broken("a presence of nobody"))?;
         // The plugin writes `available` for those who have gone, too: only the stanza knows.
-        let show = self
-            .word("show")
-            .map_or(Show::Online, |show| show_of(&show));
-        let mut event = self.event(Payload::Presence(Presence {
-            is_available: true,
-            show,
-        }));
+        let show = self.word("show").map_or(Show::Online, |show| show_of(&show));
+        let mut event = self.event(Payload::Presence(Presence { is_available: true, show }));
         event.text = self.word("status");
         Ok(event)
     }
@@ -290,9 +239,7 @@ impl<'x> Frame<'x> {
     }
 
     fn invitation(&self) -> Result<Event<'x>, Trouble> {
-        let room = self
-            .word("room")
-            .ok_or(Trouble::Broken("an invitation to no room"))?;
+        let room = self.word("room").ok_or(Trouble::Broken("an invitation to no room"))?;
         let mut event = self.event(Payload::Invite(Box::new(Invite {
             room: room.clone(),
             inviter: self.word("inviter"),
@@ -308,10 +255,7 @@ impl<'x> Frame<'x> {
         const NO_JSON: Trouble = Trouble::Broken("no call status");
         let payload = match self.word("json") {
             Some(text) => json_or_text(text).ok_or(Trouble::Broken("nested too deep"))?,
-            None => self
-                .any("json")
-                .filter(|json| !json.starts_with('"'))
-                .ok_or(NO_JSON)?,
+            None => self.any("json").filter(|json| !json.starts_with('"')).ok_or(NO_JSON)?,
         };
         let status = Object::parse(&payload).and_then(|call| {
             let call = call.first_wins();
@@ -319,10 +263,7 @@ impl<'x> Frame<'x> {
                 .or_else(|| word(&call, "state"))
                 .map(|status| Cow::Owned(status.into_owned()))
         });
-        Ok(self.event(Payload::Call {
-            status,
-            payload: Some(payload),
-        }))
+        Ok(self.event(Payload::Call { status, payload: Some(payload) }))
     }
 
     /// An agent is offered a visitor, or is so no longer.
@@ -420,17 +361,9 @@ fn bare(jid: Text<'_>) -> Text<'_> {
 
 /// XEP-0085's states.
 pub(super) fn chat_state(state: &str) -> Option<Typing> {
-    let stopped = |detail| {
-        Some(Typing {
-            is_started: false,
-            detail: Some(detail),
-        })
-    };
+    let stopped = |detail| Some(Typing { is_started: false, detail: Some(detail) });
     match state {
-        "composing" => Some(Typing {
-            is_started: true,
-            detail: None,
-        }),
+        "composing" => Some(Typing { is_started: true, detail: None }),
         "paused" => stopped(TypingDetail::Paused),
         "active" => stopped(TypingDetail::Active),
         "inactive" => stopped(TypingDetail::Inactive),

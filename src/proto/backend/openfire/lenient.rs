@@ -121,8 +121,7 @@ impl<'a> Reader<'a> {
 
     /// The quote that stands here.
     fn quote(&self) -> Option<u8> {
-        self.byte(self.at)
-            .filter(|byte| matches!(byte, b'"' | b'\''))
+        self.byte(self.at).filter(|byte| matches!(byte, b'"' | b'\''))
     }
 
     /// Reads a string from its opening quote; `is_end` says which quote closes it.
@@ -159,33 +158,26 @@ impl<'a> Reader<'a> {
             }
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 1,
             Some(b'u')
-                if (1..=4).all(|n| {
-                    self.byte(self.at + n)
-                        .is_some_and(|b| b.is_ascii_hexdigit())
-                }) =>
+                if (1..=4)
+                    .all(|n| self.byte(self.at + n).is_some_and(|b| b.is_ascii_hexdigit())) =>
             {
                 5
             }
             _ => 0,
         };
         let escape = self.bytes.get(self.at..self.at + taken).unwrap_or_default();
-        self.out
-            .extend_from_slice(if taken == 0 { b"\\\\" } else { b"\\" });
+        self.out.extend_from_slice(if taken == 0 { b"\\\\" } else { b"\\" });
         self.out.extend_from_slice(escape);
         self.at += taken;
     }
 
     fn control(&mut self, byte: u8) {
-        self.out
-            .extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+        self.out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
     }
 
     /// Whether the quote there closes a top-level value.
     fn is_end(&self, at: usize) -> bool {
-        at == self.last
-            || self
-                .byte(at)
-                .is_some_and(|quote| self.is_next_key(at + 1, Some(quote)))
+        at == self.last || self.byte(at).is_some_and(|quote| self.is_next_key(at + 1, Some(quote)))
     }
 
     /// Whether there is a comma, a known key not yet seen, quoted, and a colon.
@@ -299,10 +291,7 @@ impl<'a> Reader<'a> {
 
 /// Templates have fewer keys than a word has bits; a key past them is never seen.
 fn bit(index: usize) -> u64 {
-    u32::try_from(index)
-        .ok()
-        .and_then(|index| 1_u64.checked_shl(index))
-        .unwrap_or(0)
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -325,10 +314,7 @@ mod tests {
     fn work_is_linear_whatever_is_typed() {
         const LEN: usize = 64 * 1024;
         let quotes = "\"".repeat(1024 * 1024);
-        assert!(
-            work(&format!(r#"{{"body":"{quotes}"}}"#)) <= 8,
-            "a whole frame of quotes"
-        );
+        assert!(work(&format!(r#"{{"body":"{quotes}"}}"#)) <= 8, "a whole frame of quotes");
         let typed = [
             "\"",
             "\\\"",
@@ -372,9 +358,6 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         let repaired = repair("{\"body\":\"\u{0}\u{1f}\n\"}", KEYS);
-        assert_eq!(
-            repaired.as_deref(),
-            Some(r#"{"body":"\u0000\u001f\u000a"}"#)
-        );
+        assert_eq!(repaired.as_deref(), Some(r#"{"body":"\u0000\u001f\u000a"}"#));
     }
 }

@@ -71,9 +71,7 @@ const SILENCE_SECS: u64 = 35;
 const JID_PART_BYTES_MAX: usize = 1023;
 
 fn plan(options: &Options) -> Result<Plan, String> {
-    let token = options
-        .template("token")
-        .ok_or_else(|| "`token` is missing".to_owned())?;
+    let token = options.template("token").ok_or_else(|| "`token` is missing".to_owned())?;
     Ok(Plan {
         path: Piece::fixed("/sse"),
         query: vec![("token", Piece::value(token, Place::Query))],
@@ -123,12 +121,7 @@ impl Stream {
     fn own<'x>(&'x self, participant: &'x str, to: Option<Jid<'x>>) -> Option<Own<'x>> {
         Own::of_jid(participant).or_else(|| {
             let name = self.username.as_deref().unwrap_or(participant);
-            Own::of_jid(name).or_else(|| {
-                to.map(|to| Own {
-                    local: name,
-                    domain: to.domain(),
-                })
-            })
+            Own::of_jid(name).or_else(|| to.map(|to| Own { local: name, domain: to.domain() }))
         })
     }
 }
@@ -173,10 +166,7 @@ impl Session for Desk {
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(Self {
-            stream: self.stream.clone(),
-            ..Self::new(start)
-        })
+        Box::new(Self { stream: self.stream.clone(), ..Self::new(start) })
     }
 }
 

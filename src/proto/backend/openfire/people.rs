@@ -40,24 +40,15 @@ impl<'x> Jid<'x> {
             }
             None => (full, None),
         };
-        (!bare.is_empty()).then_some(Self {
-            full,
-            bare,
-            resource,
-        })
+        (!bare.is_empty()).then_some(Self { full, bare, resource })
     }
 
     fn local(self) -> Option<&'x str> {
-        self.bare
-            .split_once('@')
-            .map(|(local, _)| local)
-            .filter(|local| !local.is_empty())
+        self.bare.split_once('@').map(|(local, _)| local).filter(|local| !local.is_empty())
     }
 
     pub(super) fn domain(self) -> &'x str {
-        self.bare
-            .split_once('@')
-            .map_or(self.bare, |(_, domain)| domain)
+        self.bare.split_once('@').map_or(self.bare, |(_, domain)| domain)
     }
 
     fn is_system(self) -> bool {
@@ -95,9 +86,7 @@ impl<'x> Own<'x> {
 fn is_same(a: &str, b: &str) -> bool {
     // There and back: `ß` and `SS`, final and other sigma come out the same.
     fn fold(text: &str) -> impl Iterator<Item = char> {
-        text.chars()
-            .flat_map(char::to_uppercase)
-            .flat_map(char::to_lowercase)
+        text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
     }
     if a.is_ascii() && b.is_ascii() {
         return a.eq_ignore_ascii_case(b);
@@ -134,15 +123,7 @@ impl<'x> Scene<'x> {
         let is_occupant =
             !is_own_account && from.is_some_and(|from| is_groupchat || rooms.is_known(from.bare));
         let is_own_nick = is_occupant && from.is_some_and(|from| rooms.is_own_nick(from));
-        Self {
-            from,
-            to,
-            own,
-            is_own_account,
-            is_own_nick,
-            is_occupant,
-            is_groupchat,
-        }
+        Self { from, to, own, is_own_account, is_own_nick, is_occupant, is_groupchat }
     }
 
     /// The same, `from` being an occupant of a room: the participant, or another.
@@ -158,11 +139,7 @@ impl<'x> Scene<'x> {
 
     /// The other side's bare JID; of what was said to a room, the room's.
     pub(super) fn conversation(&self) -> Option<&'x str> {
-        let side = if self.is_own_account {
-            self.to
-        } else {
-            self.from
-        };
+        let side = if self.is_own_account { self.to } else { self.from };
         side.map(|side| side.bare)
     }
 
@@ -173,11 +150,7 @@ impl<'x> Scene<'x> {
 
     /// `Incoming` = by the participant.
     pub(super) const fn direction(&self) -> Direction {
-        if self.is_own() {
-            Direction::Incoming
-        } else {
-            Direction::Outgoing
-        }
+        if self.is_own() { Direction::Incoming } else { Direction::Outgoing }
     }
 
     /// Who speaks; `None` if the frame names nobody.
@@ -193,9 +166,7 @@ impl<'x> Scene<'x> {
     /// The nick, or the local part.
     pub(super) fn name(&self) -> Option<&'x str> {
         let from = self.from?;
-        from.resource
-            .filter(|_| self.is_occupant)
-            .or_else(|| from.local())
+        from.resource.filter(|_| self.is_occupant).or_else(|| from.local())
     }
 
     /// What the speaker is.
@@ -212,11 +183,7 @@ impl<'x> Scene<'x> {
     /// The id of a message of this speaker.
     pub(super) fn id_of(&self, stanza_id: &str) -> Option<String> {
         let from = self.from?;
-        let who = if self.is_occupant {
-            from.full
-        } else {
-            from.bare
-        };
+        let who = if self.is_occupant { from.full } else { from.bare };
         Some(format!("{who}/{stanza_id}"))
     }
 
@@ -228,12 +195,9 @@ impl<'x> Scene<'x> {
         {
             return Some(format!("{room}/{nick}/{stanza_id}"));
         }
-        let to = self
-            .to
-            .filter(|to| self.is_own_account || self.own.is_some_and(|own| own.is(*to)));
-        let who = to
-            .map(|to| to.bare.to_owned())
-            .or_else(|| self.own.map(Own::to_bare))?;
+        let to =
+            self.to.filter(|to| self.is_own_account || self.own.is_some_and(|own| own.is(*to)));
+        let who = to.map(|to| to.bare.to_owned()).or_else(|| self.own.map(Own::to_bare))?;
         Some(format!("{who}/{stanza_id}"))
     }
 
@@ -292,10 +256,7 @@ pub(super) struct Occupancy<'x> {
 
 impl Rooms {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            rooms: LruCache::sparse(ROOMS_MAX),
-        }
+        Self { seed, rooms: LruCache::sparse(ROOMS_MAX) }
     }
 
     /// Takes in a room's presence: what it changes, and whether it is the participant's own.
@@ -315,14 +276,7 @@ impl Rooms {
             if seen.is_own {
                 room.nick = nick(seen.nick);
             }
-            return (
-                if is_new {
-                    Change::Joined(is_initial)
-                } else {
-                    Change::Same
-                },
-                is_own,
-            );
+            return (if is_new { Change::Joined(is_initial) } else { Change::Same }, is_own);
         }
         room.occupants.pop(&hash);
         if is_own {
@@ -362,19 +316,10 @@ mod tests {
     #[test]
     fn addresses_fall_apart_at_the_first_slash() {
         let jid = Jid::new("room@conference.example.org/a@b/c").expect("a JID");
-        assert_eq!(
-            (jid.bare, jid.resource),
-            ("room@conference.example.org", Some("a@b/c"))
-        );
-        assert_eq!(
-            (jid.local(), jid.domain()),
-            (Some("room"), "conference.example.org")
-        );
+        assert_eq!((jid.bare, jid.resource), ("room@conference.example.org", Some("a@b/c")));
+        assert_eq!((jid.local(), jid.domain()), (Some("room"), "conference.example.org"));
         let jid = Jid::new("example.org/").expect("a JID");
-        assert_eq!(
-            (jid.bare, jid.resource, jid.local()),
-            ("example.org", None, None)
-        );
+        assert_eq!((jid.bare, jid.resource, jid.local()), ("example.org", None, None));
         assert_eq!(Jid::new(""), None);
         assert_eq!(Jid::new("/x"), None);
     }
@@ -390,64 +335,34 @@ mod tests {
     }
 
     fn seen<'x>(room: &'x str, nick: &'x str, is_available: bool, is_own: bool) -> Occupancy<'x> {
-        Occupancy {
-            room,
-            nick,
-            is_available,
-            is_own,
-            next_nick: None,
-        }
+        Occupancy { room, nick, is_available, is_own, next_nick: None }
     }
 
     #[test]
     fn a_room_tells_who_came_and_went() {
         let mut rooms = Rooms::new(1);
-        assert_eq!(
-            rooms.on_presence(seen("r", "ann", true, false)),
-            (Change::Joined(true), false)
-        );
-        assert_eq!(
-            rooms.on_presence(seen("r", "me", true, true)),
-            (Change::Joined(false), true)
-        );
-        assert_eq!(
-            rooms.on_presence(seen("r", "ann", true, false)),
-            (Change::Same, false)
-        );
+        assert_eq!(rooms.on_presence(seen("r", "ann", true, false)), (Change::Joined(true), false));
+        assert_eq!(rooms.on_presence(seen("r", "me", true, true)), (Change::Joined(false), true));
+        assert_eq!(rooms.on_presence(seen("r", "ann", true, false)), (Change::Same, false));
         assert_eq!(
             rooms.on_presence(seen("r", "bob", true, false)),
             (Change::Joined(false), false)
         );
-        assert_eq!(
-            rooms.on_presence(seen("r", "me", true, false)),
-            (Change::Same, true)
-        );
-        assert_eq!(
-            rooms.on_presence(seen("r", "ann", false, false)),
-            (Change::Left, false)
-        );
+        assert_eq!(rooms.on_presence(seen("r", "me", true, false)), (Change::Same, true));
+        assert_eq!(rooms.on_presence(seen("r", "ann", false, false)), (Change::Left, false));
         assert_eq!(
             rooms.on_presence(seen("r", "ann", true, false)),
             (Change::Joined(false), false)
         );
-        assert_eq!(
-            rooms.on_presence(seen("r", "me", false, true)),
-            (Change::Left, true)
-        );
-        assert_eq!(
-            rooms.on_presence(seen("r", "bob", true, false)),
-            (Change::Joined(true), false)
-        );
+        assert_eq!(rooms.on_presence(seen("r", "me", false, true)), (Change::Left, true));
+        assert_eq!(rooms.on_presence(seen("r", "bob", true, false)), (Change::Joined(true), false));
     }
 
     #[test]
     fn a_new_nick_is_followed() {
         let mut rooms = Rooms::new(1);
         rooms.on_presence(seen("r", "me", true, true));
-        let renamed = Occupancy {
-            next_nick: Some("I"),
-            ..seen("r", "me", false, true)
-        };
+        let renamed = Occupancy { next_nick: Some("I"), ..seen("r", "me", false, true) };
         assert_eq!(rooms.on_presence(renamed), (Change::Left, true));
         assert!(rooms.is_own_nick(Jid::new("r/I").expect("a JID")));
         assert!(!rooms.is_own_nick(Jid::new("r/me").expect("a JID")));

@@ -58,27 +58,20 @@ impl Desk {
             .ok_or_else(|| Reject::malformed("not a JSON object"))?;
         let encoded = word(&object, "xmpp").ok_or_else(|| Reject::malformed("no stanza"))?;
         let xml = decode(&encoded)?;
-        let broken = |why| Reject::Malformed {
-            why,
-            conversation_id: None,
-            body: Some(xml.clone()),
-        };
+        let broken =
+            |why| Reject::Malformed { why, conversation_id: None, body: Some(xml.clone()) };
         check(&xml).map_err(broken)?;
-        let options = ParsingOptions {
-            nodes_limit: NODES_MAX,
-            ..ParsingOptions::default()
-        };
+        let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
         let document = Document::parse_with_options(&xml, options)
             .map_err(|_| broken("the stanza is not well-formed XML"))?;
         let root = document.root_element();
         match root.tag_name().name() {
             "message" => {
                 self.stream.has_messages = true;
-                self.on_message(input, root, out)
-                    .map_err(|trouble| match trouble {
-                        Trouble::TooDeep => broken("nested too deep"),
-                        Trouble::Reject(reject) => reject,
-                    })
+                self.on_message(input, root, out).map_err(|trouble| match trouble {
+                    Trouble::TooDeep => broken("nested too deep"),
+                    Trouble::Reject(reject) => reject,
+                })
             }
             "presence" => {
                 self.stream.has_presences = true;
@@ -106,9 +99,8 @@ impl Desk {
                     return Err(filtered("a message forwarded by somebody else").into());
                 }
                 let inner = forwarded.and_then(|forwarded| {
-                    let message = forwarded
-                        .children()
-                        .find(|node| node.tag_name().name() == "message")?;
+                    let message =
+                        forwarded.children().find(|node| node.tag_name().name() == "message")?;
                     Some((message, child(forwarded, "urn:xmpp:delay", "delay")))
                 });
                 match inner {
@@ -121,25 +113,16 @@ impl Desk {
         };
         let (from, to) = (jid(message, "from"), jid(message, "to"));
         let is_groupchat = message.attribute("type") == Some("groupchat");
-        let own = self
-            .stream
-            .own(&self.subscription.participant_id, outer_to.or(to));
+        let own = self.stream.own(&self.subscription.participant_id, outer_to.or(to));
         let scene = Scene::new(&self.stream.rooms, own, from, to, is_groupchat);
         let id = stanza_id(message).and_then(|id| scene.id_of(id));
         if let Some(id) = &id
-            && self
-                .memory
-                .is_repeat(scene.conversation().unwrap_or_default(), id, input.data)
+            && self.memory.is_repeat(scene.conversation().unwrap_or_default(), id, input.data)
         {
             return Err(Reject::Discard(Discard::Duplicate, "the same stanza again").into());
         }
         let delay = child(message, "urn:xmpp:delay", "delay").or(delay);
-        let view = Message {
-            node: message,
-            scene,
-            delay,
-            desk: self,
-        };
+        let view = Message { node: message, scene, delay, desk: self };
         let (payload, text) = view.map()?;
         let mut event = view.scene.event(input.event, payload);
         event.text = text;
@@ -182,10 +165,8 @@ impl Desk {
             Some((Change::Same, _)) | None => {
                 let show = pick(root, "show").map_or(Show::Online, |show| show_of(show.trim()));
                 let show = if is_available { show } else { Show::Offline };
-                let mut event = scene.event(
-                    input.event,
-                    Payload::Presence(Presence { is_available, show }),
-                );
+                let mut event =
+                    scene.event(input.event, Payload::Presence(Presence { is_available, show }));
                 event.text = pick(root, "status");
                 event
             }
@@ -217,10 +198,7 @@ impl Desk {
         let Some(id) = scene.id_of(stanza_id) else {
             return Ok(None);
         };
-        if self
-            .memory
-            .is_repeat(scene.conversation().unwrap_or_default(), &id, input.data)
-        {
+        if self.memory.is_repeat(scene.conversation().unwrap_or_default(), &id, input.data) {
             return Err(Reject::Discard(Discard::Duplicate, "the same stanza again"));
         }
         Ok(Some(id))
@@ -261,9 +239,7 @@ fn occupancy<'x>(
         nick: from.resource?,
         is_available,
         is_own: has_status("110"),
-        next_nick: item
-            .and_then(|item| item.attribute("nick"))
-            .filter(|_| has_status("303")),
+        next_nick: item.and_then(|item| item.attribute("nick")).filter(|_| has_status("303")),
     })
 }
 
@@ -305,11 +281,7 @@ impl<'x> Message<'x> {
         }
         let subject = pick(self.node, "subject");
         if let Some(body) = body {
-            let payload = if kind == "headline" {
-                info(None)
-            } else {
-                self.chat(subject)?
-            };
+            let payload = if kind == "headline" { info(None) } else { self.chat(subject)? };
             return Ok((payload, Some(body)));
         }
         if let Some(receipt) = self.receipt()? {
@@ -318,10 +290,8 @@ impl<'x> Message<'x> {
         if let Some(data) = self.data()? {
             return Ok((Payload::Data(data), None));
         }
-        let mut states = self
-            .node
-            .children()
-            .filter(|node| node.tag_name().namespace() == Some(CHAT_STATES));
+        let mut states =
+            self.node.children().filter(|node| node.tag_name().namespace() == Some(CHAT_STATES));
         if let Some(typing) = states.find_map(|node| chat_state(node.tag_name().name())) {
             return Ok((Payload::Typing(typing), None));
         }
@@ -339,17 +309,9 @@ impl<'x> Message<'x> {
         let parts = || error.into_iter().flat_map(|error| error.children());
         let mut parts = parts().filter(|node| node.tag_name().namespace() == Some(STANZA_ERRORS));
         let code = parts.clone().find(|node| node.tag_name().name() != "text");
-        let text = parts
-            .find(|node| node.tag_name().name() == "text")
-            .and_then(text_of);
+        let text = parts.find(|node| node.tag_name().name() == "text").and_then(text_of);
         let code = code.map(|node| Text::from(node.tag_name().name()));
-        (
-            Payload::Notice(Notice {
-                level: NoticeLevel::Error,
-                code,
-            }),
-            text,
-        )
+        (Payload::Notice(Notice { level: NoticeLevel::Error, code }), text)
     }
 
     fn is_invitation(&self) -> bool {
@@ -362,24 +324,13 @@ impl<'x> Message<'x> {
     fn file(&self, body: Option<&str>) -> Option<(Payload<'x>, Option<Text<'x>>)> {
         const OOB: &str = "jabber:x:oob";
         let x = child(self.node, OOB, "x")?;
-        let url = text_of(child(x, OOB, "url")?)
-            .map(trimmed)
-            .filter(|url| is_openable(url))?;
+        let url = text_of(child(x, OOB, "url")?).map(trimmed).filter(|url| is_openable(url))?;
         if body.is_some_and(|body| body.trim() != url) {
             return None;
         }
         let is_image = is_image(&url);
-        let file = FileItem {
-            id: None,
-            name: None,
-            is_image,
-            media_type: None,
-            url: Some(url),
-        };
-        Some((
-            Payload::File(vec![file]),
-            child(x, OOB, "desc").and_then(text_of),
-        ))
+        let file = FileItem { id: None, name: None, is_image, media_type: None, url: Some(url) };
+        Some((Payload::File(vec![file]), child(x, OOB, "desc").and_then(text_of)))
     }
 
     fn chat(&self, subject: Option<Text<'x>>) -> Result<Payload<'x>, Trouble> {
@@ -405,11 +356,7 @@ impl<'x> Message<'x> {
         let message_id = stanza_id(node)
             .and_then(|id| self.scene.id_of_acknowledged(&self.desk.stream.rooms, id))
             .ok_or_else(|| filtered("a receipt that names no message"))?;
-        Ok(Some(Payload::Receipt(Receipt {
-            is_read,
-            message_id: message_id.into(),
-            at: None,
-        })))
+        Ok(Some(Payload::Receipt(Receipt { is_read, message_id: message_id.into(), at: None })))
     }
 
     /// The JSON beside the body: Smack's `data` property, or a JSON container.
@@ -440,10 +387,7 @@ const fn info(code: Option<&'static str>) -> Payload<'static> {
         Some(code) => Some(Cow::Borrowed(code)),
         None => None,
     };
-    Payload::Notice(Notice {
-        level: NoticeLevel::Info,
-        code,
-    })
+    Payload::Notice(Notice { level: NoticeLevel::Info, code })
 }
 
 /// Whether a message wraps another.
@@ -481,17 +425,15 @@ fn is_own(node: Node<'_, '_>, stanza: Node<'_, '_>) -> bool {
 }
 
 fn child<'x>(node: Node<'x, 'x>, namespace: &str, name: &str) -> Option<Node<'x, 'x>> {
-    node.children()
-        .find(|node| node.has_tag_name((namespace, name)))
+    node.children().find(|node| node.has_tag_name((namespace, name)))
 }
 
 /// The text of the stanza's own element of that name that is not empty: the one without a
 /// language, else the first.
 fn pick<'x>(stanza: Node<'x, 'x>, name: &str) -> Option<Text<'x>> {
     let mut first = None;
-    for node in stanza
-        .children()
-        .filter(|node| node.tag_name().name() == name && is_own(*node, stanza))
+    for node in
+        stanza.children().filter(|node| node.tag_name().name() == name && is_own(*node, stanza))
     {
         let Some(text) = text_of(node) else { continue };
         if node.attribute((XML, "lang")).is_none() {
@@ -505,11 +447,7 @@ fn pick<'x>(stanza: Node<'x, 'x>, name: &str) -> Option<Text<'x>> {
 /// An element's text, comments left out; `None` if it is empty.
 fn text_of<'x>(node: Node<'x, 'x>) -> Option<Text<'x>> {
     let mut whole: Option<Text<'x>> = None;
-    for part in node
-        .children()
-        .filter(Node::is_text)
-        .filter_map(|node| node.text())
-    {
+    for part in node.children().filter(Node::is_text).filter_map(|node| node.text()) {
         match &mut whole {
             None => whole = Some(Cow::Borrowed(part)),
             Some(whole) => whole.to_mut().push_str(part),
@@ -543,41 +481,30 @@ fn is_openable(url: &str) -> bool {
         return false;
     };
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let runs = ["javascript", "vbscript", "data"]
-        .iter()
-        .any(|word| scheme.eq_ignore_ascii_case(word));
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let runs =
+        ["javascript", "vbscript", "data"].iter().any(|word| scheme.eq_ignore_ascii_case(word));
     is_scheme && !runs && !rest.is_empty()
 }
 
 fn is_image(url: &str) -> bool {
-    const EXTENSIONS: &[&str] = &[
-        "apng", "avif", "bmp", "gif", "heic", "jpeg", "jpg", "png", "svg", "webp",
-    ];
+    const EXTENSIONS: &[&str] =
+        &["apng", "avif", "bmp", "gif", "heic", "jpeg", "jpg", "png", "svg", "webp"];
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
     let Some((_, extension)) = name.rsplit_once('.') else {
         return false;
     };
-    EXTENSIONS
-        .iter()
-        .any(|known| extension.eq_ignore_ascii_case(known))
+    EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 fn decode(encoded: &str) -> Result<String, Reject> {
     let mut packed = encoded.as_bytes().to_vec();
     packed.retain(|byte| !byte.is_ascii_whitespace());
     if packed.len() / 4 * 3 > STANZA_BYTES_MAX {
-        return Err(Reject::Discard(
-            Discard::Oversize,
-            "a stanza over the limit",
-        ));
+        return Err(Reject::Discard(Discard::Oversize, "a stanza over the limit"));
     }
-    let bytes = BASE64
-        .decode(packed)
-        .map_err(|_| Reject::malformed("not base64"))?;
+    let bytes = BASE64.decode(packed).map_err(|_| Reject::malformed("not base64"))?;
     // The plugin encodes in its JVM's own charset, which may have lost letters.
     Ok(match String::from_utf8(bytes) {
         Ok(xml) => xml,
@@ -651,18 +578,10 @@ impl Tag {
             let name_at = find(at, is_not_space)?;
             match bytes.get(name_at..).unwrap_or_default() {
                 [b'>', ..] => {
-                    return Ok(Self {
-                        len: name_at + 1,
-                        is_empty: false,
-                        prefixes,
-                    });
+                    return Ok(Self { len: name_at + 1, is_empty: false, prefixes });
                 }
                 [b'/', b'>', ..] => {
-                    return Ok(Self {
-                        len: name_at + 2,
-                        is_empty: true,
-                        prefixes,
-                    });
+                    return Ok(Self { len: name_at + 2, is_empty: true, prefixes });
                 }
                 _ => {}
             }

@@ -40,11 +40,7 @@ struct Stream {
 
 fn start<T>(participant: &str, then: impl FnOnce(&SessionStart<'_>) -> T) -> T {
     let subscription = Subscription::new("acme", "support", participant);
-    then(&SessionStart {
-        subscription,
-        values: &std::collections::BTreeMap::new(),
-        seed: 1,
-    })
+    then(&SessionStart { subscription, values: &std::collections::BTreeMap::new(), seed: 1 })
 }
 
 impl Stream {
@@ -54,17 +50,11 @@ impl Stream {
 
     fn with(participant: &'static str, policy: Policy) -> Self {
         let desk = start(participant, Desk::new);
-        Self {
-            mapper: Mapper::new(Box::new(desk), policy),
-            participant,
-        }
+        Self { mapper: Mapper::new(Box::new(desk), policy), participant }
     }
 
     fn fork(&self, participant: &'static str) -> Self {
-        Self {
-            mapper: start(participant, |start| self.mapper.fork(start)),
-            participant,
-        }
+        Self { mapper: start(participant, |start| self.mapper.fork(start)), participant }
     }
 
     /// The event's JSON, or the reason why there is none.
@@ -97,10 +87,7 @@ impl Stream {
     }
 
     fn stanza(&mut self, xml: &str) -> Result<Value, &'static str> {
-        self.feed(
-            "chatapi.xmpp",
-            &format!(r#"{{"xmpp":"{}"}}"#, STANDARD.encode(xml)),
-        )
+        self.feed("chatapi.xmpp", &format!(r#"{{"xmpp":"{}"}}"#, STANDARD.encode(xml)))
     }
 }
 
@@ -113,11 +100,7 @@ fn compare(got: Result<Value, &'static str>, want: &str) {
     };
     let got = got.unwrap_or_else(|reason| panic!("{reason}, not {want}"));
     for (key, value) in want_fields.as_object().expect("an object") {
-        assert_eq!(
-            got.get(key).unwrap_or(&Value::Null),
-            value,
-            "{key} of {got}"
-        );
+        assert_eq!(got.get(key).unwrap_or(&Value::Null), value, "{key} of {got}");
     }
 }
 
@@ -147,20 +130,11 @@ fn derived(kind: &str, fields: &str) -> String {
 fn on_connect_is_control_and_tells_the_user_name() {
     let mut stream = Stream::new("42");
     compare(stream.feed("onConnect", "no JSON"), "control");
-    compare(
-        stream.feed("onConnect", r#"{"username":"null"}"#),
-        "control",
-    );
+    compare(stream.feed("onConnect", r#"{"username":"null"}"#), "control");
     let own = r#"{"to":"x@example.org","from":"Agent1@example.org/desk","body":"hi"}"#;
+    compare(stream.feed("chatapi.chat", own), r#"{"direction":"Outgoing"}"#);
     compare(
-        stream.feed("chatapi.chat", own),
-        r#"{"direction":"Outgoing"}"#,
-    );
-    compare(
-        stream.feed(
-            "onConnect",
-            r#"{"name":"A","username":"agent1","email":"a@b"}"#,
-        ),
+        stream.feed("onConnect", r#"{"name":"A","username":"agent1","email":"a@b"}"#),
         "control",
     );
     compare(
@@ -205,9 +179,7 @@ fn stanzas_are_base64_with_or_without_padding() {
 #[test]
 fn stanzas_in_another_charset_lose_letters_only() {
     let xml = [message("<body>Ol").as_bytes(), b"", b""].concat();
-    let xml = String::from_utf8(xml)
-        .expect("text")
-        .replace("</message>", "");
+    let xml = String::from_utf8(xml).expect("text").replace("</message>", "");
     let bytes = [xml.as_bytes(), b"\xE1", b"</body></message>"].concat();
     let data = format!(r#"{{"xmpp":"{}"}}"#, STANDARD.encode(bytes));
     check("chatapi.xmpp", &data, "{\"text\":\"Ol\u{FFFD}\"}");
@@ -239,16 +211,8 @@ fn a_message_stanza_shadows_derived_messages_only() {
             derived("update-queue", r#""position":"1""#),
             r#"{"messageType":"Status"}"#,
         ),
-        (
-            "chatapi.fastpath",
-            derived("offer", r#""mucRoom":"r""#),
-            r#"{"messageType":"Handoff"}"#,
-        ),
-        (
-            "chatapi.openlink",
-            derived("callstatus", r#""json":"{}""#),
-            r#"{"messageType":"Call"}"#,
-        ),
+        ("chatapi.fastpath", derived("offer", r#""mucRoom":"r""#), r#"{"messageType":"Handoff"}"#),
+        ("chatapi.openlink", derived("callstatus", r#""json":"{}""#), r#"{"messageType":"Call"}"#),
         (
             "chatapi.presence",
             derived("presence", r#""show":"dnd""#),
@@ -275,13 +239,8 @@ fn any_message_stanza_shadows_and_no_other() {
 fn a_presence_stanza_shadows_derived_presences_only() {
     let mut stream = Stream::new("agent1");
     compare(stream.stanza("<presence type='subscribe'/>"), "filtered");
-    compare(
-        stream.feed("chatapi.presence", &derived("presence", r#""show":"dnd""#)),
-        "shadowed",
-    );
-    stream
-        .feed("chatapi.chat", &derived("chat", r#""body":"hi""#))
-        .expect("mapped");
+    compare(stream.feed("chatapi.presence", &derived("presence", r#""show":"dnd""#)), "shadowed");
+    stream.feed("chatapi.chat", &derived("chat", r#""body":"hi""#)).expect("mapped");
 }
 
 #[test]
@@ -317,11 +276,7 @@ fn derived_errors_and_headlines_are_notices() {
     let error = r#"{"messageType":"Notice","text":"hi","data":{"level":"error"}}"#;
     check("chatapi.chat", &derived("error", r#""body":"hi""#), error);
     let headline = r#"{"messageType":"Notice","text":"hi","data":{"level":"info"}}"#;
-    check(
-        "chatapi.chat",
-        &derived("headline", r#""body":"hi""#),
-        headline,
-    );
+    check("chatapi.chat", &derived("headline", r#""body":"hi""#), headline);
 }
 
 #[test]
@@ -334,22 +289,10 @@ fn a_derived_state_is_typing() {
         ("gone", r#"{"state":"stopped","detail":"gone"}"#),
     ] {
         let data = derived("chat", &format!(r#""state":"{state}""#));
-        check(
-            "chatapi.chat",
-            &data,
-            &format!(r#"{{"messageType":"Typing","data":{want}}}"#),
-        );
+        check("chatapi.chat", &data, &format!(r#"{{"messageType":"Typing","data":{want}}}"#));
     }
-    check(
-        "chatapi.chat",
-        &derived("chat", r#""state":"dancing""#),
-        "malformed",
-    );
-    check(
-        "chatapi.chat",
-        &derived("chat", r#""data":{}"#),
-        "malformed",
-    );
+    check("chatapi.chat", &derived("chat", r#""state":"dancing""#), "malformed");
+    check("chatapi.chat", &derived("chat", r#""data":{}"#), "malformed");
 }
 
 #[test]
@@ -363,38 +306,19 @@ fn a_derived_presence_is_always_available() {
             r#""show":"null","status":"""#,
             r#"{"data":{"available":true,"show":"online"},"text":null}"#,
         ),
-        (
-            r#""show":"""#,
-            r#"{"data":{"available":true,"show":"online"}}"#,
-        ),
-        (
-            r#""show":"dancing""#,
-            r#"{"data":{"available":true,"show":"online"}}"#,
-        ),
+        (r#""show":"""#, r#"{"data":{"available":true,"show":"online"}}"#),
+        (r#""show":"dancing""#, r#"{"data":{"available":true,"show":"online"}}"#),
         (
             r#""show":"away","status":"out""#,
             r#"{"data":{"available":true,"show":"away"},"text":"out"}"#,
         ),
-        (
-            r#""show":"chat""#,
-            r#"{"data":{"available":true,"show":"chat"}}"#,
-        ),
-        (
-            r#""show":"dnd""#,
-            r#"{"data":{"available":true,"show":"dnd"}}"#,
-        ),
-        (
-            r#""show":"xa""#,
-            r#"{"data":{"available":true,"show":"xa"}}"#,
-        ),
+        (r#""show":"chat""#, r#"{"data":{"available":true,"show":"chat"}}"#),
+        (r#""show":"dnd""#, r#"{"data":{"available":true,"show":"dnd"}}"#),
+        (r#""show":"xa""#, r#"{"data":{"available":true,"show":"xa"}}"#),
     ] {
         check("chatapi.presence", &derived("presence", fields), want);
     }
-    check(
-        "chatapi.presence",
-        r#"{"from":"null","show":"dnd"}"#,
-        "malformed",
-    );
+    check("chatapi.presence", r#"{"from":"null","show":"dnd"}"#, "malformed");
 }
 
 #[test]
@@ -424,11 +348,7 @@ fn a_derived_invitation_is_an_invite() {
     );
     let full =
         r#"{"type":"invitationReceived","password":"p","room":"r","reason":"why","from":"r@c"}"#;
-    check(
-        "chatapi.muc",
-        full,
-        r#"{"data":{"room":"r","password":"p","reason":"why"}}"#,
-    );
+    check("chatapi.muc", full, r#"{"data":{"room":"r","password":"p","reason":"why"}}"#);
     check(
         "chatapi.muc",
         r#"{"type":"invitationReceived","room":"null","from":"r@c"}"#,
@@ -448,36 +368,17 @@ fn an_openlink_call_status_is_a_call() {
             r#"{"status":"up","payload":{"state":"up","status":7}}"#,
         ),
         (r#""[1]""#, r#"{"payload":[1]}"#),
-        (
-            r#"{"state":"up"}"#,
-            r#"{"status":"up","payload":{"state":"up"}}"#,
-        ),
+        (r#"{"state":"up"}"#, r#"{"status":"up","payload":{"state":"up"}}"#),
         (r#""no \"JSON\"""#, r#"{"payload":"no \"JSON\""}"#),
     ] {
         let want = format!(
             r#"{{"messageType":"Call","conversationId":"visitor@example.org","data":{want}}}"#
         );
-        check(
-            "chatapi.openlink",
-            &derived("callstatus", &format!(r#""json":{json}"#)),
-            &want,
-        );
+        check("chatapi.openlink", &derived("callstatus", &format!(r#""json":{json}"#)), &want);
     }
-    check(
-        "chatapi.openlink",
-        &derived("callstatus", r#""json":"null""#),
-        "malformed",
-    );
-    let deep = format!(
-        "\"json\":\"{}{}\"",
-        "[".repeat(DEPTH_MAX + 1),
-        "]".repeat(DEPTH_MAX + 1)
-    );
-    check(
-        "chatapi.openlink",
-        &derived("callstatus", &deep),
-        "malformed",
-    );
+    check("chatapi.openlink", &derived("callstatus", r#""json":"null""#), "malformed");
+    let deep = format!("\"json\":\"{}{}\"", "[".repeat(DEPTH_MAX + 1), "]".repeat(DEPTH_MAX + 1));
+    check("chatapi.openlink", &derived("callstatus", &deep), "malformed");
 }
 
 #[test]
@@ -582,11 +483,7 @@ fn published_objects_are_data() {
         &notify,
         r#"{"messageType":"Data","data":{"kind":"survey","id":4.20}}"#,
     );
-    check(
-        "chatapi.notify",
-        &derived("notify", r#""data":null"#),
-        "malformed",
-    );
+    check("chatapi.notify", &derived("notify", r#""data":null"#), "malformed");
     for event in ["pubsub.item", "onAction"] {
         let want =
             r#"{"messageType":"Data","data":{"a":[1,null]},"sender":null,"conversationId":null}"#;
@@ -599,29 +496,18 @@ fn published_objects_are_data() {
 
 #[test]
 fn unknown_names_and_types_are_unmapped() {
-    check(
-        "message",
-        "hi",
-        r#"{"messageType":"Raw","data":{"event":"message","body":"hi"}}"#,
-    );
+    check("message", "hi", r#"{"messageType":"Raw","data":{"event":"message","body":"hi"}}"#);
     check("ChatAPI.chat", "{}", r#"{"messageType":"Raw"}"#);
     let raw =
         r#"{"messageType":"Raw","conversationId":"visitor@example.org","direction":"Outgoing"}"#;
-    for event in [
-        "chatapi.muc",
-        "chatapi.openlink",
-        "chatapi.fastpath",
-        "chatapi.assist",
-        "chatapi.ask",
-    ] {
+    for event in
+        ["chatapi.muc", "chatapi.openlink", "chatapi.fastpath", "chatapi.assist", "chatapi.ask"]
+    {
         check(event, &derived("dance", r#""a":1"#), raw);
         check(event, r#"{"from":"a@b"}"#, "malformed");
     }
     check("chatapi.assist", &derived("offer", r#""a":1"#), raw);
-    let drop = Policy {
-        unmapped: Keep::Drop,
-        malformed: Keep::Raw,
-    };
+    let drop = Policy { unmapped: Keep::Drop, malformed: Keep::Raw };
     compare(Stream::with("agent1", drop).feed("dance", "{}"), "unmapped");
     let got = Stream::with("agent1", drop).feed("chatapi.chat", r#"{"from":"a@b/c"}"#);
     compare(
@@ -659,10 +545,7 @@ fn one_an_error_is_a_notice() {
         &error("<error/>"),
         r#"{"messageType":"Notice","text":null,"data":{"level":"error"}}"#,
     );
-    check_stanza(
-        &error(""),
-        r#"{"messageType":"Notice","data":{"level":"error"}}"#,
-    );
+    check_stanza(&error(""), r#"{"messageType":"Notice","data":{"level":"error"}}"#);
 }
 
 #[test]
@@ -683,10 +566,7 @@ fn three_an_out_of_band_url_is_a_file() {
     let oob =
         |url: &str, rest: &str| message(&format!("<x xmlns='jabber:x:oob'><url>{url}</url>{rest}"));
     check_stanza(
-        &oob(
-            "https://x/a.PNG?x=1",
-            "<desc>a cat</desc></x><body>https://x/a.PNG?x=1</body>",
-        ),
+        &oob("https://x/a.PNG?x=1", "<desc>a cat</desc></x><body>https://x/a.PNG?x=1</body>"),
         r#"{"messageType":"File","text":"a cat","data":{"files":[{"kind":"image",
             "url":"https://x/a.PNG?x=1"}]}}"#,
     );
@@ -715,10 +595,7 @@ fn four_a_body_is_a_chat() {
     );
     let lang = "<body xml:lang='de'>hallo</body><body xml:lang='fr'>salut</body>";
     check_stanza(&message(lang), r#"{"text":"hallo"}"#);
-    check_stanza(
-        &message(&format!("{lang}<body>hi</body>")),
-        r#"{"text":"hi"}"#,
-    );
+    check_stanza(&message(&format!("{lang}<body>hi</body>")), r#"{"text":"hi"}"#);
     check_stanza(&message(&format!("<body/>{lang}")), r#"{"text":"hallo"}"#);
     check_stanza(
         &message("<body>a<!-- b --><![CDATA[<c>]]> &amp;&#x64;</body>"),
@@ -747,9 +624,7 @@ fn four_a_headline_is_a_notice() {
 #[test]
 fn four_a_delay_is_the_time() {
     let delay = |stamp: &str| {
-        message(&format!(
-            "<body>hi</body><delay xmlns='urn:xmpp:delay' stamp='{stamp}'/>"
-        ))
+        message(&format!("<body>hi</body><delay xmlns='urn:xmpp:delay' stamp='{stamp}'/>"))
     };
     let want = r#"{"createdAt":"2024-05-06T07:08:09.123Z","data":{"delayed":true}}"#;
     check_stanza(&delay("2024-05-06T07:08:09.1239Z"), want);
@@ -762,10 +637,7 @@ fn four_a_delay_is_the_time() {
 #[test]
 fn four_a_correction_names_what_it_replaces() {
     let replace = "<body>hi</body><replace xmlns='urn:xmpp:message-correct:0' id='s0'/>";
-    check_stanza(
-        &message(replace),
-        r#"{"data":{"replaces":"visitor@example.org/s0"}}"#,
-    );
+    check_stanza(&message(replace), r#"{"data":{"replaces":"visitor@example.org/s0"}}"#);
     let room = format!(
         "<message type='groupchat' from='{ROOM}/ann' to='{ME}' id='s1'>{replace}</message>"
     );
@@ -792,26 +664,17 @@ fn four_json_beside_the_body_is_its_payload() {
     let container = "<json xmlns='urn:xmpp:json:0'> {\"a\" : 1.0} </json><body>hi</body>";
     check_stanza(&message(container), r#"{"data":{"payload":{"a":1.0}}}"#);
     let with = |value: &str| message(&format!("{}<body>hi</body>", properties(value)));
-    check_stanza(
-        &with("{\"a\":1.0}"),
-        r#"{"messageType":"Chat","data":{"payload":{"a":1.0}}}"#,
-    );
+    check_stanza(&with("{\"a\":1.0}"), r#"{"messageType":"Chat","data":{"payload":{"a":1.0}}}"#);
     check_stanza(&with("no JSON"), r#"{"data":{"payload":"no JSON"}}"#);
     check_stanza(&with("null"), r#"{"messageType":"Chat","data":null}"#);
-    check_stanza(
-        &with(&format!("{}{}", "[".repeat(129), "]".repeat(129))),
-        "malformed",
-    );
+    check_stanza(&with(&format!("{}{}", "[".repeat(129), "]".repeat(129))), "malformed");
 }
 
 #[test]
 fn five_receipts_name_own_messages() {
     for (receipt, want) in [
         ("<received xmlns='urn:xmpp:receipts' id='m7'/>", "delivered"),
-        (
-            "<displayed xmlns='urn:xmpp:chat-markers:0' id='m7'/>",
-            "read",
-        ),
+        ("<displayed xmlns='urn:xmpp:chat-markers:0' id='m7'/>", "read"),
     ] {
         check_stanza(
             &message(receipt),
@@ -823,10 +686,7 @@ fn five_receipts_name_own_messages() {
         );
         check_stanza(&message(&receipt.replace(" id='m7'", "")), "filtered");
     }
-    check_stanza(
-        &message("<received xmlns='urn:xmpp:chat-markers:0' id='m7'/>"),
-        "filtered",
-    );
+    check_stanza(&message("<received xmlns='urn:xmpp:chat-markers:0' id='m7'/>"), "filtered");
 }
 
 #[test]
@@ -857,15 +717,9 @@ fn six_data_without_a_body_is_data() {
 
 #[test]
 fn seven_a_chat_state_is_typing() {
-    let state = |name: &str| {
-        message(&format!(
-            "<{name} xmlns='http://jabber.org/protocol/chatstates'/>"
-        ))
-    };
-    check_stanza(
-        &state("composing"),
-        r#"{"messageType":"Typing","data":{"state":"started"}}"#,
-    );
+    let state =
+        |name: &str| message(&format!("<{name} xmlns='http://jabber.org/protocol/chatstates'/>"));
+    check_stanza(&state("composing"), r#"{"messageType":"Typing","data":{"state":"started"}}"#);
     check_stanza(
         &state("gone"),
         r#"{"messageType":"Typing","data":{"state":"stopped","detail":"gone"}}"#,
@@ -884,10 +738,7 @@ fn eight_a_subject_alone_is_a_notice() {
 
 #[test]
 fn nine_the_rest_is_filtered() {
-    check_stanza(
-        &message("<event xmlns='http://jabber.org/protocol/pubsub#event'/>"),
-        "filtered",
-    );
+    check_stanza(&message("<event xmlns='http://jabber.org/protocol/pubsub#event'/>"), "filtered");
     check_stanza(&message("<subject/><thread>t</thread>"), "filtered");
 }
 
@@ -927,17 +778,10 @@ fn carbons_are_unwrapped_from_the_own_account_only() {
     ] {
         check_stanza(&carbon(&outer, "received", &received), "filtered");
     }
-    let twice = carbon(
-        &outer,
-        "received",
-        &carbon("xmlns='jabber:client'", "received", &received),
-    );
+    let twice = carbon(&outer, "received", &carbon("xmlns='jabber:client'", "received", &received));
     check_stanza(&twice, "filtered");
     check_stanza(&carbon(&outer, "sent", ""), "filtered");
-    check_stanza(
-        &message("<sent xmlns='urn:xmpp:carbons:2'/><body>hi</body>"),
-        "filtered",
-    );
+    check_stanza(&message("<sent xmlns='urn:xmpp:carbons:2'/><body>hi</body>"), "filtered");
     let private = message("<private xmlns='urn:xmpp:carbons:2'/><body>hi</body>");
     check_stanza(&private, r#"{"text":"hi"}"#);
 }
@@ -975,18 +819,8 @@ fn presences_say_who_is_there() {
         r#"{"id":"minted","data":{"available":true,"show":"online"},"text":null}"#,
     );
     let gone = r#"{"data":{"available":false,"show":"offline"},"text":"bye"}"#;
-    check_stanza(
-        &presence("type='unavailable'", "<show>dnd</show><status>bye</status>"),
-        gone,
-    );
-    for kind in [
-        "subscribe",
-        "subscribed",
-        "unsubscribe",
-        "unsubscribed",
-        "probe",
-        "error",
-    ] {
+    check_stanza(&presence("type='unavailable'", "<show>dnd</show><status>bye</status>"), gone);
+    for kind in ["subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error"] {
         check_stanza(&presence(&format!("type='{kind}'"), ""), "filtered");
     }
     let own = format!("<presence from='agent1@example.org/phone' to='{ME}'/>");
@@ -1040,10 +874,7 @@ fn occupants_of_a_room_are_participants() {
         r#"{"messageType":"Participant","data":{"change":"left",
             "participant":{"id":"r1@conference.example.org/ann","name":"ann","role":"peer"}}}"#,
     );
-    compare(
-        stream.stanza(&in_room("ann", "type='error'", "")),
-        "filtered",
-    );
+    compare(stream.stanza(&in_room("ann", "type='error'", "")), "filtered");
 }
 
 #[test]
@@ -1067,19 +898,13 @@ fn the_own_nick_is_the_participant() {
     let renamed = "<status code='303'/><status code='110'/>";
     let renaming =
         in_room("me", "type='unavailable'", renamed).replace("role='participant'", "nick='I'");
-    compare(
-        stream.stanza(&renaming),
-        r#"{"messageType":"Participant","direction":"Incoming"}"#,
-    );
+    compare(stream.stanza(&renaming), r#"{"messageType":"Participant","direction":"Incoming"}"#);
     compare(stream.stanza(&said("I")), r#"{"direction":"Incoming"}"#);
     compare(
         stream.stanza(&in_room("I", "type='unavailable'", SELF)),
         r#"{"direction":"Incoming"}"#,
     );
-    compare(
-        stream.stanza(&said("I").replace(">hi<", ">ho<")),
-        r#"{"direction":"Outgoing"}"#,
-    );
+    compare(stream.stanza(&said("I").replace(">hi<", ">ho<")), r#"{"direction":"Outgoing"}"#);
 }
 
 #[test]
@@ -1108,9 +933,7 @@ fn receipts_and_whispers_in_a_room_use_its_nicks() {
 #[test]
 fn a_participant_id_with_a_domain_is_the_own_jid() {
     let mut stream = Stream::new("Jane@Example.org");
-    stream
-        .feed("onConnect", r#"{"username":"agent1"}"#)
-        .expect_err("control");
+    stream.feed("onConnect", r#"{"username":"agent1"}"#).expect_err("control");
     let from_jane = r#"{"type":"chat","to":"x@other.org","from":"jane@example.org/1","body":"hi"}"#;
     compare(
         stream.feed("chatapi.chat", from_jane),
@@ -1133,10 +956,8 @@ fn workgroups_and_servers_are_the_system() {
         ("w@workgroups.example.org", "peer"),
         ("v@example.org", "peer"),
     ] {
-        let got = Stream::new("agent1").feed(
-            "chatapi.chat",
-            &format!(r#"{{"from":"{from}","body":"hi"}}"#),
-        );
+        let got = Stream::new("agent1")
+            .feed("chatapi.chat", &format!(r#"{{"from":"{from}","body":"hi"}}"#));
         assert_eq!(got.expect("mapped")["sender"]["role"], role, "{from}");
     }
 }
@@ -1147,10 +968,7 @@ fn the_same_stanza_again_is_a_duplicate() {
     let (first, edit) = (message("<body>hi</body>"), message("<body>ho</body>"));
     compare(stream.stanza(&first), r#"{"text":"hi"}"#);
     compare(stream.stanza(&first), "duplicate");
-    compare(
-        stream.stanza(&edit),
-        r#"{"text":"ho","id":"visitor@example.org/s1"}"#,
-    );
+    compare(stream.stanza(&edit), r#"{"text":"ho","id":"visitor@example.org/s1"}"#);
     compare(stream.stanza(&first), r#"{"text":"hi"}"#);
     let without_id = first.replace(" id=\"s1\"", "");
     compare(stream.stanza(&without_id), r#"{"id":"minted"}"#);
@@ -1163,22 +981,14 @@ fn the_same_stanza_again_is_a_duplicate() {
 #[test]
 fn a_fork_keeps_what_the_stream_told() {
     let mut stream = Stream::new("42");
-    stream
-        .feed("onConnect", r#"{"username":"agent1"}"#)
-        .expect_err("control");
+    stream.feed("onConnect", r#"{"username":"agent1"}"#).expect_err("control");
     stream.stanza(&in_room("me", "", SELF)).expect("mapped");
     let said = message("<body>hi</body>");
     stream.stanza(&said).expect("mapped");
     let mut fork = stream.fork("43");
     compare(fork.stanza(&said), r#"{"participantId":"43","text":"hi"}"#);
-    compare(
-        fork.feed("chatapi.chat", &derived("chat", r#""body":"hi""#)),
-        "shadowed",
-    );
-    compare(
-        fork.feed("chatapi.presence", &derived("presence", r#""show":"dnd""#)),
-        "shadowed",
-    );
+    compare(fork.feed("chatapi.chat", &derived("chat", r#""body":"hi""#)), "shadowed");
+    compare(fork.feed("chatapi.presence", &derived("presence", r#""show":"dnd""#)), "shadowed");
     let own =
         format!("<message type='groupchat' from='{ROOM}/me' to='{ME}'><body>hi</body></message>");
     compare(fork.stanza(&own), r#"{"direction":"Incoming"}"#);
@@ -1189,18 +999,11 @@ fn a_fork_keeps_what_the_stream_told() {
 #[test]
 fn stanzas_are_bounded() {
     let within = |depth: usize| {
-        message(&format!(
-            "{}{}<body>hi</body>",
-            "<a>".repeat(depth),
-            "</a>".repeat(depth)
-        ))
+        message(&format!("{}{}<body>hi</body>", "<a>".repeat(depth), "</a>".repeat(depth)))
     };
     check_stanza(&within(DEPTH_MAX - 1), r#"{"text":"hi"}"#);
     check_stanza(&within(DEPTH_MAX), "malformed");
-    check_stanza(
-        &message(&format!("<body>hi</body>{}", "<a/>".repeat(TAGS_MAX))),
-        "malformed",
-    );
+    check_stanza(&message(&format!("<body>hi</body>{}", "<a/>".repeat(TAGS_MAX))), "malformed");
     let attributes = |count: usize| {
         let list: String = (0..count).map(|n| format!(" a{n}='1'")).collect();
         message(&format!("<body{list}>hi</body>"))
@@ -1213,28 +1016,16 @@ fn stanzas_are_bounded() {
     };
     check_stanza(&prefixes(PREFIXES_MAX), r#"{"text":"hi"}"#);
     check_stanza(&prefixes(PREFIXES_MAX + 1), "malformed");
-    check_stanza(
-        &message(&format!("<body>{}</body>", "a".repeat(STANZA_BYTES_MAX))),
-        "oversize",
-    );
+    check_stanza(&message(&format!("<body>{}</body>", "a".repeat(STANZA_BYTES_MAX))), "oversize");
 }
 
 #[test]
 fn stanzas_have_no_dtd_and_no_entities() {
     let body = message("<body>&x;</body>");
-    check_stanza(
-        &format!("<!DOCTYPE message [<!ENTITY x 'hi'>]>{body}"),
-        "malformed",
-    );
-    check_stanza(
-        &format!("<!DOCTYPE message>{}", message("<body>hi</body>")),
-        "malformed",
-    );
+    check_stanza(&format!("<!DOCTYPE message [<!ENTITY x 'hi'>]>{body}"), "malformed");
+    check_stanza(&format!("<!DOCTYPE message>{}", message("<body>hi</body>")), "malformed");
     check_stanza(&body, "malformed");
-    check_stanza(
-        &message("<body>&lt;&gt;&amp;&quot;&apos;</body>"),
-        r#"{"text":"<>&\"'"}"#,
-    );
+    check_stanza(&message("<body>&lt;&gt;&amp;&quot;&apos;</body>"), r#"{"text":"<>&\"'"}"#);
     for xml in [
         "",
         "hi",
@@ -1261,9 +1052,8 @@ fn a_namespace_written_twice_is_read_once() {
 
 /// A copy with a few bytes changed, taken out or put in.
 fn damage(stanza: &[u8], random: &mut Random) -> Vec<u8> {
-    const PIECES: &[&[u8]] = &[
-        b"<", b">", b"/", b"\"", b"'", b"&", b"]]>", b"<!--", b"\0", b"\xff",
-    ];
+    const PIECES: &[&[u8]] =
+        &[b"<", b">", b"/", b"\"", b"'", b"&", b"]]>", b"<!--", b"\0", b"\xff"];
     let mut bytes = stanza.to_vec();
     for _ in 0..=random.below(3) {
         let at = random.below(bytes.len());
@@ -1278,10 +1068,7 @@ fn damage(stanza: &[u8], random: &mut Random) -> Vec<u8> {
 fn damaged_stanzas_get_one_verdict() {
     let room = in_room("me", "", SELF);
     let stanzas = [
-        message(&format!(
-            "<subject>S</subject>{}<body>hi</body>",
-            properties("{\"a\":1}")
-        )),
+        message(&format!("<subject>S</subject>{}<body>hi</body>", properties("{\"a\":1}"))),
         message("<x xmlns='jabber:x:oob'><url>https://x/a.png</url></x>"),
         carbon(
             &format!("from='agent1@example.org' to='{ME}'"),
@@ -1310,9 +1097,7 @@ fn check_typed(typed: &str, want: &str) {
     let data = format!(
         r#"{{"type": "chat", "to":"{ME}", "from":"{PEER}", "data":null, "body": "{typed}"}}"#
     );
-    let got = Stream::new("agent1")
-        .feed("chatapi.chat", &data)
-        .expect("mapped");
+    let got = Stream::new("agent1").feed("chatapi.chat", &data).expect("mapped");
     assert_eq!(got["text"], want, "{typed:?}");
     assert_eq!(got["sender"]["id"], PEER, "{typed:?}");
     assert_eq!(got["conversationId"], "visitor@example.org", "{typed:?}");
@@ -1376,10 +1161,7 @@ fn bodies_without_quotes_run_to_the_end() {
         r#"{"text":"function(a){return {b:\"c\"}}"}"#,
     );
     let tail = r#""body":function(a,b){return "x\n", a},"data":{"a":1}"#;
-    check_body(
-        tail,
-        r#"{"text":"function(a,b){return \"x\\n\", a}","data":{"payload":{"a":1}}}"#,
-    );
+    check_body(tail, r#"{"text":"function(a,b){return \"x\\n\", a}","data":{"payload":{"a":1}}}"#);
     let forged = r#""body":function(){},"from":"ceo@example.org""#;
     check_body(
         forged,
@@ -1434,16 +1216,8 @@ fn what_cannot_be_read_is_malformed() {
     ] {
         check("chatapi.chat", data, "malformed");
     }
-    check(
-        "chatapi.chat",
-        &format!("{{\"body\":\"hi\",\"data\":{deep}}}"),
-        "malformed",
-    );
-    check(
-        "chatapi.chat",
-        &format!("{{'body':'hi','data':{deep}}}"),
-        "malformed",
-    );
+    check("chatapi.chat", &format!("{{\"body\":\"hi\",\"data\":{deep}}}"), "malformed");
+    check("chatapi.chat", &format!("{{'body':'hi','data':{deep}}}"), "malformed");
 }
 
 #[test]
@@ -1483,9 +1257,8 @@ fn whatever_is_typed_the_sender_stands() {
     let mut random = Random(3);
     let mut stream = Stream::new("agent1");
     for _ in 0..20_000 {
-        let typed: String = (0..random.below(12))
-            .map(|_| PIECES[random.below(PIECES.len())])
-            .collect();
+        let typed: String =
+            (0..random.below(12)).map(|_| PIECES[random.below(PIECES.len())]).collect();
         let data = format!(
             r#"{{"type": "chat", "to":"{ME}", "from":"{PEER}", "data":null, "body": "{typed}"}}"#
         );
@@ -1514,30 +1287,14 @@ fn the_request_is_exact() {
     assert!(plan(&options).is_err(), "a token is needed");
     let token = Template::parse("{query.token}").expect("a template");
     options.0.insert("token", OptionValue::Template(token));
-    let (request, values) = plan(&options)
-        .expect("a plan")
-        .resolve("/sparkweb/", &Query)
-        .ok()
-        .expect("resolved");
+    let (request, values) =
+        plan(&options).expect("a plan").resolve("/sparkweb/", &Query).ok().expect("resolved");
     assert_eq!(request.target, "/sparkweb/sse?token=ey.a%26b%3Dc");
-    let headers: Vec<_> = request
-        .headers
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(headers, [("accept", "text/event-stream"), ("accept-encoding", "identity")]);
     assert_eq!(
-        headers,
-        [
-            ("accept", "text/event-stream"),
-            ("accept-encoding", "identity")
-        ]
-    );
-    assert_eq!(
-        (
-            request.resume_header,
-            request.fresh_query,
-            request.silence_secs
-        ),
+        (request.resume_header, request.fresh_query, request.silence_secs),
         (None, None, SILENCE_SECS)
     );
     assert!(values.is_empty());

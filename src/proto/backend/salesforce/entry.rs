@@ -18,10 +18,7 @@ use crate::proto::time::UnixMillis;
 
 impl<'a> Told<'a> {
     const fn new(payload: Payload<'a>) -> Self {
-        Self {
-            payload,
-            text: None,
-        }
+        Self { payload, text: None }
     }
 
     fn status(status: Status<'a>) -> Self {
@@ -30,27 +27,20 @@ impl<'a> Told<'a> {
 }
 
 pub(super) fn routing_result<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
-    let failure = payload
-        .word("failureType")
-        .filter(|failure| failure != "None");
+    let failure = payload.word("failureType").filter(|failure| failure != "None");
     let text = failure.as_ref().and_then(|_| payload.text("failureReason"));
     let told = match (payload.text("routingType").as_deref(), failure) {
         (Some("Initial"), None) => {
-            let estimated_wait_secs = payload
-                .object("estimatedWaitTime")
-                .and_then(|time| estimated_wait(&time));
-            Told::status(Status {
-                estimated_wait_secs,
-                ..Status::new(StatusState::Queued)
-            })
+            let estimated_wait_secs =
+                payload.object("estimatedWaitTime").and_then(|time| estimated_wait(&time));
+            Told::status(Status { estimated_wait_secs, ..Status::new(StatusState::Queued) })
         }
-        (Some("Initial"), reason) => Told::status(Status {
-            reason,
-            ..Status::new(StatusState::Failed)
-        }),
-        (Some("Transfer"), None) => Told::new(Payload::Handoff(Box::new(Handoff::new(
-            HandoffPhase::Requested,
-        )))),
+        (Some("Initial"), reason) => {
+            Told::status(Status { reason, ..Status::new(StatusState::Failed) })
+        }
+        (Some("Transfer"), None) => {
+            Told::new(Payload::Handoff(Box::new(Handoff::new(HandoffPhase::Requested))))
+        }
         (Some("Transfer"), reason) => Told::new(Payload::Handoff(Box::new(Handoff {
             reason,
             ..Handoff::new(HandoffPhase::Failed)
@@ -65,8 +55,7 @@ fn estimated_wait(time: &Object<'_>) -> Option<i64> {
     if time.bool("isEWTRequested") != Some(true) {
         return None;
     }
-    time.int("estimatedWaitTimeInSeconds")
-        .filter(|secs| *secs >= 0)
+    time.int("estimatedWaitTimeInSeconds").filter(|secs| *secs >= 0)
 }
 
 pub(super) fn routing_work_result<'a>(payload: &Object<'a>) -> Told<'a> {
@@ -98,9 +87,8 @@ fn participant(entry: &RawValue) -> Result<Participant<'_>, Fault> {
         Some("remove") => false,
         _ => return Err(Fault::Malformed("neither add nor remove")),
     };
-    let party = entry
-        .object("participant")
-        .ok_or(Fault::Malformed("an entry without a participant"))?;
+    let party =
+        entry.object("participant").ok_or(Fault::Malformed("an entry without a participant"))?;
     let party_word = party.word("role");
     Ok(Participant {
         is_joined,
@@ -125,44 +113,27 @@ pub(super) fn receipt<'a>(
         .id("acknowledgedConversationEntryIdentifier")
         .or_else(|| frame.related.as_deref().map(Cow::Borrowed))
         .ok_or(Fault::Filtered("a receipt that names no message"))?;
-    let at = payload
-        .get("acknowledgementTimestamp")
-        .and_then(UnixMillis::from_json_millis);
-    Ok(Told::new(Payload::Receipt(Receipt {
-        is_read,
-        message_id,
-        at,
-    })))
+    let at = payload.get("acknowledgementTimestamp").and_then(UnixMillis::from_json_millis);
+    Ok(Told::new(Payload::Receipt(Receipt { is_read, message_id, at })))
 }
 
 pub(super) const fn typing(is_started: bool) -> Told<'static> {
-    Told::new(Payload::Typing(Typing {
-        is_started,
-        detail: None,
-    }))
+    Told::new(Payload::Typing(Typing { is_started, detail: None }))
 }
 
 pub(super) fn progress<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
-    let progress = payload
-        .object("progressIndicator")
-        .ok_or(Fault::Malformed("no progressIndicator"))?;
+    let progress =
+        payload.object("progressIndicator").ok_or(Fault::Malformed("no progressIndicator"))?;
     Ok(Told {
-        text: progress
-            .object("progressMessage")
-            .and_then(|message| message.text("text")),
-        payload: Payload::Progress {
-            indicator: progress.word("indicatorType"),
-        },
+        text: progress.object("progressMessage").and_then(|message| message.text("text")),
+        payload: Payload::Progress { indicator: progress.word("indicatorType") },
     })
 }
 
 pub(super) fn token<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
-    let piece = payload
-        .object("streamingToken")
-        .ok_or(Fault::Malformed("no streamingToken"))?;
-    let message_id = piece
-        .id("targetMessageIdentifier")
-        .ok_or(Fault::Malformed("a token of no message"))?;
+    let piece = payload.object("streamingToken").ok_or(Fault::Malformed("no streamingToken"))?;
+    let message_id =
+        piece.id("targetMessageIdentifier").ok_or(Fault::Malformed("a token of no message"))?;
     let json = |key| piece.get(key).map(|value| Cow::Borrowed(value.get()));
     let mut token = Token {
         message_id,
@@ -174,14 +145,10 @@ pub(super) fn token<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
     };
     let mut text = None;
     if piece.text("tokenType").as_deref() == Some("StreamingTokenValidation") {
-        let result = piece
-            .object("result")
-            .ok_or(Fault::Malformed("a validation without result"))?;
-        token.valid = Some(
-            result
-                .bool("valid")
-                .ok_or(Fault::Malformed("a validation without verdict"))?,
-        );
+        let result =
+            piece.object("result").ok_or(Fault::Malformed("a validation without result"))?;
+        token.valid =
+            Some(result.bool("valid").ok_or(Fault::Malformed("a validation without verdict"))?);
         token.reason = result.word("reason");
     } else {
         text = piece.object("token").and_then(|token| token.text("text"));
@@ -189,10 +156,7 @@ pub(super) fn token<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
             return Err(Fault::Malformed("a token without text"));
         }
     }
-    Ok(Told {
-        text,
-        payload: Payload::Token(Box::new(token)),
-    })
+    Ok(Told { text, payload: Payload::Token(Box::new(token)) })
 }
 
 pub(super) fn session_status<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
@@ -203,19 +167,13 @@ pub(super) fn session_status<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault
         Some(_) => return Ok(kind("status", payload)),
         None => return Err(Fault::Malformed("no sessionStatus")),
     };
-    let ended_by = payload
-        .word("sessionEndedByRole")
-        .filter(|_| state == StatusState::Ended);
-    Ok(Told::status(Status {
-        ended_by: ended_by.map(|word| role(&word)),
-        ..Status::new(state)
-    }))
+    let ended_by = payload.word("sessionEndedByRole").filter(|_| state == StatusState::Ended);
+    Ok(Told::status(Status { ended_by: ended_by.map(|word| role(&word)), ..Status::new(state) }))
 }
 
 pub(super) fn queue_position<'a>(payload: &Object<'a>) -> Told<'a> {
-    let found = ["position", "queuePosition"]
-        .into_iter()
-        .find_map(|key| Some((key, payload.int(key)?)));
+    let found =
+        ["position", "queuePosition"].into_iter().find_map(|key| Some((key, payload.int(key)?)));
     let used = found.map(|(key, _)| key);
     let mut queue = own_fields(payload);
     queue.retain(|(key, _)| Some(key.as_ref()) != used);
@@ -227,18 +185,12 @@ pub(super) fn queue_position<'a>(payload: &Object<'a>) -> Told<'a> {
 }
 
 pub(super) fn closed() -> Told<'static> {
-    Told::status(Status {
-        ended_by: Some(Role::Participant),
-        ..Status::new(StatusState::Ended)
-    })
+    Told::status(Status { ended_by: Some(Role::Participant), ..Status::new(StatusState::Ended) })
 }
 
 /// A thing that has no type of its own.
 pub(super) fn kind<'a>(kind: &'static str, payload: &Object<'a>) -> Told<'a> {
-    Told::new(Payload::Kind {
-        kind,
-        fields: own_fields(payload),
-    })
+    Told::new(Payload::Kind { kind, fields: own_fields(payload) })
 }
 
 /// What a payload holds beside its name, id and time.

@@ -36,9 +36,7 @@ impl<'a> Frame<'a> {
             conversation_id,
             id,
             sender: sender(entry),
-            related: entry
-                .array("relatedRecords")
-                .and_then(|records| json::id(records.first()?)),
+            related: entry.array("relatedRecords").and_then(|records| json::id(records.first()?)),
             created_at: time("transcriptedTimestamp").or_else(|| time("clientTimestamp")),
         }
     }
@@ -55,10 +53,7 @@ impl<'a> Frame<'a> {
             _ => Direction::Outgoing,
         };
         Event {
-            id: self
-                .id
-                .as_deref()
-                .map_or_else(EventId::minted, EventId::given),
+            id: self.id.as_deref().map_or_else(EventId::minted, EventId::given),
             conversation_id: self.conversation_id.as_deref().map(Cow::Borrowed),
             direction,
             created_at: self.created_at,

@@ -18,12 +18,9 @@ pub(super) fn read<'a>(
     identifier: Option<&'a str>,
     usual: Option<&'a str>,
 ) -> Result<Told<'a>, Fault> {
-    let message = payload
-        .object("abstractMessage")
-        .ok_or(Fault::Malformed("no abstractMessage"))?;
-    let message_type = message
-        .text("messageType")
-        .or_else(|| usual.map(Cow::Borrowed));
+    let message =
+        payload.object("abstractMessage").ok_or(Fault::Malformed("no abstractMessage"))?;
+    let message_type = message.text("messageType").or_else(|| usual.map(Cow::Borrowed));
     let message_type = message_type.ok_or(Fault::Malformed("no messageType"))?;
     let message = Message {
         in_reply_to: message.id("inReplyToMessageId"),
@@ -49,25 +46,17 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn static_content(self) -> Result<Told<'a>, Fault> {
-        let (raw, content) = self
-            .content("staticContent")
-            .ok_or(Fault::Malformed("no staticContent"))?;
+        let (raw, content) =
+            self.content("staticContent").ok_or(Fault::Malformed("no staticContent"))?;
         match content.text("formatType").as_deref() {
             Some("Text") => {
-                let text = content
-                    .text("text")
-                    .ok_or(Fault::Malformed("a text without text"))?;
-                let chat = Chat {
-                    payload: self.reason_alone(),
-                    ..Chat::default()
-                };
+                let text = content.text("text").ok_or(Fault::Malformed("a text without text"))?;
+                let chat = Chat { payload: self.reason_alone(), ..Chat::default() };
                 Ok(self.chat(Some(text), chat))
             }
             Some("Attachments") => files(&content),
             Some("RichLink") => {
-                let text = content
-                    .object("linkItem")
-                    .and_then(|item| title(&item, "titleItem"));
+                let text = content.object("linkItem").and_then(|item| title(&item, "titleItem"));
                 let links = link(&content).into_iter().collect::<Vec<_>>();
                 // Without an address it is no link; then all that there is travels along.
                 let payload = if links.is_empty() {
@@ -75,47 +64,27 @@ impl<'a> Message<'a> {
                 } else {
                     self.reason_alone()
                 };
-                Ok(self.chat(
-                    text,
-                    Chat {
-                        links,
-                        payload,
-                        ..Chat::default()
-                    },
-                ))
+                Ok(self.chat(text, Chat { links, payload, ..Chat::default() }))
             }
             Some("ExperienceType") => {
-                let chat = Chat {
-                    payload: Some(self.whole(raw, &content)),
-                    ..Chat::default()
-                };
+                let chat = Chat { payload: Some(self.whole(raw, &content)), ..Chat::default() };
                 Ok(self.chat(content.text("message"), chat))
             }
             _ => {
-                let chat = Chat {
-                    payload: Some(self.whole(raw, &content)),
-                    ..Chat::default()
-                };
+                let chat = Chat { payload: Some(self.whole(raw, &content)), ..Chat::default() };
                 Ok(self.chat(content.text("text"), chat))
             }
         }
     }
 
     fn choices(self) -> Result<Told<'a>, Fault> {
-        let (raw, content) = self
-            .content("choices")
-            .ok_or(Fault::Malformed("no choices"))?;
+        let (raw, content) = self.content("choices").ok_or(Fault::Malformed("no choices"))?;
         let (choices, payload) = match content.array("optionItems") {
             Some(items) => (choices(&items)?, self.reason_alone()),
             // A carousel, say, holds its options elsewhere.
             None => (Vec::new(), Some(self.whole(raw, &content))),
         };
-        let chat = Chat {
-            choices,
-            style: content.word("formatType"),
-            payload,
-            ..Chat::default()
-        };
+        let chat = Chat { choices, style: content.word("formatType"), payload, ..Chat::default() };
         Ok(self.chat(content.text("text"), chat))
     }
 
@@ -125,11 +94,7 @@ impl<'a> Message<'a> {
         let content = ["choicesResponse", "choices"]
             .into_iter()
             .find_map(|key| self.object.object(key))
-            .or_else(|| {
-                self.object
-                    .iter()
-                    .find_map(|(_, value)| Object::parse_part(value.get()))
-            })
+            .or_else(|| self.object.iter().find_map(|(_, value)| Object::parse_part(value.get())))
             .ok_or(Fault::Malformed("no content of the choice"))?;
         let items = ["selectedOptions", "optionItems"]
             .into_iter()
@@ -137,37 +102,22 @@ impl<'a> Message<'a> {
             .or_else(|| content.iter().find_map(|(_, value)| json::array(value)))
             .ok_or(Fault::Malformed("no options were chosen"))?;
         let choices = choices(&items)?;
-        let titles: Vec<&str> = choices
-            .iter()
-            .filter_map(|choice| choice.title.as_deref())
-            .collect();
+        let titles: Vec<&str> =
+            choices.iter().filter_map(|choice| choice.title.as_deref()).collect();
         let text = (!titles.is_empty()).then(|| Cow::Owned(titles.join(", ")));
         let payload = self.reason_alone();
-        Ok(self.chat(
-            text,
-            Chat {
-                choices,
-                payload,
-                ..Chat::default()
-            },
-        ))
+        Ok(self.chat(text, Chat { choices, payload, ..Chat::default() }))
     }
 
     fn form(&self, identifier: Option<&'a str>) -> Result<Told<'a>, Fault> {
         let (raw, form) = self.content("form").ok_or(Fault::Malformed("no form"))?;
         let payload = Form {
-            form_id: self
-                .object
-                .id("id")
-                .or_else(|| identifier.map(Cow::Borrowed)),
+            form_id: self.object.id("id").or_else(|| identifier.map(Cow::Borrowed)),
             name: title(&form, "formTitle"),
             fields: Some(Cow::Borrowed(raw.get())),
             ..Form::default()
         };
-        Ok(Told {
-            text: title(&form, "message"),
-            payload: Payload::Form(Box::new(payload)),
-        })
+        Ok(Told { text: title(&form, "message"), payload: Payload::Form(Box::new(payload)) })
     }
 
     fn form_response(&self) -> Told<'a> {
@@ -178,13 +128,7 @@ impl<'a> Message<'a> {
             .chain(reason)
             .map(|(key, value)| (Cow::Owned(key.to_owned()), Cow::Borrowed(value.get())))
             .collect();
-        Told {
-            text: None,
-            payload: Payload::Kind {
-                kind: "form_response",
-                fields,
-            },
-        }
+        Told { text: None, payload: Payload::Kind { kind: "form_response", fields } }
     }
 
     /// A content object, raw and read.
@@ -194,14 +138,8 @@ impl<'a> Message<'a> {
     }
 
     fn chat(self, text: Option<Text<'a>>, chat: Chat<'a>) -> Told<'a> {
-        let chat = Chat {
-            in_reply_to: self.in_reply_to,
-            ..chat
-        };
-        Told {
-            text,
-            payload: Payload::Chat(Box::new(chat)),
-        }
+        let chat = Chat { in_reply_to: self.in_reply_to, ..chat };
+        Told { text, payload: Payload::Chat(Box::new(chat)) }
     }
 
     /// The payload of a message whose content has fields of its own.
@@ -244,9 +182,7 @@ fn link<'a>(content: &Object<'a>) -> Option<Link<'a>> {
     Some(Link {
         url: item.word("url")?,
         title: title(&item, "titleItem"),
-        image: content
-            .object("image")
-            .and_then(|image| image.word("assetUrl")),
+        image: content.object("image").and_then(|image| image.word("assetUrl")),
     })
 }
 
@@ -265,10 +201,7 @@ fn choice<'a>(item: &'a RawValue) -> Option<Choice<'a>> {
     Some(Choice {
         id: item.id("optionIdentifier").or_else(|| item.id("optionId")),
         title: title(&item, "titleItem").or_else(|| title(&item, "title")),
-        description: shown
-            .as_ref()
-            .and_then(subtitle)
-            .or_else(|| subtitle(&item)),
+        description: shown.as_ref().and_then(subtitle).or_else(|| subtitle(&item)),
     })
 }
 
@@ -295,8 +228,5 @@ fn files<'a>(content: &Object<'a>) -> Result<Told<'a>, Fault> {
     if files.is_empty() {
         return Err(Fault::Malformed("no attachments"));
     }
-    Ok(Told {
-        text: content.text("text"),
-        payload: Payload::File(files),
-    })
+    Ok(Told { text: content.text("text"), payload: Payload::File(files) })
 }

@@ -85,23 +85,17 @@ const OPTIONS: &[OptionSpec] = &[
 ];
 
 fn plan(options: &Options) -> Result<Plan, String> {
-    let org_id = options
-        .template("org_id")
-        .ok_or("set `org_id`: the organisation's id, 15 characters")?;
+    let org_id =
+        options.template("org_id").ok_or("set `org_id`: the organisation's id, 15 characters")?;
     check_org_id(org_id)?;
-    let bearer = options
-        .template("bearer")
-        .ok_or("set `bearer`: the end user's access token")?;
+    let bearer = options.template("bearer").ok_or("set `bearer`: the end user's access token")?;
     let conversation = options.template(CONVERSATION);
     Ok(Plan {
         path: Piece::fixed("/eventrouter/v1/sse"),
         fresh_query: Some("_ts"),
         headers: vec![
             ("Accept", Piece::fixed("text/event-stream")),
-            (
-                "Authorization",
-                Piece::fixed("Bearer ").then_value(bearer, Place::Header),
-            ),
+            ("Authorization", Piece::fixed("Bearer ").then_value(bearer, Place::Header)),
             ("X-Org-Id", Piece::value(org_id, Place::Header)),
             ("Cache-Control", Piece::fixed("no-cache")),
             ("Accept-Encoding", Piece::fixed("identity")),
@@ -125,16 +119,12 @@ fn check_org_id(org_id: &Template) -> Result<(), String> {
     }
     let Ok(text) = org_id.resolve(&Nobody, Place::Plain) else {
         return Err(
-            "`org_id` cannot hold `{...}`: one `url` belongs to one organisation".to_owned(),
+            "`org_id` cannot hold `{...}`: one `url` belongs to one organisation".to_owned()
         );
     };
     let count = text.chars().count();
     if count != ORG_ID_CHARS {
-        let hint = if count == 18 {
-            "; leave out the last three"
-        } else {
-            ""
-        };
+        let hint = if count == 18 { "; leave out the last three" } else { "" };
         return Err(format!(
             "`org_id` has {count} characters, the stream takes the form of {ORG_ID_CHARS} only{hint}"
         ));
@@ -239,10 +229,7 @@ struct Salesforce {
 
 impl Salesforce {
     fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
-        Self {
-            memory,
-            conversation: start.values.get(CONVERSATION).cloned(),
-        }
+        Self { memory, conversation: start.values.get(CONVERSATION).cloned() }
     }
 
     /// Reads the envelope as far as to say whose it is.
@@ -250,9 +237,8 @@ impl Salesforce {
         let Some(own) = &self.conversation else {
             return Ok(envelope.id("conversationId"));
         };
-        let owner = envelope
-            .text("conversationId")
-            .ok_or(Reject::Ownerless("names no conversation"))?;
+        let owner =
+            envelope.text("conversationId").ok_or(Reject::Ownerless("names no conversation"))?;
         if owner != own.as_str() {
             return Err(Reject::Discard(Discard::Foreign, "another conversation"));
         }
@@ -264,9 +250,7 @@ impl Salesforce {
         match (&self.conversation, kind) {
             (Some(_), _) => Reject::Ownerless("no JSON object"),
             (None, Some(_)) => Reject::malformed("no JSON object"),
-            (None, None) => Reject::Unmapped {
-                conversation_id: None,
-            },
+            (None, None) => Reject::Unmapped { conversation_id: None },
         }
     }
 
@@ -281,11 +265,7 @@ impl Salesforce {
         let reject = |fault: Fault| {
             let conversation_id = frame.conversation_id.as_deref().map(str::to_owned);
             match fault {
-                Fault::Malformed(why) => Reject::Malformed {
-                    why,
-                    conversation_id,
-                    body: None,
-                },
+                Fault::Malformed(why) => Reject::Malformed { why, conversation_id, body: None },
                 Fault::Filtered(why) => Reject::Discard(Discard::Filtered, why),
                 Fault::Unmapped => Reject::Unmapped { conversation_id },
             }
@@ -318,10 +298,7 @@ impl Salesforce {
         let mut sender = frame.sender.clone();
         if let Payload::Status(status) = &payload {
             if !self.memory.on_status(frame.conversation(), status.state) {
-                return Err(Reject::Discard(
-                    Discard::Duplicate,
-                    "the end was told before",
-                ));
+                return Err(Reject::Discard(Discard::Duplicate, "the end was told before"));
             }
             sender = None;
         } else if matches!(kind, Kind::Message | Kind::ChoicesResponse) {
@@ -347,28 +324,22 @@ impl Salesforce {
             let name = party.name.as_deref();
             let handover = match party.id.as_deref().or(name) {
                 Some(id) if change.is_joined => {
-                    self.memory
-                        .on_joined(frame.conversation(), id, name, party.role)
+                    self.memory.on_joined(frame.conversation(), id, name, party.role)
                 }
                 Some(id) => {
-                    self.memory
-                        .on_left(frame.conversation(), id, name, party.role);
+                    self.memory.on_left(frame.conversation(), id, name, party.role);
                     None
                 }
                 // Nobody who could be told apart from the next; it still opens the session.
                 None if change.is_joined => {
-                    self.memory
-                        .on_joined(frame.conversation(), "", None, Role::System)
+                    self.memory.on_joined(frame.conversation(), "", None, Role::System)
                 }
                 None => None,
             };
             out.emit(frame.event(Payload::Participant(Box::new(change))));
             if let Some(handover) = handover {
                 let handoff = frame.event(handover.into_event(frame.name).payload);
-                out.emit_handoff(Event {
-                    direction: Direction::Outgoing,
-                    ..handoff
-                });
+                out.emit_handoff(Event { direction: Direction::Outgoing, ..handoff });
             }
         }
         Ok(())
@@ -391,9 +362,7 @@ impl Session for Salesforce {
                     conversation_id: owned(),
                     body: None,
                 },
-                None => Reject::Unmapped {
-                    conversation_id: owned(),
-                },
+                None => Reject::Unmapped { conversation_id: owned() },
             });
         };
         let payload_text = frame::payload_text(&entry);

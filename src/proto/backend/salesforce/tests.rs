@@ -53,11 +53,7 @@ fn check_frame(event: &str, data: &str, want: &str) {
 /// A message with this content.
 #[track_caller]
 fn check_message(message: &str, want: &str) {
-    check(
-        "CONVERSATION_MESSAGE",
-        &format!(r#"{{"abstractMessage":{{{message}}}}}"#),
-        want,
-    );
+    check("CONVERSATION_MESSAGE", &format!(r#"{{"abstractMessage":{{{message}}}}}"#), want);
 }
 
 #[track_caller]
@@ -72,12 +68,7 @@ fn check_static(content: &str, want: &str) {
 fn pings_are_counted_by_name() {
     for data in ["", "{}", "broken"] {
         golden::check("salesforce", &[], &[("ping", data)], &["!liveness"]);
-        golden::check(
-            "salesforce",
-            &[(CONVERSATION, "c")],
-            &[("ping", data)],
-            &["!liveness"],
-        );
+        golden::check("salesforce", &[(CONVERSATION, "c")], &[("ping", data)], &["!liveness"]);
     }
 }
 
@@ -103,10 +94,7 @@ fn static_text_is_chat() {
         r#"{"formatType":"Text","text":"**hi** <b>\n```json```"}"#,
         r#"{"messageType":"Chat","text":"**hi** <b>\n```json```"}"#,
     );
-    check_static(
-        r#"{"formatType":"Text","text":""}"#,
-        r#"{"messageType":"Chat","text":""}"#,
-    );
+    check_static(r#"{"formatType":"Text","text":""}"#, r#"{"messageType":"Chat","text":""}"#);
     check_static(r#"{"formatType":"Text","text":null}"#, "!malformed");
     check_static("null", "!malformed");
     check_message(
@@ -203,10 +191,7 @@ fn choices_are_chat() {
         r#"{"messageType":"Chat","text":"Which?","data":{"style":"Carousel",
             "payload":{"formatType":"Carousel","text":"Which?","items":[1]}}}"#,
     );
-    check_message(
-        r#""messageType":"ChoicesMessage","choices":{"optionItems":[7]}"#,
-        "!malformed",
-    );
+    check_message(r#""messageType":"ChoicesMessage","choices":{"optionItems":[7]}"#, "!malformed");
     check_message(r#""messageType":"ChoicesMessage""#, "!malformed");
 }
 
@@ -224,18 +209,11 @@ fn chosen_titles_are_joined() {
             r#""messageType":"ChoicesResponseMessage","inReplyToMessageId":"m","references":[],{content}"#
         );
         check_message(&message, want);
-        check(
-            "CHOICES_RESPONSE_MESSAGE",
-            &format!(r#"{{"abstractMessage":{{{message}}}}}"#),
-            want,
-        );
+        check("CHOICES_RESPONSE_MESSAGE", &format!(r#"{{"abstractMessage":{{{message}}}}}"#), want);
         let untyped = format!(r#"{{"abstractMessage":{{"inReplyToMessageId":"m",{content}}}}}"#);
         check("CHOICES_RESPONSE_MESSAGE", &untyped, want);
     }
-    check_message(
-        r#""messageType":"ChoicesResponseMessage","choicesResponse":{}"#,
-        "!malformed",
-    );
+    check_message(r#""messageType":"ChoicesResponseMessage","choicesResponse":{}"#, "!malformed");
     check_message(r#""messageType":"ChoicesResponseMessage""#, "!malformed");
 }
 
@@ -266,17 +244,9 @@ fn messages_of_unknown_type_are_unmapped() {
     let body = format!(
         r#"{{"id":"minted","conversationId":"c","messageType":"Raw","data":{{"event":"CONVERSATION_MESSAGE","body":{data}}}}}"#
     );
-    golden::check(
-        "salesforce",
-        &[],
-        &[("CONVERSATION_MESSAGE", &data)],
-        &[&body],
-    );
+    golden::check("salesforce", &[], &[("CONVERSATION_MESSAGE", &data)], &[&body]);
     check("CONVERSATION_MESSAGE", "{}", "!malformed");
-    check_message(
-        r#""staticContent":{"formatType":"Text","text":"x"}"#,
-        "!malformed",
-    );
+    check_message(r#""staticContent":{"formatType":"Text","text":"x"}"#, "!malformed");
 }
 
 #[test]
@@ -291,14 +261,8 @@ fn routing_results_queue_hand_over_or_fail() {
             r#"{"isEWTRequested":true,"estimatedWaitTimeInSeconds":"0"}"#,
             r#","estimatedWaitSeconds":0"#,
         ),
-        (
-            r#"{"isEWTRequested":true,"estimatedWaitTimeInSeconds":-1}"#,
-            "",
-        ),
-        (
-            r#"{"isEWTRequested":false,"estimatedWaitTimeInSeconds":45}"#,
-            "",
-        ),
+        (r#"{"isEWTRequested":true,"estimatedWaitTimeInSeconds":-1}"#, ""),
+        (r#"{"isEWTRequested":false,"estimatedWaitTimeInSeconds":45}"#, ""),
         (r#"{"isEWTRequested":true}"#, ""),
         ("null", ""),
     ] {
@@ -313,13 +277,7 @@ fn routing_results_queue_hand_over_or_fail() {
         r#"{"routingType":"Transfer","failureType":"None","failureReason":null}"#,
         r#"{"messageType":"Handoff","data":{"phase":"requested"}}"#,
     );
-    for failure in [
-        "Unknown",
-        "SubmissionError",
-        "RoutingError",
-        "Cancelled",
-        "New",
-    ] {
+    for failure in ["Unknown", "SubmissionError", "RoutingError", "Cancelled", "New"] {
         for (routing, want) in [
             ("Initial", r#""Status","data":{"state""#),
             ("Transfer", r#""Handoff","data":{"phase""#),
@@ -334,14 +292,8 @@ fn routing_results_queue_hand_over_or_fail() {
             );
         }
     }
-    check(
-        r#"{"routingType":"Initial"}"#,
-        r#"{"messageType":"Status","data":{"state":"queued"}}"#,
-    );
-    check(
-        r#"{"routingType":"New","failureType":"None"}"#,
-        "!malformed",
-    );
+    check(r#"{"routingType":"Initial"}"#, r#"{"messageType":"Status","data":{"state":"queued"}}"#);
+    check(r#"{"routingType":"New","failureType":"None"}"#, "!malformed");
     check("{}", "!malformed");
 }
 
@@ -353,11 +305,7 @@ fn routing_work_results_are_connecting() {
         r#"{"workType":"Accepted"}"#,
         r#"{"messageType":"Status","data":{"state":"connecting","reason":"Accepted"}}"#,
     );
-    check(
-        event,
-        "{}",
-        r#"{"messageType":"Status","data":{"state":"connecting"}}"#,
-    );
+    check(event, "{}", r#"{"messageType":"Status","data":{"state":"connecting"}}"#);
 }
 
 const CHANGED: &str = "CONVERSATION_PARTICIPANT_CHANGED";
@@ -376,13 +324,8 @@ fn changed(n: usize, changes: &[String]) -> String {
 
 #[test]
 fn people_come_and_go_one_by_one() {
-    let data = changed(
-        1,
-        &[
-            change("remove", "Supervisor", "s", ""),
-            change("add", "Router", "r", "R"),
-        ],
-    );
+    let data =
+        changed(1, &[change("remove", "Supervisor", "s", ""), change("add", "Router", "r", "R")]);
     golden::check(
         "salesforce",
         &[],
@@ -412,12 +355,8 @@ fn people_come_and_go_one_by_one() {
 fn handoffs(frames: &[String]) -> Vec<String> {
     let frames: Vec<(&str, &str)> = frames.iter().map(|data| (CHANGED, data.as_str())).collect();
     let told = golden::play("salesforce", &[], &frames);
-    let handoffs = told
-        .iter()
-        .filter(|event| event["messageType"] == "Handoff");
-    handoffs
-        .map(|event| format!("{} {}", event["id"], event["data"]))
-        .collect()
+    let handoffs = told.iter().filter(|event| event["messageType"] == "Handoff");
+    handoffs.map(|event| format!("{} {}", event["id"], event["data"])).collect()
 }
 
 #[test]
@@ -438,14 +377,8 @@ fn a_bot_or_an_agent_who_left_hands_over() {
     assert_eq!(apart(&bot, &ann), [completed("2.handoff", "Bot", "Ann")]);
     let gone = change("remove", "Agent", "a", "Ann");
     assert_eq!(
-        handoffs(&[changed(
-            1,
-            &[bot.clone(), ann.clone(), gone.clone(), ben.clone()]
-        )]),
-        [
-            completed("1.handoff", "Bot", "Ann"),
-            completed("1.handoff.2", "Ann", "n")
-        ]
+        handoffs(&[changed(1, &[bot.clone(), ann.clone(), gone.clone(), ben.clone()])]),
+        [completed("1.handoff", "Bot", "Ann"), completed("1.handoff.2", "Ann", "n")]
     );
     assert_eq!(apart(&ann, &ben), [""; 0], "a conference");
     assert_eq!(apart(&gone, &ben), [completed("2.handoff", "Ann", "n")]);
@@ -467,10 +400,7 @@ fn a_derived_handoff_has_the_frames_time_and_no_sender() {
     assert_eq!(handoff["messageType"], "Handoff");
     assert_eq!(handoff["createdAt"], "2025-03-06T22:26:10.123Z");
     assert_eq!(handoff["conversationId"], "c");
-    assert!(
-        handoff.get("direction").is_none() && handoff.get("sender").is_none(),
-        "{handoff}"
-    );
+    assert!(handoff.get("direction").is_none() && handoff.get("sender").is_none(), "{handoff}");
     assert!(
         told.iter().all(|event| event.get("sender").is_none()),
         "people changing have none either"
@@ -501,11 +431,7 @@ fn receipts_name_their_message_or_are_filtered() {
             &want("m", ""),
         );
         check(event, "{}", "!filtered");
-        check_frame(
-            event,
-            &frame_from(r#""relatedRecords":[],"#, "{}"),
-            "!filtered",
-        );
+        check_frame(event, &frame_from(r#""relatedRecords":[],"#, "{}"), "!filtered");
     }
 }
 
@@ -584,16 +510,9 @@ fn tokens_repeat_by_the_id_of_their_payload() {
     let told = golden::play(
         "salesforce",
         &[],
-        &[
-            (event, &token("t")),
-            (event, &token("u")),
-            (event, &token("t")),
-        ],
+        &[(event, &token("t")), (event, &token("u")), (event, &token("t"))],
     );
-    let ids: Vec<_> = told
-        .iter()
-        .map(|told| told.get("id").unwrap_or(told))
-        .collect();
+    let ids: Vec<_> = told.iter().map(|told| told.get("id").unwrap_or(told)).collect();
     assert_eq!(ids, ["t", "u", "!duplicate"]);
 }
 
@@ -601,11 +520,7 @@ fn tokens_repeat_by_the_id_of_their_payload() {
 fn session_states() {
     let check =
         |payload: &str, want: &str| check("CONVERSATION_SESSION_STATUS_CHANGED", payload, want);
-    for (status, state) in [
-        ("Active", "active"),
-        ("Waiting", "waiting"),
-        ("Ended", "ended"),
-    ] {
+    for (status, state) in [("Active", "active"), ("Waiting", "waiting"), ("Ended", "ended")] {
         check(
             &format!(r#"{{"sessionStatus":"{status}"}}"#),
             &format!(r#"{{"messageType":"Status","data":{{"state":"{state}"}}}}"#),
@@ -645,10 +560,7 @@ fn queue_positions() {
         r#"{"position":{"a":1}}"#,
         r#"{"messageType":"Status","data":{"state":"queued","queue":{"position":{"a":1}}}}"#,
     );
-    check(
-        "{}",
-        r#"{"messageType":"Status","data":{"state":"queued"}}"#,
-    );
+    check("{}", r#"{"messageType":"Status","data":{"state":"queued"}}"#);
 }
 
 #[test]
@@ -686,10 +598,8 @@ fn the_end_is_told_once() {
     let failed = r#"{"routingType":"Initial","failureType":"RoutingError"}"#;
     let queued = r#"{"routingType":"Initial"}"#;
     let text = r#"{"abstractMessage":{"messageType":"StaticContentMessage","staticContent":{"formatType":"Text","text":"x"}}}"#;
-    let (status, close) = (
-        "CONVERSATION_SESSION_STATUS_CHANGED",
-        "CONVERSATION_CLOSE_CONVERSATION",
-    );
+    let (status, close) =
+        ("CONVERSATION_SESSION_STATUS_CHANGED", "CONVERSATION_CLOSE_CONVERSATION");
     let rows = [
         (status, ended, "ended"),
         (close, "{}", "!duplicate"),
@@ -699,32 +609,20 @@ fn the_end_is_told_once() {
         (close, "{}", "!duplicate"),
         ("CONVERSATION_MESSAGE", text, "Chat"),
         (close, "{}", "ended"),
-        (
-            CHANGED,
-            r#"{"entries":[{"operation":"add","participant":{}}]}"#,
-            "Participant",
-        ),
+        (CHANGED, r#"{"entries":[{"operation":"add","participant":{}}]}"#, "Participant"),
         ("CONVERSATION_ROUTING_RESULT", failed, "failed"),
         (status, ended, "!duplicate"),
         ("CONVERSATION_ROUTING_RESULT", queued, "queued"),
         (status, ended, "ended"),
     ];
-    let data: Vec<String> = rows
-        .iter()
-        .enumerate()
-        .map(|(n, (_, payload, _))| entry(n, payload))
-        .collect();
-    let frames: Vec<(&str, &str)> = rows
-        .iter()
-        .zip(&data)
-        .map(|((event, ..), data)| (*event, data.as_str()))
-        .collect();
+    let data: Vec<String> =
+        rows.iter().enumerate().map(|(n, (_, payload, _))| entry(n, payload)).collect();
+    let frames: Vec<(&str, &str)> =
+        rows.iter().zip(&data).map(|((event, ..), data)| (*event, data.as_str())).collect();
     let told: Vec<String> = golden::play("salesforce", &[], &frames)
         .iter()
         .map(|told| {
-            let word = told["data"]
-                .get("state")
-                .filter(|_| told["messageType"] == "Status");
+            let word = told["data"].get("state").filter(|_| told["messageType"] == "Status");
             word.or_else(|| told.get("messageType"))
                 .unwrap_or(told)
                 .as_str()
@@ -739,20 +637,10 @@ fn the_end_is_told_once() {
 fn senders_are_who_the_entry_names() {
     let check = |fields: &str, want: &str| {
         let want = format!(r#"{{"messageType":"Typing","data":{{"state":"started"}}{want}}}"#);
-        check_frame(
-            "CONVERSATION_TYPING_STARTED_INDICATOR",
-            &frame_from(fields, "{}"),
-            &want,
-        );
+        check_frame("CONVERSATION_TYPING_STARTED_INDICATOR", &frame_from(fields, "{}"), &want);
     };
-    check(
-        AGENT,
-        r#","sender":{"id":"a1","name":"Ann","role":"agent"}"#,
-    );
-    check(
-        END_USER,
-        r#","direction":"Incoming","sender":{"name":"Guest","role":"participant"}"#,
-    );
+    check(AGENT, r#","sender":{"id":"a1","name":"Ann","role":"agent"}"#);
+    check(END_USER, r#","direction":"Incoming","sender":{"name":"Guest","role":"participant"}"#);
     for (role, want) in [
         ("Chatbot", "bot"),
         ("Supervisor", "supervisor"),
@@ -772,33 +660,15 @@ fn senders_are_who_the_entry_names() {
 #[test]
 fn times_are_the_servers_else_the_clients_else_of_arrival() {
     let check = |fields: &str, want: Option<&str>| {
-        let want = want
-            .map(|time| format!(r#","createdAt":"{time}""#))
-            .unwrap_or_default();
+        let want = want.map(|time| format!(r#","createdAt":"{time}""#)).unwrap_or_default();
         let want = format!(r#"{{"messageType":"Typing","data":{{"state":"started"}}{want}}}"#);
-        check_frame(
-            "CONVERSATION_TYPING_STARTED_INDICATOR",
-            &frame_from(fields, "{}"),
-            &want,
-        );
+        check_frame("CONVERSATION_TYPING_STARTED_INDICATOR", &frame_from(fields, "{}"), &want);
     };
-    let (first, second) = (
-        Some("2025-03-06T22:26:10.001Z"),
-        Some("2025-03-06T22:26:10.002Z"),
-    );
-    check(
-        r#""transcriptedTimestamp":1741299970001,"clientTimestamp":1741299970002,"#,
-        first,
-    );
+    let (first, second) = (Some("2025-03-06T22:26:10.001Z"), Some("2025-03-06T22:26:10.002Z"));
+    check(r#""transcriptedTimestamp":1741299970001,"clientTimestamp":1741299970002,"#, first);
     check(r#""transcriptedTimestamp":"1741299970001","#, first);
-    check(
-        r#""transcriptedTimestamp":null,"clientTimestamp":"1741299970002","#,
-        second,
-    );
-    check(
-        r#""transcriptedTimestamp":0,"clientTimestamp":1741299970002,"#,
-        second,
-    );
+    check(r#""transcriptedTimestamp":null,"clientTimestamp":"1741299970002","#, second);
+    check(r#""transcriptedTimestamp":0,"clientTimestamp":1741299970002,"#, second);
     check(r#""transcriptedTimestamp":"soon","#, None);
     check("", None);
 }
@@ -819,9 +689,7 @@ fn a_payload_is_text_or_an_object() {
         "[".repeat(200),
         "]".repeat(200)
     );
-    for payload in [
-        "7", "[]", "true", "\"\"", "\"text\"", "\"[]\"", "\"{\"", &too_deep,
-    ] {
+    for payload in ["7", "[]", "true", "\"\"", "\"text\"", "\"[]\"", "\"{\"", &too_deep] {
         check_frame(event, &data(payload), "!malformed");
     }
 }
@@ -857,11 +725,9 @@ fn other_conversations_are_foreign_where_one_is_named() {
 #[test]
 fn without_a_named_conversation_all_pass() {
     let typing = "CONVERSATION_TYPING_STARTED_INDICATOR";
-    for (owner, want) in [
-        ("\"d\"", r#""conversationId":"d","#),
-        ("7", r#""conversationId":"7","#),
-        ("null", ""),
-    ] {
+    for (owner, want) in
+        [("\"d\"", r#""conversationId":"d","#), ("7", r#""conversationId":"7","#), ("null", "")]
+    {
         let data = format!(r#"{{"conversationId":{owner},"conversationEntry":{{}}}}"#);
         let want = format!(
             r#"{{"id":"minted",{want}"messageType":"Typing","data":{{"state":"started"}}}}"#
@@ -882,22 +748,14 @@ fn broken_frames_are_malformed_and_unknown_ones_raw() {
         "{}",
         r#"{"conversationId":"c","conversationEntry":7}"#,
     ] {
-        golden::check(
-            "salesforce",
-            &[],
-            &[("CONVERSATION_MESSAGE", data)],
-            &["!malformed"],
-        );
+        golden::check("salesforce", &[], &[("CONVERSATION_MESSAGE", data)], &["!malformed"]);
     }
     for (data, want) in [
         (
             "Jwt is expired",
             r#"{"id":"minted","messageType":"Raw","data":{"event":"NEW","body":"Jwt is expired"}}"#,
         ),
-        (
-            "[1.0]",
-            r#"{"id":"minted","messageType":"Raw","data":{"event":"NEW","body":[1.0]}}"#,
-        ),
+        ("[1.0]", r#"{"id":"minted","messageType":"Raw","data":{"event":"NEW","body":[1.0]}}"#),
         (
             r#"{"conversationId":"c"}"#,
             r#"{"id":"minted","conversationId":"c","messageType":"Raw",
@@ -922,12 +780,7 @@ fn repeats_are_duplicates_and_edits_pass() {
     golden::check(
         "salesforce",
         &[],
-        &[
-            (event, &text("a")),
-            (event, &text("a")),
-            (event, &text("b")),
-            (event, &text("b")),
-        ],
+        &[(event, &text("a")), (event, &text("a")), (event, &text("b")), (event, &text("b"))],
         &[&want("a"), "!duplicate", &want("b"), "!duplicate"],
     );
     let elsewhere = text("a").replace(r#""conversationId":"c""#, r#""conversationId":"d""#);
@@ -970,11 +823,7 @@ fn options(rows: &[(&'static str, &str)]) -> Options {
             Template::literal(Secret::new(text.to_owned()))
         })
     };
-    Options(
-        rows.iter()
-            .map(|(name, text)| (*name, value(text)))
-            .collect(),
-    )
+    Options(rows.iter().map(|(name, text)| (*name, value(text))).collect())
 }
 
 const ORG: (&str, &str) = ("org_id", "00DHx0000000001");
@@ -989,11 +838,8 @@ fn the_stream_is_asked_for_as_in_the_sample() {
     assert!(!request.has_query);
     assert_eq!(request.fresh_query, Some("_ts"));
     assert_eq!(request.resume_header, Some("Last-Event-Id"));
-    let headers: Vec<String> = request
-        .headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}"))
-        .collect();
+    let headers: Vec<String> =
+        request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     assert_eq!(
         headers,
         [
@@ -1010,25 +856,13 @@ fn the_stream_is_asked_for_as_in_the_sample() {
 
 #[test]
 fn a_configured_conversation_must_be_there() {
-    let rows = [
-        ORG,
-        ("bearer", "b"),
-        (CONVERSATION, "{query.conversationId}"),
-    ];
+    let rows = [ORG, ("bearer", "b"), (CONVERSATION, "{query.conversationId}")];
     let plan = plan(&options(&rows)).expect("a plan");
-    let Ok((_, values)) = plan.resolve(
-        "",
-        &Client {
-            conversation: "c/1",
-        },
-    ) else {
+    let Ok((_, values)) = plan.resolve("", &Client { conversation: "c/1" }) else {
         panic!("not resolved")
     };
     assert_eq!(values.get(CONVERSATION).map(String::as_str), Some("c/1"));
-    let error = plan
-        .resolve("", &Client { conversation: "" })
-        .err()
-        .expect("refused");
+    let error = plan.resolve("", &Client { conversation: "" }).err().expect("refused");
     assert_eq!(error.variable().to_string(), "query.conversationId");
 }
 
@@ -1052,10 +886,7 @@ fn org_ids_have_15_characters() {
             (error, want) => panic!("{org_id}: {error:?} is not {want:?}"),
         }
     }
-    for (rows, want) in [
-        (&[("bearer", "b")][..], "set `org_id`"),
-        (&[ORG], "set `bearer`"),
-    ] {
+    for (rows, want) in [(&[("bearer", "b")][..], "set `org_id`"), (&[ORG], "set `bearer`")] {
         let error = plan(&options(rows)).err().expect("refused");
         assert!(error.contains(want), "{error}");
     }
@@ -1081,50 +912,23 @@ fn answers_are_told_by_their_status() {
 #[test]
 fn a_fork_knows_the_people_and_has_its_own_conversation() {
     let subscription = Subscription::new("acme", "support", "jane");
-    let start = SessionStart {
-        subscription: subscription.clone(),
-        values: &BTreeMap::new(),
-        seed: 1,
-    };
+    let start =
+        SessionStart { subscription: subscription.clone(), values: &BTreeMap::new(), seed: 1 };
     let mut session = Salesforce::new(&start, Memory::new(1));
     let mut told = Vec::new();
     let mut sink = |event: Event<'_>| told.push(event.message_type().as_str());
     let bot = changed(1, &[change("add", "Chatbot", "b", "Bot")]);
     session
-        .on_frame(
-            Input {
-                event: CHANGED,
-                data: &bot,
-            },
-            &mut Outbox::new(&mut sink),
-        )
+        .on_frame(Input { event: CHANGED, data: &bot }, &mut Outbox::new(&mut sink))
         .expect("mapped");
     let values = BTreeMap::from([(CONVERSATION, "c".to_owned())]);
-    let mut fork = session.fork(&SessionStart {
-        subscription,
-        values: &values,
-        seed: 1,
-    });
+    let mut fork = session.fork(&SessionStart { subscription, values: &values, seed: 1 });
     let ann = changed(2, &[change("add", "Agent", "a", "Ann")]);
-    fork.on_frame(
-        Input {
-            event: CHANGED,
-            data: &ann,
-        },
-        &mut Outbox::new(&mut sink),
-    )
-    .expect("mapped");
+    fork.on_frame(Input { event: CHANGED, data: &ann }, &mut Outbox::new(&mut sink))
+        .expect("mapped");
     let elsewhere = ann.replace(r#""conversationId":"c""#, r#""conversationId":"d""#);
-    let foreign = fork.on_frame(
-        Input {
-            event: CHANGED,
-            data: &elsewhere,
-        },
-        &mut Outbox::new(&mut sink),
-    );
-    assert!(
-        matches!(foreign, Err(Reject::Discard(Discard::Foreign, _))),
-        "{foreign:?}"
-    );
+    let foreign =
+        fork.on_frame(Input { event: CHANGED, data: &elsewhere }, &mut Outbox::new(&mut sink));
+    assert!(matches!(foreign, Err(Reject::Discard(Discard::Foreign, _))), "{foreign:?}");
     assert_eq!(told, ["Participant", "Participant", "Handoff"]);
 }
