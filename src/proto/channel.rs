@@ -345,6 +345,8 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests need some moment to count from")]
+
     use super::*;
     use crate::proto::event::{
         Chat, Envelope, Event, EventId, Payload, Subscription, Token, Typing,

@@ -348,7 +348,7 @@ mod tests {
                     assert!(
                         work <= 8,
                         "{work} looks per byte at {:?}",
-                        &piece[..piece.len().min(12)]
+                        piece.chars().take(12).collect::<String>()
                     );
                 }
             }

@@ -149,7 +149,8 @@ fn stanzas_are_base64_with_or_without_padding() {
     let xml = message("<body>hi</body>");
     let encoded = STANDARD.encode(&xml);
     assert!(encoded.ends_with('='), "the test wants padding");
-    let broken = format!("{}\\r\\n {}", &encoded[..40], &encoded[40..]);
+    let (first, rest) = encoded.split_at(40);
+    let broken = format!("{first}\\r\\n {rest}");
     for encoded in [encoded.as_str(), encoded.trim_end_matches('='), &broken] {
         check(
             "chatapi.xmpp",
@@ -158,11 +159,7 @@ fn stanzas_are_base64_with_or_without_padding() {
         );
     }
     // Two `data:` lines: the line break lies raw within the string.
-    check(
-        "chatapi.xmpp",
-        &format!("{{\"xmpp\":\"{}\n{}\"}}", &encoded[..40], &encoded[40..]),
-        r#"{"text":"hi"}"#,
-    );
+    check("chatapi.xmpp", &format!("{{\"xmpp\":\"{first}\n{rest}\"}}"), r#"{"text":"hi"}"#);
     for data in [
         "",
         "[]",
@@ -1287,8 +1284,10 @@ fn the_request_is_exact() {
     assert!(plan(&options).is_err(), "a token is needed");
     let token = Template::parse("{query.token}").expect("a template");
     options.0.insert("token", OptionValue::Template(token));
-    let (request, values) =
-        plan(&options).expect("a plan").resolve("/sparkweb/", &Query).ok().expect("resolved");
+    let (request, values) = plan(&options)
+        .expect("a plan")
+        .resolve("/sparkweb/", &Query)
+        .unwrap_or_else(|_| panic!("resolved"));
     assert_eq!(request.target, "/sparkweb/sse?token=ey.a%26b%3Dc");
     let headers: Vec<_> =
         request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
