@@ -37,6 +37,9 @@ const H2_IDLE: Duration = Duration::from_secs(60);
 /// For the probe that tells when the listeners are up.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
+/// How often a draining process looks whether it is done.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
 /// How to run.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
@@ -103,6 +106,8 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
     ));
     let reloader = Reloader { edge: edge.clone(), reload: hooks.reload };
     server.add_service(background_service("reload", reloader));
+    let leaver = Leaver { edge: edge.clone(), drain: config.server.drain };
+    server.add_service(background_service("leave", leaver));
     let shutdown_signal =
         Box::new(Signals { edge, drain: config.server.drain, stop_after: options.stop_after });
     server.run(RunArgs { shutdown_signal });
@@ -120,8 +125,8 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
             .as_ref()
             .map_or_else(|| defaults.upgrade_sock.clone(), |path| path.display().to_string()),
         threads: config.server.threads,
-        // Our own drain comes before; nothing is left to wait for.
-        grace_period_seconds: Some(0),
+        // Only an upgrade waits for it: any other end is drained before Pingora hears of it.
+        grace_period_seconds: Some(config.server.drain.as_secs().max(1)),
         graceful_shutdown_timeout_seconds: Some(1),
         ..defaults
     }
@@ -331,9 +336,9 @@ impl ShutdownSignalWatch for Signals {
             _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
         }
         log::info!("draining: open_streams={} over={:?}", self.edge.open_streams(), self.drain);
-        self.edge.drain(self.drain.mul_f64(0.9));
+        self.edge.drain(spread(self.drain));
         tokio::select! {
-            () = self.drained() => log::info!("drained"),
+            () = drained(&self.edge, self.drain) => log::info!("drained"),
             _ = terminate.recv() => log::info!("ended by a second signal"),
             _ = interrupt.recv() => log::info!("ended by a second signal"),
         }
@@ -341,12 +346,42 @@ impl ShutdownSignalWatch for Signals {
     }
 }
 
-impl Signals {
-    /// Until the last stream is gone, or the time is over.
-    async fn drained(&self) {
-        let deadline = tokio::time::Instant::now() + self.drain;
-        while self.edge.open_streams() > 0 && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// Ends the old process of an upgrade. Pingora has handed the listeners over by then and would
+/// sleep the whole grace period, whether a stream is left or not.
+struct Leaver {
+    edge: Arc<Edge>,
+    drain: Duration,
+}
+
+#[async_trait]
+impl BackgroundService for Leaver {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        while !*shutdown.borrow_and_update() {
+            if shutdown.changed().await.is_err() {
+                return;
+            }
         }
+        if self.edge.is_draining() {
+            return;
+        }
+        log::info!("handed over, draining: open_streams={}", self.edge.open_streams());
+        self.edge.drain(spread(self.drain));
+        drained(&self.edge, self.drain).await;
+        log::info!("drained");
+        std::process::exit(0);
+    }
+}
+
+/// Over how much of the drain time the ends of streams are spread: the rest is for their last
+/// bytes.
+fn spread(drain: Duration) -> Duration {
+    drain.mul_f64(0.9)
+}
+
+/// Until the last stream is gone, or the time is over.
+async fn drained(edge: &Edge, drain: Duration) {
+    let deadline = tokio::time::Instant::now() + drain;
+    while edge.open_streams() > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(DRAIN_POLL).await;
     }
 }
