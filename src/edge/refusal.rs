@@ -392,7 +392,7 @@ mod tests {
             &parameter("workflow", Fault::Missing),
             400,
             &[],
-            "{\"error\":\"Bad Request\",\"message\":\"Send the query parameter `workflow`: it is missing",
+            "{\"error\":\"Bad Request\",\"message\":\"Send the query parameter `workflow`: it",
         );
     }
 
@@ -409,8 +409,8 @@ mod tests {
                 "x-ratelimit-remaining: 0",
                 "x-ratelimit-reset: 12",
             ],
-            "{\"error\":\"Rate limit exceeded\",\"message\":\"Too many new streams. Try again in 12 s.\",\
-             \"retryAfter\":\"12\"}",
+            "{\"error\":\"Rate limit exceeded\",\"message\":\"Too many new streams. \
+             Try again in 12 s.\",\"retryAfter\":\"12\"}",
         );
         check(
             &CONCURRENT,

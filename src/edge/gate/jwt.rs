@@ -23,6 +23,9 @@ const UNKNOWN_HEADERS: &[&str] = &["crit", "b64", "enc", "zip"];
 /// Later ends are taken for this one, the year 2100: timers overflow, and no stream lives so long.
 const EXPIRES_MAX: UnixMillis = UnixMillis(4_102_444_800_000);
 
+/// Shorter RSA keys must not be used (RFC 7518, 3.3).
+const RSA_BYTES_MIN: usize = 2048 / 8;
+
 /// An Ed25519 key.
 const ED_KEY_BYTES: usize = 32;
 
@@ -127,12 +130,42 @@ fn decoding_key(key: &IssuerKey, family: AlgorithmFamily) -> Result<DecodingKey,
         (IssuerKey::Pem(_), _) => return Err("a PEM key is not for HS algorithms".to_owned()),
     };
     let key = key.map_err(|error| format!("no such public key or certificate: {error}"))?;
-    // The verifier takes the first bytes of a key, however many there are.
-    let is_whole = key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == ED_KEY_BYTES);
-    if family == AlgorithmFamily::Ed && !is_whole {
-        return Err("an Ed25519 key has 32 bytes".to_owned());
+    // The verifiers would find out with the first token, or take the first bytes of whatever
+    // is there.
+    let is_whole = key.try_get_as_bytes().is_ok_and(|bytes| match family {
+        AlgorithmFamily::Rsa => rsa_modulus_bytes(bytes).is_some_and(|len| len >= RSA_BYTES_MIN),
+        AlgorithmFamily::Ed => bytes.len() == ED_KEY_BYTES,
+        AlgorithmFamily::Hmac | AlgorithmFamily::Ec => true,
+    });
+    if !is_whole {
+        return Err("RS and PS need a public RSA key of 2048 bits or more, \
+                    EdDSA a public Ed25519 key"
+            .to_owned());
     }
     Ok(key)
+}
+
+/// The length of the modulus, if this is a public key of PKCS #1: a sequence of two integers.
+fn rsa_modulus_bytes(der: &[u8]) -> Option<usize> {
+    const SEQUENCE: u8 = 0x30;
+    const INTEGER: u8 = 0x02;
+    let (sequence, rest) = der_value(der, SEQUENCE)?;
+    let (modulus, exponent) = der_value(sequence, INTEGER)?;
+    let (_, end) = der_value(exponent, INTEGER)?;
+    let modulus = modulus.strip_prefix(&[0]).unwrap_or(modulus);
+    (rest.is_empty() && end.is_empty()).then_some(modulus.len())
+}
+
+/// A value of this tag, and what comes after it. Lengths of up to two bytes, as keys have them.
+fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let rest = der.strip_prefix(&[tag])?;
+    let (len, rest) = match rest {
+        [0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        [0x81, len, rest @ ..] => (usize::from(*len), rest),
+        [len @ 0..=0x7f, rest @ ..] => (usize::from(*len), rest),
+        _ => return None,
+    };
+    rest.split_at_checked(len)
 }
 
 const fn algorithm(algorithm: Algorithm) -> jsonwebtoken::Algorithm {

@@ -18,8 +18,6 @@ mod rate;
 mod values;
 
 #[cfg(test)]
-mod jwt_tests;
-#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;

@@ -74,9 +74,14 @@ fn bad(name: &'static str, fault: Fault) -> Refusal {
     Refusal::Bad(Named::Parameter(Cow::Borrowed(name)), fault)
 }
 
-fn read<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, str>>, Refusal> {
+/// A value of any length.
+fn read_long<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, str>>, Refusal> {
     let value = query.get(name).transpose();
-    let value = value.map_err(|Unreadable| bad(name, Fault::Unreadable))?;
+    value.map_err(|Unreadable| bad(name, Fault::Unreadable))
+}
+
+fn read<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, str>>, Refusal> {
+    let value = read_long(query, name)?;
     if value.as_ref().is_some_and(|value| value.len() > ID_BYTES_MAX) {
         return Err(bad(name, Fault::TooLong { bytes_max: ID_BYTES_MAX }));
     }
@@ -101,7 +106,7 @@ fn required(value: Option<Cow<'_, str>>, name: &'static str) -> Result<String, R
 
 fn heartbeat(query: Query<'_>) -> Result<Option<u64>, Refusal> {
     const NAME: &str = "heartbeatSeconds";
-    let Some(text) = read(query, NAME)? else {
+    let Some(text) = read_long(query, NAME)? else {
         return Ok(None);
     };
     let secs = integer(&text).ok_or_else(|| bad(NAME, Fault::NotInteger))?;
@@ -146,12 +151,11 @@ fn resume(query: Query<'_>, headers: &HeaderMap) -> Result<Resume, Refusal> {
     let cursor = if let Some(header) = header {
         std::str::from_utf8(header).ok().and_then(Cursor::parse)
     } else {
-        match query.get(NAME) {
-            None => return Ok(Resume::Fresh),
-            Some(Err(Unreadable)) => return Err(bad(NAME, Fault::Unreadable)),
-            Some(Ok(text)) if text.is_empty() => return Ok(Resume::Fresh),
-            Some(Ok(text)) => Cursor::parse(&text),
-        }
+        let text = read_long(query, NAME)?.filter(|text| !text.is_empty());
+        let Some(text) = text else {
+            return Ok(Resume::Fresh);
+        };
+        Cursor::parse(&text)
     };
     Ok(cursor.map_or(Resume::Unreadable, Resume::After))
 }
@@ -253,6 +257,8 @@ mod tests {
             ("1234567890123456789012345678901234567890", 300),
             ("-1234567890123456789012345678901234567890", 1),
             ("0000000000000000000000000000000000000000009", 9),
+            (&"9".repeat(5000), 300),
+            (&format!("-{}", "9".repeat(5000)), 1),
         ] {
             check_heartbeat(text, Some(want));
         }

@@ -1,1 +1,0 @@
-//! Tokens, true and forged.
