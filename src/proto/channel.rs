@@ -13,7 +13,7 @@ use bytes::Bytes;
 use lru::LruCache;
 
 use super::cursor::Cursor;
-use super::event::{Encoded, Event, GapReason, MessageType, TypeSet, Vocabulary};
+use super::event::{Encoded, Event, Framed, GapReason, MessageType, TypeSet, Vocabulary};
 
 /// How many streamed messages are remembered as complete, to skip their tokens.
 const COMPLETED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
@@ -57,19 +57,21 @@ pub struct Channel {
 
 struct Entry {
     at: Instant,
-    full: Bytes,
     body: Body,
 }
 
 enum Body {
-    Message { encoded: Box<Kept>, core: OnceLock<Bytes> },
-    Control { core: Bytes },
+    Message { framed: Framed, core: OnceLock<Bytes> },
+    Control { full: Bytes, core: Bytes },
 }
 
-/// What readers look at, and what the `core` form is made of.
-struct Kept {
-    encoded: Encoded,
-    cursor: Cursor,
+impl Entry {
+    fn bytes(&self) -> usize {
+        match &self.body {
+            Body::Message { framed, .. } => framed.full().len(),
+            Body::Control { full, core } => full.len() + core.len(),
+        }
+    }
 }
 
 /// Where a client starts to read.
@@ -129,19 +131,16 @@ impl Channel {
     /// Appends a message event.
     pub fn append(&mut self, encoded: Encoded, now: Instant) {
         let cursor = Cursor { epoch: self.epoch, sequence: self.next_sequence };
-        let full = Bytes::from(encoded.block(Vocabulary::Full, Some(&cursor.to_string())));
-        if let (Some(message), true) = (&encoded.token_of, encoded.completes_tokens) {
+        let framed = encoded.frame(Some(&cursor.to_string()));
+        if let (Some(message), true) = (&framed.token_of, framed.completes_tokens) {
             self.completed.put(message.clone(), self.next_sequence);
         }
-        let core = OnceLock::new();
-        let body = Body::Message { encoded: Box::new(Kept { encoded, cursor }), core };
-        self.push(Entry { at: now, full, body });
+        self.push(Entry { at: now, body: Body::Message { framed, core: OnceLock::new() } });
     }
 
     /// Appends a control event, framed in both vocabularies.
     pub fn append_control(&mut self, full: Vec<u8>, core: Vec<u8>, now: Instant) {
-        let body = Body::Control { core: core.into() };
-        self.push(Entry { at: now, full: full.into(), body });
+        self.push(Entry { at: now, body: Body::Control { full: full.into(), core: core.into() } });
     }
 
     /// Where a client starts that sends back this cursor, or none.
@@ -231,7 +230,7 @@ impl Channel {
     }
 
     fn push(&mut self, entry: Entry) {
-        self.ring_bytes += entry.full.len();
+        self.ring_bytes += entry.bytes();
         let now = entry.at;
         self.ring.push_back(entry);
         self.next_sequence += 1;
@@ -248,9 +247,9 @@ impl Channel {
         let Some(entry) = self.ring.pop_front() else {
             return;
         };
-        self.ring_bytes -= entry.full.len();
-        if let Body::Message { encoded, .. } = &entry.body
-            && !self.is_skippable(&encoded.encoded, sequence)
+        self.ring_bytes -= entry.bytes();
+        if let Body::Message { framed, .. } = &entry.body
+            && !self.is_skippable(framed, sequence)
         {
             self.lost_before = sequence + 1;
         }
@@ -261,12 +260,12 @@ impl Channel {
     }
 
     /// Whether a slow or returning client does without this event.
-    fn is_skippable(&self, encoded: &Encoded, sequence: u64) -> bool {
-        if encoded.message_type.is_ephemeral() {
+    fn is_skippable(&self, framed: &Framed, sequence: u64) -> bool {
+        if framed.message_type.is_ephemeral() {
             return true;
         }
-        encoded.message_type == MessageType::Token
-            && encoded
+        framed.message_type == MessageType::Token
+            && framed
                 .token_of
                 .as_ref()
                 .and_then(|message| self.completed.peek(message))
@@ -284,36 +283,31 @@ impl Channel {
     ) {
         let block = match &entry.body {
             Body::Control { .. } if at < live_from => return,
-            Body::Control { core } => match filter.vocabulary {
-                Vocabulary::Full => entry.full.clone(),
-                Vocabulary::Core => core.clone(),
+            Body::Control { full, core } => match filter.vocabulary {
+                Vocabulary::Full => full,
+                Vocabulary::Core => core,
             },
-            Body::Message { encoded: kept, core } => {
-                let encoded = &kept.encoded;
-                if !filter.passes(encoded) {
+            Body::Message { framed, core } => {
+                if !filter.passes(framed) {
                     return;
                 }
-                if (skips || at < live_from) && self.is_skippable(encoded, at) {
+                if (skips || at < live_from) && self.is_skippable(framed, at) {
                     batch.skipped += 1;
                     return;
                 }
-                batch.messages.push(encoded.message_type);
+                batch.messages.push(framed.message_type);
                 if at >= live_from {
                     batch.last_arrived = Some(entry.at);
                 }
-                if filter.vocabulary == Vocabulary::Full || encoded.is_core() {
-                    entry.full.clone()
-                } else {
-                    core.get_or_init(|| {
-                        encoded.block(Vocabulary::Core, Some(&kept.cursor.to_string())).into()
-                    })
-                    .clone()
+                match filter.vocabulary {
+                    Vocabulary::Core if !framed.is_core() => core.get_or_init(|| framed.core()),
+                    Vocabulary::Core | Vocabulary::Full => framed.full(),
                 }
             }
         };
         batch.bytes += block.len();
         if !block.is_empty() {
-            batch.blocks.push(block);
+            batch.blocks.push(block.clone());
         }
     }
 }
@@ -334,9 +328,9 @@ impl Filter {
             }
     }
 
-    fn passes(&self, encoded: &Encoded) -> bool {
-        self.types.contains(encoded.message_type)
-            && match (&self.scope, &encoded.scope) {
+    fn passes(&self, framed: &Framed) -> bool {
+        self.types.contains(framed.message_type)
+            && match (&self.scope, &framed.scope) {
                 (Some(wanted), Some(scope)) => wanted == scope,
                 (Some(_) | None, None) | (None, Some(_)) => true,
             }
@@ -442,7 +436,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_by_count_bytes_and_age() {
         let now = Instant::now();
-        let size = chat("a").block(Vocabulary::Full, Some("1.7.1")).len();
+        let size = chat("a").frame(Some("1.7.1")).full().len();
         let mut by_count = channel(3, 1 << 20);
         let mut by_bytes = channel(1000, size * 3);
         for _ in 0..10 {

@@ -13,7 +13,7 @@ use super::backend::{
 };
 use super::channel::Filter;
 use super::cursor::Cursor;
-use super::event::{Encoded, Envelope, Event, Subscription};
+use super::event::{Encoded, Envelope, Event, Subscription, Vocabulary};
 use super::sse::{Decoder, Item, Limits};
 use super::time::UnixMillis;
 
@@ -168,7 +168,11 @@ impl Normalizer {
                 },
             );
             let cursor = Cursor { epoch: *epoch, sequence: *left }.to_string();
-            out.extend(encoded.block(filter.vocabulary, Some(&cursor)));
+            let framed = encoded.frame(Some(&cursor));
+            match filter.vocabulary {
+                Vocabulary::Full => out.extend_from_slice(framed.full()),
+                Vocabulary::Core => out.extend_from_slice(&framed.core()),
+            }
         });
         self.note(input.event, verdict, &types, lines);
     }

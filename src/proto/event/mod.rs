@@ -17,7 +17,7 @@ pub use payload::{
     Participant, Party, Payload, Presence, Receipt, Show, Status, StatusState, Token, Typing,
     TypingDetail,
 };
-pub use wire::{Encoded, Envelope, Vocabulary};
+pub use wire::{Encoded, Envelope, Framed, Vocabulary};
 
 use super::time::UnixMillis;
 

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::payload::{
     Chat, Choice, FileItem, Form, Handoff, HandoffPhase, Invite, Link, NoticeLevel, Participant,
     Receipt, Show, Status, StatusState, Token, Typing, TypingDetail,
@@ -115,21 +117,50 @@ impl Encoded {
         std::str::from_utf8(&self.json).unwrap_or("{}")
     }
 
-    /// The event as it goes out, `id:` line included where a cursor is given.
+    /// Frames the event for the wire, `id:` line included where a cursor is given.
     #[must_use]
-    pub fn block(&self, vocabulary: Vocabulary, cursor: Option<&str>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.json.len() + 96);
-        match vocabulary {
-            Vocabulary::Core if !self.is_core() => {
-                let json = self.core_json();
-                let json = std::str::from_utf8(&json).unwrap_or("{}");
-                write_event(&mut out, MessageType::Data.as_str(), cursor, json);
-            }
-            Vocabulary::Core | Vocabulary::Full => {
-                write_event(&mut out, self.message_type.as_str(), cursor, self.json());
-            }
+    pub fn frame(self, cursor: Option<&str>) -> Framed {
+        let mut full = Vec::with_capacity(self.json.len() + 96);
+        let name = self.message_type.as_str();
+        write_event(&mut full, name, cursor, self.json());
+        // The JSON text stands last in the block, but for the two line breaks that end it.
+        let json_at = full.len() - 2 - self.json.len();
+        let moved = |at: Range<usize>| json_at + at.start..json_at + at.end;
+        Framed {
+            message_type: self.message_type,
+            scope: self.scope,
+            token_of: self.token_of,
+            completes_tokens: self.completes_tokens,
+            full: full.into(),
+            message_type_at: moved(self.message_type_at),
+            text_at: self.text_at.map(moved),
+            data_at: self.data_at.map(moved),
         }
-        out
+    }
+}
+
+/// One event as it goes out. The `core` form is made of the full one.
+#[derive(Clone, Debug)]
+pub struct Framed {
+    /// Its name.
+    pub message_type: MessageType,
+    /// As in [`Encoded`].
+    pub scope: Option<Box<str>>,
+    /// As in [`Encoded`].
+    pub token_of: Option<Box<str>>,
+    /// As in [`Encoded`].
+    pub completes_tokens: bool,
+    full: Bytes,
+    message_type_at: Range<usize>,
+    text_at: Option<Range<usize>>,
+    data_at: Option<Range<usize>>,
+}
+
+impl Framed {
+    /// The block in the `full` vocabulary.
+    #[must_use]
+    pub const fn full(&self) -> &Bytes {
+        &self.full
     }
 
     /// Whether the event leaves unchanged in the `core` vocabulary.
@@ -138,10 +169,14 @@ impl Encoded {
         matches!(self.message_type, MessageType::Chat | MessageType::Data | MessageType::Handoff)
     }
 
-    /// The event as `Data`, its type as `kind` and its data within.
-    fn core_json(&self) -> Vec<u8> {
-        let part = |at: &Range<usize>| self.json.get(at.clone()).unwrap_or_default();
-        let mut data = Vec::with_capacity(self.json.len());
+    /// The block in the `core` vocabulary: `Data`, with the type as `kind` and its data within.
+    #[must_use]
+    pub fn core(&self) -> Bytes {
+        if self.is_core() {
+            return self.full.clone();
+        }
+        let part = |at: &Range<usize>| self.full.get(at.clone()).unwrap_or_default();
+        let mut data = Vec::with_capacity(self.full.len());
         let mut fields = Fields::open(&mut data);
         fields.text("kind", self.message_type.as_str());
         if let Some(at) = &self.text_at {
@@ -152,24 +187,27 @@ impl Encoded {
         }
         fields.close();
 
-        // Everything before the type, the new type, what stands between type and data, the new
-        // data, the rest. Without data, the new data follows the type or the text.
+        // The head with its new name, everything before the type, the new type, what stands
+        // between type and data, the new data, the rest. Without data, the new data follows the
+        // type or the text.
+        let mut core = Vec::with_capacity(self.full.len() + data.len() + 16);
+        core.extend_from_slice(b"event: Data\n");
+        let named = "event: \n".len() + self.message_type.as_str().len();
         let type_at = &self.message_type_at;
-        let mut json = Vec::with_capacity(self.json.len() + data.len() + 16);
-        json.extend_from_slice(part(&(0..type_at.start)));
-        json.extend_from_slice(b"\"Data\"");
+        core.extend_from_slice(part(&(named..type_at.start)));
+        core.extend_from_slice(b"\"Data\"");
         if let Some(at) = &self.data_at {
-            json.extend_from_slice(part(&(type_at.end..at.start)));
-            json.extend_from_slice(&data);
-            json.extend_from_slice(part(&(at.end..self.json.len())));
+            core.extend_from_slice(part(&(type_at.end..at.start)));
+            core.extend_from_slice(&data);
+            core.extend_from_slice(part(&(at.end..self.full.len())));
         } else {
             let end = self.text_at.as_ref().map_or(type_at.end, |at| at.end);
-            json.extend_from_slice(part(&(type_at.end..end)));
-            json.extend_from_slice(b",\"data\":");
-            json.extend_from_slice(&data);
-            json.extend_from_slice(part(&(end..self.json.len())));
+            core.extend_from_slice(part(&(type_at.end..end)));
+            core.extend_from_slice(b",\"data\":");
+            core.extend_from_slice(&data);
+            core.extend_from_slice(part(&(end..self.full.len())));
         }
-        json
+        core.into()
     }
 }
 
@@ -520,7 +558,8 @@ mod tests {
     #[track_caller]
     fn check_core(event: &Event<'_>, want_data: &str) {
         let encoded = encode(event);
-        let block = String::from_utf8(encoded.block(Vocabulary::Core, Some("c1"))).expect("text");
+        let block = encoded.clone().frame(Some("c1")).core();
+        let block = String::from_utf8(block.to_vec()).expect("text");
         let data = block.strip_prefix("event: Data\nid: c1\ndata: ").expect("a Data event");
         let core: serde_json::Value = serde_json::from_str(data).expect("JSON");
         let full: serde_json::Value = serde_json::from_str(encoded.json()).expect("JSON");
