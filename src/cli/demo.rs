@@ -148,7 +148,7 @@ fn show(url: &str, admin: &str) {
     println!("  new EventSource('{stream}')");
     println!("  {admin}/metrics    {admin}/streams    {admin}/ready");
     println!();
-    let args = tail::Args { url: stream, headers: Vec::new(), once: false };
+    let args = tail::Args { url: stream, headers: Vec::new(), once: true };
     let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     std::thread::spawn(move || {
         let mut print = |item: &Item<'_>| match item {

@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pingora::protocols::http::ServerSession;
-use pingora::{ErrorType, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
+use super::down::{Down, WriteFailure};
 use super::gate::Revoked;
 use super::hub::Listener;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
@@ -44,8 +43,6 @@ pub(super) struct Stream {
     pub(super) standings: Vec<SourceStanding>,
     /// Its heartbeat.
     pub(super) heartbeat: Duration,
-    /// For one write.
-    pub(super) write_timeout: Duration,
     /// When its credential ends.
     pub(super) expires_in: Option<Duration>,
     /// Told when the process is to stop: over how long streams may be spread.
@@ -61,8 +58,7 @@ pub(super) struct Stream {
 }
 
 /// Asks whether the stream is still allowed, and for how long.
-pub(super) type Recheck<'a> =
-    &'a (dyn Fn() -> std::result::Result<Option<Duration>, Revoked> + Send + Sync);
+pub(super) type Recheck<'a> = &'a (dyn Fn() -> Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,18 +138,17 @@ struct Deadline {
 
 /// Runs a stream to its end. The head of the answer was written before.
 pub(super) async fn serve(
-    down: &mut ServerSession,
+    down: &mut Down<'_>,
     mut stream: Stream,
     recheck: Recheck<'_>,
 ) -> (CloseReason, Tally) {
     let guard = OpenGuard::new(&stream);
     let started = clock::now();
     let mut tally = Tally::default();
-    down.set_write_timeout(Some(stream.write_timeout));
     let reason = match run(down, &mut stream, recheck, &mut tally).await {
         Ok(reason) => reason,
-        Err(error) if *error.etype() == ErrorType::WriteTimedout => CloseReason::WriteTimeout,
-        Err(_) => CloseReason::WriteError,
+        Err(WriteFailure::Timeout) => CloseReason::WriteTimeout,
+        Err(WriteFailure::Broken) => CloseReason::WriteError,
     };
     let lived = clock::now().saturating_duration_since(started);
     stream.metrics.stream_duration.observe(lived.as_secs_f64());
@@ -163,18 +158,18 @@ pub(super) async fn serve(
 }
 
 async fn run(
-    down: &mut ServerSession,
+    down: &mut Down<'_>,
     stream: &mut Stream,
     recheck: Recheck<'_>,
     tally: &mut Tally,
-) -> Result<CloseReason> {
+) -> Result<CloseReason, WriteFailure> {
     let mut position = stream.join.position;
     let mut heartbeat = heartbeats(stream.heartbeat);
     let mut deadline = stream.expires_in.map(expiry);
     if let Some(spread) = *stream.drain.borrow_and_update() {
         deadline = Some(drain_deadline(spread));
     }
-    down.write_response_body(opening(stream), false).await?;
+    down.write(opening(stream)).await?;
     loop {
         stream.listener.wake.mark_unchanged();
         match send_news(down, stream, &mut position, tally).await? {
@@ -191,7 +186,7 @@ async fn run(
             Woken::Heartbeat => {
                 let subscriber_count = stream.listener.subscriber_count();
                 let block = control(stream, &Control::Heartbeat { subscriber_count });
-                down.write_response_body(block.into(), false).await?;
+                down.write(block.into()).await?;
                 stream.metrics.heartbeats_sent.inc();
             }
             Woken::Drain => {
@@ -217,7 +212,7 @@ async fn run(
 }
 
 async fn wait(
-    down: &mut ServerSession,
+    down: &mut Down<'_>,
     stream: &mut Stream,
     heartbeat: &mut Interval,
     deadline: Option<&Deadline>,
@@ -229,8 +224,7 @@ async fn wait(
         }
     };
     tokio::select! {
-        // Anything but silence from a client that has nothing more to say is its end.
-        _ = down.read_body_or_idle(true) => Woken::Gone,
+        () = down.gone() => Woken::Gone,
         _ = stream.listener.wake.changed() => Woken::Log,
         _ = heartbeat.tick() => Woken::Heartbeat,
         Ok(()) = stream.drain.changed() => Woken::Drain,
@@ -241,11 +235,11 @@ async fn wait(
 
 /// Writes what the client has not got yet, up to one write's worth.
 async fn send_news(
-    down: &mut ServerSession,
+    down: &mut Down<'_>,
     stream: &Stream,
     position: &mut u64,
     tally: &mut Tally,
-) -> Result<Standing> {
+) -> Result<Standing, WriteFailure> {
     let mut batch = Batch::default();
     let channel = &stream.listener.channel;
     let first = *position;
@@ -258,7 +252,7 @@ async fn send_news(
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
-    down.write_response_body(joined(batch.blocks), false).await?;
+    down.write(joined(batch.blocks)).await?;
     if let Some(arrived) = batch.last_arrived {
         let latency = clock::now().saturating_duration_since(arrived);
         stream.metrics.event_latency.observe(latency.as_secs_f64());
@@ -277,10 +271,10 @@ async fn send_news(
 
 /// Says why, and ends the answer in order.
 async fn end(
-    down: &mut ServerSession,
+    down: &mut Down<'_>,
     stream: &Stream,
     reason: DisconnectReason,
-) -> Result<CloseReason> {
+) -> Result<CloseReason, WriteFailure> {
     let mut block = Vec::new();
     match reason {
         DisconnectReason::Draining => {
@@ -293,8 +287,8 @@ async fn end(
         | DisconnectReason::SourcesEnded => {}
     }
     block.extend(control(stream, &Control::Disconnected(reason)));
-    down.write_response_body(block.into(), false).await?;
-    down.finish_body().await?;
+    down.write(block.into()).await?;
+    down.finish().await?;
     Ok(CloseReason::Told(reason))
 }
 

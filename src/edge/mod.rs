@@ -11,6 +11,7 @@ mod gate;
 mod channel;
 mod hub;
 mod upstream;
+mod down;
 mod client;
 mod proxy;
 mod admin;

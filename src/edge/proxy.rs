@@ -1,7 +1,8 @@
 //! The Pingora phases: a request comes in, the gate decides, a stream is served.
 //!
-//! A stream lives inside `request_filter`, written against `ServerSession`, so the same engine
-//! serves HTTP/1.1 and HTTP/2. Not here: the decision (`gate`), the stream (`client`).
+//! An HTTP/2 stream lives inside `request_filter`; an HTTP/1.x connection is handed to a small
+//! task of its own and leaves Pingora's request machinery behind. The same engine serves both.
+//! Not here: the decision (`gate`), the stream (`client`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use super::channel::SourceStanding;
 use super::client::{self, Stream};
 use super::clock;
 use super::cors::Headers;
-use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Resume, Revoked};
+use super::down::{Bare, Down};
+use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Permits, Resume, Revoked};
 use super::hub::{Hub, Listener, Subscribe};
 use super::refusal::Refusal;
 use super::upstream::Dialer;
@@ -32,6 +34,8 @@ use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
+/// A GET has no body; what somebody sends all the same is waited for no longer.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// When to come back to whoever runs after a drain, drawn per client.
 const DRAIN_RETRY_SECS: std::ops::Range<u64> = 1..10;
 
@@ -154,11 +158,11 @@ impl Edge {
     ///
     /// # Errors
     /// The connection broke before the answer was written.
-    pub async fn serve_if_routed(&self, down: &mut ServerSession) -> Result<bool> {
-        let path = down.req_header().uri.path().to_owned();
+    pub async fn serve_if_routed(self: &Arc<Self>, session: &mut Session) -> Result<bool> {
+        let path = session.req_header().uri.path().to_owned();
         let is_routed = self.running.load().config.routes.iter().any(|route| route.path == path);
         if is_routed {
-            self.serve(down).await?;
+            self.serve(session).await?;
         }
         Ok(is_routed)
     }
@@ -167,7 +171,8 @@ impl Edge {
     ///
     /// # Errors
     /// The connection broke before the answer was written.
-    pub async fn serve(&self, down: &mut ServerSession) -> Result<()> {
+    pub async fn serve(self: &Arc<Self>, session: &mut Session) -> Result<()> {
+        let down = session.as_downstream_mut();
         let request_id = format!("{:016x}", rand::random::<u64>());
         let Decided { decision, headers, route } = self.decide(down);
         let answered = Answered {
@@ -176,7 +181,7 @@ impl Edge {
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
         match decision {
-            Decision::Stream(admitted) => self.stream(down, *admitted, answered).await,
+            Decision::Stream(admitted) => self.stream(session, *admitted, answered).await,
             Decision::Head(_) => {
                 let head = self.head(down, &answered)?;
                 down.write_response_header(Box::new(head)).await
@@ -219,70 +224,74 @@ impl Edge {
     }
 
     async fn stream(
-        &self,
-        down: &mut ServerSession,
+        self: &Arc<Self>,
+        session: &mut Session,
         admitted: Admitted,
         answered: Answered,
     ) -> Result<()> {
+        let down = session.as_downstream_mut();
+        let opened = match self.open(admitted, answered) {
+            Opened::Over(answered) => return self.empty(down, &answered).await,
+            Opened::Stream(opened) => opened,
+        };
+        let mut head = self.head(down, &opened.answered)?;
+        let write_timeout = opened.write_timeout;
+        down.set_write_timeout(Some(write_timeout));
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
+        if down.is_http2() {
+            down.write_response_header(Box::new(head)).await?;
+            opened.run(self, Down::Session(down)).await;
+            return Ok(());
+        }
+        head.insert_header("date", http_date())?;
+        let Some(stream) = detach(session).await? else {
+            return Ok(());
+        };
+        let edge = self.clone();
+        tokio::spawn(async move {
+            match Bare::open(stream, &head, write_timeout).await {
+                Ok(bare) => opened.run(&edge, Down::Bare(bare)).await,
+                Err(_) => log::debug!("the client left before its stream began"),
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes a place at the log of the subscription.
+    fn open(&self, admitted: Admitted, answered: Answered) -> Opened {
         let config = self.config();
-        let Admitted {
-            route,
-            subscription,
-            filter,
-            heartbeat,
-            resume,
-            sources,
-            expires,
-            permits,
-            grant,
-            subject,
-            ..
-        } = admitted;
         let listener = self.hub.listen(Subscribe {
-            route: &route.path,
-            subscription: &subscription,
-            sources,
+            route: &admitted.route.path,
+            subscription: &admitted.subscription,
+            sources: admitted.sources,
             replay: &config.replay,
         });
-        let (join, standings) = self.join(&listener, &resume);
-        if listener.channel.is_over() && !listener.channel.has_unread(join, &filter) {
+        let (join, standings) = self.join(&listener, &admitted.resume);
+        if listener.channel.is_over() && !listener.channel.has_unread(join, &admitted.filter) {
             // It has seen the end. 204 tells EventSource to stop for good.
-            return self.empty(down, &answered).await;
+            return Opened::Over(answered);
         }
         let stream = Stream {
             listener,
-            filter,
+            filter: admitted.filter,
             join,
             standings,
-            heartbeat,
-            write_timeout: config.timeouts.write,
-            expires_in: expires.map(left),
+            heartbeat: admitted.heartbeat,
+            expires_in: admitted.expires.map(left),
             drain: self.drain.subscribe(),
             reloads: self.reloads.subscribe(),
             metrics: self.metrics.clone(),
-            route: self.metrics.route(&route.path),
+            route: self.metrics.route(&answered.route),
             open: self.open.clone(),
         };
-        let head = self.head(down, &answered)?;
-        down.write_response_header(Box::new(head)).await?;
-        let started = clock::now();
-        let recheck = || {
-            let checked = self.still_opens(&route.path, &grant, &subscription);
-            checked.map(|expires| expires.map(left))
-        };
-        let (reason, tally) = client::serve(down, stream, &recheck).await;
-        drop(permits);
-        log::info!(
-            "stream ended: request_id={} route={} subject={} reason={} duration={:.3}s events={} bytes={}",
-            answered.request_id,
-            answered.route,
-            subject.as_deref().unwrap_or("anonymous"),
-            reason.as_str(),
-            clock::now().saturating_duration_since(started).as_secs_f64(),
-            tally.events,
-            tally.bytes
-        );
-        Ok(())
+        Opened::Stream(Box::new(OpenStream {
+            stream,
+            answered,
+            write_timeout: config.timeouts.write,
+            permits: admitted.permits,
+            grant: admitted.grant,
+            subject: admitted.subject,
+        }))
     }
 
     fn join(&self, listener: &Listener, resume: &Resume) -> (Join, Vec<SourceStanding>) {
@@ -346,6 +355,68 @@ impl Edge {
     }
 }
 
+/// What came of an admitted request.
+enum Opened {
+    /// A stream.
+    Stream(Box<OpenStream>),
+    /// Its conversation is over, and the client has seen all of it.
+    Over(Answered),
+}
+
+/// A stream about to run.
+struct OpenStream {
+    stream: Stream,
+    answered: Answered,
+    write_timeout: Duration,
+    permits: Permits,
+    grant: Grant,
+    subject: Option<String>,
+}
+
+impl OpenStream {
+    /// Runs to the end, and writes the access line.
+    async fn run(self, edge: &Edge, mut down: Down<'_>) {
+        let Self { stream, answered, permits, grant, subject, .. } = self;
+        let subscription = stream.listener.channel.subscription.clone();
+        let recheck = || {
+            let checked = edge.still_opens(&answered.route, &grant, &subscription);
+            checked.map(|expires| expires.map(left))
+        };
+        let started = clock::now();
+        let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
+        drop(permits);
+        log::info!(
+            "stream ended: request_id={} route={} subject={} reason={} duration={:.3}s events={} bytes={}",
+            answered.request_id,
+            answered.route,
+            subject.as_deref().unwrap_or("anonymous"),
+            reason.as_str(),
+            clock::now().saturating_duration_since(started).as_secs_f64(),
+            tally.events,
+            tally.bytes
+        );
+    }
+}
+
+/// Takes a plain HTTP/1.x connection out of Pingora's hands; `None` if the client has sent more
+/// than its request, or has left. In its place stays a session over a closed pipe.
+async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stream>> {
+    let (closed, _) = tokio::io::duplex(1);
+    let empty = Box::new(ServerSession::new_http1(Box::new(closed)));
+    let mut real = std::mem::replace(&mut session.downstream_session, empty);
+    // Asked to keep the connection for another request, the session gives it back.
+    real.set_keepalive(Some(1));
+    let reusable = real.finish().await?;
+    Ok(reusable.map(|reusable| reusable.into_parts().0))
+}
+
+/// The time, as HTTP writes it.
+fn http_date() -> String {
+    let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()
+}
+
 /// Makes the series of everything that is configured exist.
 fn touch(metrics: &Metrics, config: &Config) {
     metrics.route("none");
@@ -393,7 +464,7 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Self::CTX {}
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
-        self.0.serve(session.as_downstream_mut()).await?;
+        self.0.serve(session).await?;
         Ok(true)
     }
 
