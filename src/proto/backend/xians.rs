@@ -77,8 +77,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "credential_in",
         kind: OptionKind::Word(&["header", "query"]),
         is_required: false,
-        doc: "Where the credential is sent: as `Authorization: Bearer` (default), or as the query parameter \
-              `apikey` or `access_token`, which ends up in more logs.",
+        doc: "Where the credential is sent: `header` as `Authorization: Bearer` (default), `query` \
+              as the parameter `apikey` or `access_token`, which ends up in more logs.",
     },
     OptionSpec {
         name: "tenant",
@@ -90,7 +90,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "workflow",
         kind: OptionKind::Template,
         is_required: false,
-        doc: "The backend's workflow type or id; default: the client's workflow, in the form the backend takes.",
+        doc: "The backend's workflow type or id; default: the client's workflow, in the form \
+              that the backend takes.",
     },
     OptionSpec {
         name: "heartbeat",
@@ -102,7 +103,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "unwrap_data",
         kind: OptionKind::Bool,
         is_required: false,
-        doc: "Turns `data` that is JSON text inside a string into the JSON it holds; default false.",
+        doc: "Turns `data` that is JSON text inside a string into the JSON it holds; \
+              default false.",
     },
 ];
 

@@ -79,8 +79,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: CONVERSATION,
         kind: OptionKind::Template,
         is_required: false,
-        doc: "The only conversation that clients are told of (`{query.conversationId}`); default: all of the end \
-              user's conversations.",
+        doc: "The only conversation that clients are told of (`{query.conversationId}`); \
+              default: all of the end user's conversations.",
     },
 ];
 
@@ -126,7 +126,8 @@ fn check_org_id(org_id: &Template) -> Result<(), String> {
     if count != ORG_ID_CHARS {
         let hint = if count == 18 { "; leave out the last three" } else { "" };
         return Err(format!(
-            "`org_id` has {count} characters, the stream takes the form of {ORG_ID_CHARS} only{hint}"
+            "`org_id` has {count} characters, \
+             the stream takes the form of {ORG_ID_CHARS} only{hint}"
         ));
     }
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
