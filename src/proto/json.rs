@@ -223,9 +223,13 @@ pub fn id(value: &RawValue) -> Option<Cow<'_, str>> {
 /// An integer, written as a number (fraction cut) or as text.
 #[must_use]
 pub fn int(value: &RawValue) -> Option<i64> {
-    let raw = id(value)?;
-    raw.parse().ok().or_else(|| {
-        let number: f64 = raw.parse().ok()?;
+    int_of(&id(value)?)
+}
+
+/// An integer out of its digits, fraction cut.
+pub(super) fn int_of(digits: &str) -> Option<i64> {
+    digits.parse().ok().or_else(|| {
+        let number: f64 = digits.parse().ok()?;
         // 2^53: beyond it a float no longer names one integer.
         (number.is_finite() && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
     })
@@ -275,8 +279,8 @@ pub fn value(text: &str) -> Option<&RawValue> {
 #[must_use]
 pub fn is_depth_bounded(text: &str) -> bool {
     // Nearly always there are too few brackets in all, wherever they stand, and counting them
-    // is several times cheaper than telling strings from the rest.
-    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= DEPTH_MAX {
+    // is many times cheaper than telling strings from the rest.
+    if memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(DEPTH_MAX).is_none() {
         return true;
     }
     let mut depth = 0_usize;
@@ -309,33 +313,77 @@ pub fn is_depth_bounded(text: &str) -> bool {
 
 /// Appends valid JSON without its insignificant white space.
 pub fn write_compact(out: &mut Vec<u8>, raw: &str) {
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in raw.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let mut rest = raw.as_bytes();
+    // Compact JSON, which is nearly all there is, is copied whole; text in strings has spaces,
+    // so strings are stepped over before one is taken for insignificant.
+    let mut kept = 0;
+    while let Some(byte) = rest.get(kept) {
+        if *byte == b'"' {
+            kept += string_bytes(rest.get(kept..).unwrap_or_default());
+        } else if is_space(byte) {
+            out.extend_from_slice(rest.get(..kept).unwrap_or_default());
+            let after = rest.get(kept..).unwrap_or_default();
+            let spaces = after.iter().take_while(|byte| is_space(byte)).count();
+            rest = after.get(spaces..).unwrap_or_default();
+            kept = 0;
         } else {
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' => continue,
-                b'"' => in_string = true,
-                _ => {}
-            }
+            kept += 1;
         }
-        out.push(byte);
     }
+    out.extend_from_slice(rest);
+}
+
+/// How many bytes the string at the start takes, quotes included.
+fn string_bytes(text: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
+        at += found;
+        if text.get(at) == Some(&b'"') {
+            return at + 1;
+        }
+        at += 2;
+    }
+    text.len()
 }
 
 /// Appends a JSON string.
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
+    if special_at(text.as_bytes()).is_none() {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     // Writing to a vector cannot fail, and neither can encoding a string.
     if serde_json::to_writer(&mut *out, text).is_err() {
         out.extend_from_slice(b"\"\"");
     }
+}
+
+/// Where the first byte stands that a string cannot hold as it is: a quote, a backslash or a
+/// control character. Eight bytes at a time, since nearly all bytes of a chat are of strings.
+pub(super) fn special_at(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    const fn below(word: u64, limit: u8) -> u64 {
+        // The high bit of each byte below the limit; a borrow only spoils bytes after a hit.
+        word.wrapping_sub(ONES * limit as u64) & !word & HIGHS
+    }
+    let mut at = 0;
+    let mut rest = bytes;
+    while let Some((eight, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        let quote = below(word ^ (ONES * b'"' as u64), 1);
+        let backslash = below(word ^ (ONES * b'\\' as u64), 1);
+        let hits = quote | backslash | below(word, 0x20);
+        if hits != 0 {
+            return Some(at + hits.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+        rest = after;
+    }
+    rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).map(|found| at + found)
 }
 
 /// Writes one JSON object, field by field.
@@ -484,6 +532,22 @@ mod tests {
         assert_eq!(object.int("d"), None);
         assert_eq!(object.int("e"), None);
         assert_eq!(object.id("f").as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn special_bytes_are_found_wherever_they_stand() {
+        for special in (0..=255_u8).filter(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
+            for (len, at) in [(1, 0), (7, 6), (8, 0), (8, 7), (9, 8), (20, 3), (24, 15), (24, 16)] {
+                for plain in [b' ', b'!', b'#', b'[', b']', 0x7F, 0x80, 0xA2, 0xDC, 0xFF] {
+                    let mut bytes = vec![plain; len];
+                    assert_eq!(special_at(&bytes), None, "{plain}");
+                    bytes[at] = special;
+                    assert_eq!(special_at(&bytes), Some(at), "{special} in {plain}");
+                    bytes[len - 1] = special;
+                    assert_eq!(special_at(&bytes), Some(at), "the first of two");
+                }
+            }
+        }
     }
 
     #[test]

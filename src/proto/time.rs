@@ -6,8 +6,6 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use serde_json::value::RawValue;
 
 use super::json;
@@ -56,20 +54,47 @@ impl UnixMillis {
 
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = Timestamp::from_millisecond(self.0).unwrap_or_default();
-        let time = time.to_zoned(TimeZone::UTC).datetime();
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            time.year(),
-            time.month(),
-            time.day(),
-            time.hour(),
-            time.minute(),
-            time.second(),
-            time.millisecond()
-        )
+        const DAY: i64 = 86_400_000;
+        let (days, millis) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let (year, month, day) = civil(days);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let parts = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, millis / 3_600_000),
+            (14..16, millis / 60_000 % 60),
+            (17..19, millis / 1000 % 60),
+            (20..23, millis % 1000),
+        ];
+        for (at, mut number) in parts {
+            for digit in text.get_mut(at).into_iter().flatten().rev() {
+                // Below ten, so it fits.
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, by the proleptic Gregorian calendar.
+///
+/// Counted in eras of 400 years that begin on 1 March, so that leap days end a year.
+const fn civil(days: i64) -> (i64, i64, i64) {
+    const ERA_DAYS: i64 = 146_097;
+    /// From 0000-03-01 to 1970-01-01.
+    const EPOCH_DAYS: i64 = 719_468;
+    let days = days + EPOCH_DAYS;
+    let (era, day_of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
 }
 
 #[cfg(test)]
@@ -89,6 +114,20 @@ mod tests {
         check("2026-01-19T18:35:52.78Z", Some("2026-01-19T18:35:52.780Z"));
         check("2026-01-19T18:35:57Z", Some("2026-01-19T18:35:57.000Z"));
         check("2026-01-19T19:35:57+01:00", Some("2026-01-19T18:35:57.000Z"));
+    }
+
+    #[test]
+    fn every_day_is_written_as_the_calendar_has_it() {
+        let mut millis = OLDEST;
+        while millis < NEWEST {
+            for millis in [millis, millis + 86_399_999] {
+                let want = Timestamp::from_millisecond(millis).expect("a time");
+                assert_eq!(UnixMillis(millis).to_string(), format!("{want:.3}"));
+            }
+            millis += 86_400_000;
+        }
+        assert_eq!(UnixMillis(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(UnixMillis(-1).to_string(), "1969-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Bounded: 256 conversations, 4,096 ids and 64 parties in each; the least recently used is forgotten. Not here: which frames count as what.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 
+use foldhash::quality::FixedState;
 use lru::LruCache;
 
 use crate::proto::event::{Event, Handoff, HandoffPhase, Payload, Role, StatusState, Text};
@@ -165,10 +166,7 @@ impl Memory {
     }
 
     fn hash(&self, text: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.seed.hash(&mut hasher);
-        text.hash(&mut hasher);
-        hasher.finish()
+        FixedState::with_seed(self.seed).hash_one(text)
     }
 }
 

@@ -18,9 +18,9 @@ use super::{
 use crate::proto::event::{
     Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
 };
-use crate::proto::json::{self, Object};
 use crate::proto::template::{Place, Template, Variable, Variables, percent_encode};
 use crate::proto::time::UnixMillis;
+use crate::proto::view::{Index, View};
 
 /// The dialect.
 pub static DIALECT: Dialect = Dialect {
@@ -77,8 +77,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "credential_in",
         kind: OptionKind::Word(&["header", "query"]),
         is_required: false,
-        doc: "Where the credential is sent: as `Authorization: Bearer` (default), or as the query parameter \
-              `apikey` or `access_token`, which ends up in more logs.",
+        doc: "Where the credential is sent: `header` as `Authorization: Bearer` (default), `query` \
+              as the parameter `apikey` or `access_token`, which ends up in more logs.",
     },
     OptionSpec {
         name: "tenant",
@@ -90,7 +90,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "workflow",
         kind: OptionKind::Template,
         is_required: false,
-        doc: "The backend's workflow type or id; default: the client's workflow, in the form the backend takes.",
+        doc: "The backend's workflow type or id; default: the client's workflow, in the form \
+              that the backend takes.",
     },
     OptionSpec {
         name: "heartbeat",
@@ -102,7 +103,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: "unwrap_data",
         kind: OptionKind::Bool,
         is_required: false,
-        doc: "Turns `data` that is JSON text inside a string into the JSON it holds; default false.",
+        doc: "Turns `data` that is JSON text inside a string into the JSON it holds; \
+              default false.",
     },
 ];
 
@@ -193,7 +195,8 @@ const fn answer(status: u16, _body: &str) -> Answer {
 }
 
 /// The message object, read where it is needed.
-struct Message<'a>(Object<'a>);
+#[derive(Clone, Copy)]
+struct Message<'a>(View<'a>);
 
 impl<'a> Message<'a> {
     /// A string; numbers become their digits.
@@ -215,12 +218,13 @@ impl<'a> Message<'a> {
     fn data(&self, unwraps: bool) -> Option<Json<'a>> {
         let data = self.0.get("data")?;
         if unwraps
-            && let Some(text) = json::text(data)
-            && let Some(inner) = json::value(&text)
+            && let Some(text) = data.as_text()
+            && let Some(inner) = Index::scan(&text)
         {
-            return (inner.get() != "null").then(|| Cow::Owned(inner.get().to_owned()));
+            let inner = inner.root().raw();
+            return (inner != "null").then(|| Cow::Owned(inner.to_owned()));
         }
-        Some(Cow::Borrowed(data.get()))
+        Some(Cow::Borrowed(data.raw()))
     }
 }
 
@@ -261,24 +265,18 @@ impl Xians {
         Self { subscription: start.subscription.clone(), memory, unwraps }
     }
 
-    /// Reads the frame as far as to say that it is ours.
-    fn own<'a>(&self, data: &'a str) -> Result<Message<'a>, Reject> {
+    /// The message, if it is the subscription's own.
+    fn own<'a>(&self, index: Option<&'a Index<'a>>) -> Result<Message<'a>, Reject> {
         const FOREIGN: Reject =
             Reject::Discard(Discard::Foreign, "names no participant, or another");
-        let Some(object) = Object::parse(data) else {
-            // JSON without an owner is somebody else's; what is no JSON may be.
-            return Err(if json::value(data).is_some() {
-                FOREIGN
-            } else {
-                Reject::Ownerless("no JSON")
-            });
-        };
-        let owner = object.text("participantId").ok_or(FOREIGN)?;
+        // JSON without an owner is somebody else's; what is no JSON may be.
+        let index = index.ok_or(Reject::Ownerless("no JSON"))?;
+        let owner = index.root().text("participantId").ok_or(FOREIGN)?;
         // The backend writes the id in lower case, whatever the client sent.
         if !unicase::eq(&*owner, &self.subscription.participant_id) {
             return Err(FOREIGN);
         }
-        Ok(Message(object))
+        Ok(Message(index.root()))
     }
 }
 
@@ -292,8 +290,9 @@ impl Session for Xians {
             Name::Message(message_type) => Some(message_type),
             Name::Other => None,
         };
-        let message = self.own(input.data)?;
-        let object = &message.0;
+        let index = Index::scan(input.data);
+        let message = self.own(index.as_ref())?;
+        let object = message.0;
         let (id, thread_id) = (object.id("id"), object.id("threadId"));
         if let Some(id) = &id
             && self.memory.is_repeat(thread_id.as_deref().unwrap_or_default(), id, input.data)
@@ -495,7 +494,11 @@ mod tests {
             let start = SessionStart { subscription, values: &BTreeMap::new(), seed: 1 };
             let session = Xians::new(&start, Memory::new(1));
             let data = format!(r#"{{"participantId":"{sent}"}}"#);
-            assert_eq!(session.own(&data).is_ok(), is_own, "{subscribed} {sent}");
+            assert_eq!(
+                session.own(Index::scan(&data).as_ref()).is_ok(),
+                is_own,
+                "{subscribed} {sent}"
+            );
         }
     }
 
@@ -551,7 +554,8 @@ mod tests {
             ("null", None, None),
         ] {
             let data = format!(r#"{{"data":{sent}}}"#);
-            let message = Message(Object::parse(&data).expect("an object"));
+            let index = Index::scan(&data).expect("JSON");
+            let message = Message(index.root());
             assert_eq!(message.data(false).as_deref(), plain, "{sent}");
             assert_eq!(message.data(true).as_deref(), unwrapped, "{sent}");
         }

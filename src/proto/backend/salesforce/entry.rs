@@ -5,16 +5,14 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::frame::Frame;
 use super::{Fault, Told, role};
 use crate::proto::event::{
     Handoff, HandoffPhase, Json, Participant, Party, Payload, Receipt, Role, Status, StatusState,
     Text, Token, Typing,
 };
-use crate::proto::json::Object;
 use crate::proto::time::UnixMillis;
+use crate::proto::view::View;
 
 impl<'a> Told<'a> {
     const fn new(payload: Payload<'a>) -> Self {
@@ -26,13 +24,12 @@ impl<'a> Told<'a> {
     }
 }
 
-pub(super) fn routing_result<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
+pub(super) fn routing_result<'a>(payload: View<'a>) -> Result<Told<'a>, Fault> {
     let failure = payload.word("failureType").filter(|failure| failure != "None");
     let text = failure.as_ref().and_then(|_| payload.text("failureReason"));
     let told = match (payload.text("routingType").as_deref(), failure) {
         (Some("Initial"), None) => {
-            let estimated_wait_secs =
-                payload.object("estimatedWaitTime").and_then(|time| estimated_wait(&time));
+            let estimated_wait_secs = payload.object("estimatedWaitTime").and_then(estimated_wait);
             Told::status(Status { estimated_wait_secs, ..Status::new(StatusState::Queued) })
         }
         (Some("Initial"), reason) => {
@@ -51,14 +48,14 @@ pub(super) fn routing_result<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault
 }
 
 /// The wait, where it was asked for and could be computed (the vendor tells by -1 that not).
-fn estimated_wait(time: &Object<'_>) -> Option<i64> {
+fn estimated_wait(time: View<'_>) -> Option<i64> {
     if time.bool("isEWTRequested") != Some(true) {
         return None;
     }
     time.int("estimatedWaitTimeInSeconds").filter(|secs| *secs >= 0)
 }
 
-pub(super) fn routing_work_result<'a>(payload: &Object<'a>) -> Told<'a> {
+pub(super) fn routing_work_result<'a>(payload: View<'a>) -> Told<'a> {
     Told::status(Status {
         reason: payload.word("workType"),
         ..Status::new(StatusState::Connecting)
@@ -66,22 +63,16 @@ pub(super) fn routing_work_result<'a>(payload: &Object<'a>) -> Told<'a> {
 }
 
 /// Who came and went, in order.
-pub(super) fn participants<'a>(payload: &Object<'a>) -> Result<Vec<Participant<'a>>, Fault> {
-    let entries = match payload.get("entries") {
-        None => Vec::new(),
-        Some(entries) => {
-            crate::proto::json::array(entries).ok_or(Fault::Malformed("entries are no array"))?
-        }
-    };
-    if entries.is_empty() {
-        return Err(Fault::Filtered("nobody came or went"));
-    }
-    entries.into_iter().map(participant).collect()
+pub(super) fn participants<'a>(payload: View<'a>) -> Result<Vec<Participant<'a>>, Fault> {
+    const NOBODY: Fault = Fault::Filtered("nobody came or went");
+    let entries = payload.get("entries").ok_or(NOBODY)?;
+    let entries = entries.as_array().ok_or(Fault::Malformed("entries are no array"))?;
+    let changes: Vec<Participant<'a>> = entries.map(participant).collect::<Result<_, _>>()?;
+    if changes.is_empty() { Err(NOBODY) } else { Ok(changes) }
 }
 
-fn participant(entry: &RawValue) -> Result<Participant<'_>, Fault> {
-    let entry =
-        Object::parse_part(entry.get()).ok_or(Fault::Malformed("an entry that is no object"))?;
+fn participant(entry: View<'_>) -> Result<Participant<'_>, Fault> {
+    let entry = entry.as_object().ok_or(Fault::Malformed("an entry that is no object"))?;
     let is_joined = match entry.text("operation").as_deref() {
         Some("add") => true,
         Some("remove") => false,
@@ -105,7 +96,7 @@ fn participant(entry: &RawValue) -> Result<Participant<'_>, Fault> {
 }
 
 pub(super) fn receipt<'a>(
-    payload: &Object<'a>,
+    payload: View<'a>,
     frame: &'a Frame<'_>,
     is_read: bool,
 ) -> Result<Told<'a>, Fault> {
@@ -113,7 +104,7 @@ pub(super) fn receipt<'a>(
         .id("acknowledgedConversationEntryIdentifier")
         .or_else(|| frame.related.as_deref().map(Cow::Borrowed))
         .ok_or(Fault::Filtered("a receipt that names no message"))?;
-    let at = payload.get("acknowledgementTimestamp").and_then(UnixMillis::from_json_millis);
+    let at = payload.int("acknowledgementTimestamp").and_then(UnixMillis::from_millis);
     Ok(Told::new(Payload::Receipt(Receipt { is_read, message_id, at })))
 }
 
@@ -121,7 +112,7 @@ pub(super) const fn typing(is_started: bool) -> Told<'static> {
     Told::new(Payload::Typing(Typing { is_started, detail: None }))
 }
 
-pub(super) fn progress<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
+pub(super) fn progress<'a>(payload: View<'a>) -> Result<Told<'a>, Fault> {
     let progress =
         payload.object("progressIndicator").ok_or(Fault::Malformed("no progressIndicator"))?;
     Ok(Told {
@@ -130,11 +121,11 @@ pub(super) fn progress<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
     })
 }
 
-pub(super) fn token<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
+pub(super) fn token<'a>(payload: View<'a>) -> Result<Told<'a>, Fault> {
     let piece = payload.object("streamingToken").ok_or(Fault::Malformed("no streamingToken"))?;
     let message_id =
         piece.id("targetMessageIdentifier").ok_or(Fault::Malformed("a token of no message"))?;
-    let json = |key| piece.get(key).map(|value| Cow::Borrowed(value.get()));
+    let json = |key| piece.get(key).map(|value| Cow::Borrowed(value.raw()));
     let mut token = Token {
         message_id,
         valid: None,
@@ -159,7 +150,7 @@ pub(super) fn token<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
     Ok(Told { text, payload: Payload::Token(Box::new(token)) })
 }
 
-pub(super) fn session_status<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault> {
+pub(super) fn session_status<'a>(payload: View<'a>) -> Result<Told<'a>, Fault> {
     let state = match payload.word("sessionStatus").as_deref() {
         Some("Active") => StatusState::Active,
         Some("Waiting") => StatusState::Waiting,
@@ -171,7 +162,7 @@ pub(super) fn session_status<'a>(payload: &Object<'a>) -> Result<Told<'a>, Fault
     Ok(Told::status(Status { ended_by: ended_by.map(|word| role(&word)), ..Status::new(state) }))
 }
 
-pub(super) fn queue_position<'a>(payload: &Object<'a>) -> Told<'a> {
+pub(super) fn queue_position<'a>(payload: View<'a>) -> Told<'a> {
     let found =
         ["position", "queuePosition"].into_iter().find_map(|key| Some((key, payload.int(key)?)));
     let used = found.map(|(key, _)| key);
@@ -189,16 +180,13 @@ pub(super) fn closed() -> Told<'static> {
 }
 
 /// A thing that has no type of its own.
-pub(super) fn kind<'a>(kind: &'static str, payload: &Object<'a>) -> Told<'a> {
+pub(super) fn kind<'a>(kind: &'static str, payload: View<'a>) -> Told<'a> {
     Told::new(Payload::Kind { kind, fields: own_fields(payload) })
 }
 
 /// What a payload holds beside its name, id and time.
-fn own_fields<'a>(payload: &Object<'a>) -> Vec<(Text<'a>, Json<'a>)> {
+fn own_fields<'a>(payload: View<'a>) -> Vec<(Text<'a>, Json<'a>)> {
     const KNOWN: [&str; 3] = ["entryType", "id", "timestamp"];
-    payload
-        .iter()
-        .filter(|(key, _)| !KNOWN.contains(key))
-        .map(|(key, value)| (Cow::Owned(key.to_owned()), Cow::Borrowed(value.get())))
-        .collect()
+    let own = payload.fields().filter(|(key, _)| !KNOWN.contains(&key.as_ref()));
+    own.map(|(key, value)| (key, Cow::Borrowed(value.raw()))).collect()
 }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use super::role;
 use crate::proto::event::{Direction, Event, EventId, Payload, Role, Sender, Text};
-use crate::proto::json::{self, Object};
 use crate::proto::time::UnixMillis;
+use crate::proto::view::View;
 
 /// One conversation entry, its payload apart.
 pub(super) struct Frame<'a> {
@@ -28,15 +28,15 @@ impl<'a> Frame<'a> {
         name: &'a str,
         conversation_id: Option<Text<'a>>,
         id: Option<Text<'a>>,
-        entry: &Object<'a>,
+        entry: View<'a>,
     ) -> Self {
-        let time = |key| entry.get(key).and_then(UnixMillis::from_json_millis);
+        let time = |key| entry.int(key).and_then(UnixMillis::from_millis);
         Self {
             name,
             conversation_id,
             id,
             sender: sender(entry),
-            related: entry.array("relatedRecords").and_then(|records| json::id(records.first()?)),
+            related: entry.array("relatedRecords").and_then(|mut records| records.next()?.as_id()),
             created_at: time("transcriptedTimestamp").or_else(|| time("clientTimestamp")),
         }
     }
@@ -62,7 +62,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn sender<'a>(entry: &Object<'a>) -> Option<Sender<'a>> {
+fn sender<'a>(entry: View<'a>) -> Option<Sender<'a>> {
     let sender = entry.object("sender")?;
     let role = role(sender.text("role").as_deref().unwrap_or_default());
     Some(Sender {
@@ -73,11 +73,8 @@ fn sender<'a>(entry: &Object<'a>) -> Option<Sender<'a>> {
     })
 }
 
-/// The payload's JSON: text inside the JSON, or the object itself. Absent reads as empty, since
-/// some entries say all by their name; `None` for what cannot be a payload.
-pub(super) fn payload_text<'a>(entry: &Object<'a>) -> Option<Cow<'a, str>> {
-    match entry.get("entryPayload") {
-        None => Some(Cow::Borrowed("{}")),
-        Some(value) => Some(json::text(value).unwrap_or_else(|| Cow::Borrowed(value.get()))),
-    }
+/// The payload's JSON where it is text inside the JSON; `None` where it is part of the frame's.
+/// Absent reads as empty, since some entries say all by their name.
+pub(super) fn payload_text<'a>(entry: View<'a>) -> Option<Cow<'a, str>> {
+    entry.get("entryPayload").map_or(Some(Cow::Borrowed("{}")), |payload| payload.as_text())
 }

@@ -5,16 +5,15 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::{Fault, Told};
 use crate::proto::event::{Chat, Choice, FileItem, Form, Json, Link, Payload, Text};
-use crate::proto::json::{self, Fields, Object};
+use crate::proto::json::Fields;
+use crate::proto::view::View;
 
 /// Reads the message in a payload. `identifier` is the entry's; `usual` the message type that
 /// the event's name stands for, if it stands for one.
 pub(super) fn read<'a>(
-    payload: &Object<'a>,
+    payload: View<'a>,
     identifier: Option<&'a str>,
     usual: Option<&'a str>,
 ) -> Result<Told<'a>, Fault> {
@@ -39,50 +38,47 @@ pub(super) fn read<'a>(
 
 /// An `abstractMessage`, with what stands beside it.
 struct Message<'a> {
-    object: Object<'a>,
+    object: View<'a>,
     in_reply_to: Option<Text<'a>>,
-    reason: Option<&'a RawValue>,
+    reason: Option<View<'a>>,
 }
 
 impl<'a> Message<'a> {
     fn static_content(self) -> Result<Told<'a>, Fault> {
-        let (raw, content) =
-            self.content("staticContent").ok_or(Fault::Malformed("no staticContent"))?;
+        let content =
+            self.object.object("staticContent").ok_or(Fault::Malformed("no staticContent"))?;
         match content.text("formatType").as_deref() {
             Some("Text") => {
                 let text = content.text("text").ok_or(Fault::Malformed("a text without text"))?;
                 let chat = Chat { payload: self.reason_alone(), ..Chat::default() };
                 Ok(self.chat(Some(text), chat))
             }
-            Some("Attachments") => files(&content),
+            Some("Attachments") => files(content),
             Some("RichLink") => {
-                let text = content.object("linkItem").and_then(|item| title(&item, "titleItem"));
-                let links = link(&content).into_iter().collect::<Vec<_>>();
+                let text = content.object("linkItem").and_then(|item| title(item, "titleItem"));
+                let links = link(content).into_iter().collect::<Vec<_>>();
                 // Without an address it is no link; then all that there is travels along.
-                let payload = if links.is_empty() {
-                    Some(self.whole(raw, &content))
-                } else {
-                    self.reason_alone()
-                };
+                let payload =
+                    if links.is_empty() { Some(self.whole(content)) } else { self.reason_alone() };
                 Ok(self.chat(text, Chat { links, payload, ..Chat::default() }))
             }
             Some("ExperienceType") => {
-                let chat = Chat { payload: Some(self.whole(raw, &content)), ..Chat::default() };
+                let chat = Chat { payload: Some(self.whole(content)), ..Chat::default() };
                 Ok(self.chat(content.text("message"), chat))
             }
             _ => {
-                let chat = Chat { payload: Some(self.whole(raw, &content)), ..Chat::default() };
+                let chat = Chat { payload: Some(self.whole(content)), ..Chat::default() };
                 Ok(self.chat(content.text("text"), chat))
             }
         }
     }
 
     fn choices(self) -> Result<Told<'a>, Fault> {
-        let (raw, content) = self.content("choices").ok_or(Fault::Malformed("no choices"))?;
+        let content = self.object.object("choices").ok_or(Fault::Malformed("no choices"))?;
         let (choices, payload) = match content.array("optionItems") {
-            Some(items) => (choices(&items)?, self.reason_alone()),
+            Some(items) => (choices(items)?, self.reason_alone()),
             // A carousel, say, holds its options elsewhere.
-            None => (Vec::new(), Some(self.whole(raw, &content))),
+            None => (Vec::new(), Some(self.whole(content))),
         };
         let chat = Chat { choices, style: content.word("formatType"), payload, ..Chat::default() };
         Ok(self.chat(content.text("text"), chat))
@@ -94,14 +90,14 @@ impl<'a> Message<'a> {
         let content = ["choicesResponse", "choices"]
             .into_iter()
             .find_map(|key| self.object.object(key))
-            .or_else(|| self.object.iter().find_map(|(_, value)| Object::parse_part(value.get())))
+            .or_else(|| self.object.fields().find_map(|(_, value)| value.as_object()))
             .ok_or(Fault::Malformed("no content of the choice"))?;
         let items = ["selectedOptions", "optionItems"]
             .into_iter()
             .find_map(|key| content.array(key))
-            .or_else(|| content.iter().find_map(|(_, value)| json::array(value)))
+            .or_else(|| content.fields().find_map(|(_, value)| value.as_array()))
             .ok_or(Fault::Malformed("no options were chosen"))?;
-        let choices = choices(&items)?;
+        let choices = choices(items)?;
         let titles: Vec<&str> =
             choices.iter().filter_map(|choice| choice.title.as_deref()).collect();
         let text = (!titles.is_empty()).then(|| Cow::Owned(titles.join(", ")));
@@ -110,31 +106,23 @@ impl<'a> Message<'a> {
     }
 
     fn form(&self, identifier: Option<&'a str>) -> Result<Told<'a>, Fault> {
-        let (raw, form) = self.content("form").ok_or(Fault::Malformed("no form"))?;
+        let form = self.object.object("form").ok_or(Fault::Malformed("no form"))?;
         let payload = Form {
             form_id: self.object.id("id").or_else(|| identifier.map(Cow::Borrowed)),
-            name: title(&form, "formTitle"),
-            fields: Some(Cow::Borrowed(raw.get())),
+            name: title(form, "formTitle"),
+            fields: Some(Cow::Borrowed(form.raw())),
             ..Form::default()
         };
-        Ok(Told { text: title(&form, "message"), payload: Payload::Form(Box::new(payload)) })
+        Ok(Told { text: title(form, "message"), payload: Payload::Form(Box::new(payload)) })
     }
 
     fn form_response(&self) -> Told<'a> {
         const KNOWN: [&str; 4] = ["messageType", "id", "inReplyToMessageId", "references"];
-        let own = self.object.iter().filter(|(key, _)| !KNOWN.contains(key));
-        let reason = self.reason.map(|reason| ("messageReason", reason));
-        let fields = own
-            .chain(reason)
-            .map(|(key, value)| (Cow::Owned(key.to_owned()), Cow::Borrowed(value.get())))
-            .collect();
+        let own = self.object.fields().filter(|(key, _)| !KNOWN.contains(&key.as_ref()));
+        let reason = self.reason.map(|reason| (Cow::Borrowed("messageReason"), reason));
+        let fields =
+            own.chain(reason).map(|(key, value)| (key, Cow::Borrowed(value.raw()))).collect();
         Told { text: None, payload: Payload::Kind { kind: "form_response", fields } }
-    }
-
-    /// A content object, raw and read.
-    fn content(&self, key: &str) -> Option<(&'a RawValue, Object<'a>)> {
-        let raw = self.object.get(key)?;
-        Some((raw, Object::parse_part(raw.get())?))
     }
 
     fn chat(self, text: Option<Text<'a>>, chat: Chat<'a>) -> Told<'a> {
@@ -145,19 +133,17 @@ impl<'a> Message<'a> {
     /// The payload of a message whose content has fields of its own.
     fn reason_alone(&self) -> Option<Json<'a>> {
         let reason = self.reason?;
-        Some(object(|fields| fields.raw("messageReason", reason.get())))
+        Some(object(|fields| fields.raw("messageReason", reason.raw())))
     }
 
     /// The payload of a message whose content has no fields of its own.
-    fn whole(&self, raw: &'a RawValue, content: &Object<'a>) -> Json<'a> {
-        let Some(reason) = self.reason else {
-            return Cow::Borrowed(raw.get());
-        };
+    fn whole(&self, content: View<'a>) -> Json<'a> {
+        let Some(reason) = self.reason else { return Cow::Borrowed(content.raw()) };
         object(|fields| {
-            for (key, value) in content.iter().filter(|(key, _)| *key != "messageReason") {
-                fields.raw(key, value.get());
+            for (key, value) in content.fields().filter(|(key, _)| key != "messageReason") {
+                fields.raw(&key, value.raw());
             }
-            fields.raw("messageReason", reason.get());
+            fields.raw("messageReason", reason.raw());
         })
     }
 }
@@ -172,43 +158,41 @@ fn object(fill: impl FnOnce(&mut Fields<'_>)) -> Json<'static> {
 }
 
 /// The title under a key: a text, or an item that has one.
-fn title<'a>(holder: &Object<'a>, key: &str) -> Option<Text<'a>> {
+fn title<'a>(holder: View<'a>, key: &str) -> Option<Text<'a>> {
     let value = holder.get(key)?;
-    json::text(value).or_else(|| Object::parse_part(value.get())?.text("title"))
+    value.as_text().or_else(|| value.text("title"))
 }
 
-fn link<'a>(content: &Object<'a>) -> Option<Link<'a>> {
+fn link<'a>(content: View<'a>) -> Option<Link<'a>> {
     let item = content.object("linkItem")?;
     Some(Link {
         url: item.word("url")?,
-        title: title(&item, "titleItem"),
+        title: title(item, "titleItem"),
         image: content.object("image").and_then(|image| image.word("assetUrl")),
     })
 }
 
-fn choices<'a>(items: &[&'a RawValue]) -> Result<Vec<Choice<'a>>, Fault> {
-    items
-        .iter()
-        .map(|item| choice(item).ok_or(Fault::Malformed("an option that is no object")))
-        .collect()
+fn choices<'a>(items: impl Iterator<Item = View<'a>>) -> Result<Vec<Choice<'a>>, Fault> {
+    let read = |item| choice(item).ok_or(Fault::Malformed("an option that is no object"));
+    items.map(read).collect()
 }
 
-fn choice<'a>(item: &'a RawValue) -> Option<Choice<'a>> {
+fn choice<'a>(item: View<'a>) -> Option<Choice<'a>> {
     const SUBTITLES: [&str; 3] = ["subTitle", "secondarySubTitle", "tertiarySubTitle"];
-    let item = Object::parse_part(item.get())?;
+    let item = item.as_object()?;
     let shown = item.object("titleItem");
-    let subtitle = |holder: &Object<'a>| SUBTITLES.into_iter().find_map(|key| holder.word(key));
+    let subtitle = |holder: View<'a>| SUBTITLES.into_iter().find_map(|key| holder.word(key));
     Some(Choice {
         id: item.id("optionIdentifier").or_else(|| item.id("optionId")),
-        title: title(&item, "titleItem").or_else(|| title(&item, "title")),
-        description: shown.as_ref().and_then(subtitle).or_else(|| subtitle(&item)),
+        title: title(item, "titleItem").or_else(|| title(item, "title")),
+        description: shown.and_then(subtitle).or_else(|| subtitle(item)),
     })
 }
 
-fn files<'a>(content: &Object<'a>) -> Result<Told<'a>, Fault> {
+fn files<'a>(content: View<'a>) -> Result<Told<'a>, Fault> {
     const IMAGE: &str = "image/";
-    let read = |item: &&'a RawValue| {
-        let file = Object::parse_part(item.get())?;
+    let read = |item: View<'a>| {
+        let file = item.as_object()?;
         let media_type = file.word("mimeType");
         Some(FileItem {
             id: file.id("id"),
@@ -222,8 +206,8 @@ fn files<'a>(content: &Object<'a>) -> Result<Told<'a>, Fault> {
             url: None,
         })
     };
-    let items = content.array("attachments").unwrap_or_default();
-    let files: Option<Vec<FileItem<'a>>> = items.iter().map(read).collect();
+    let items = content.array("attachments").ok_or(Fault::Malformed("no attachments"))?;
+    let files: Option<Vec<FileItem<'a>>> = items.map(read).collect();
     let files = files.ok_or(Fault::Malformed("an attachment that is no object"))?;
     if files.is_empty() {
         return Err(Fault::Malformed("no attachments"));

@@ -18,8 +18,8 @@ use super::{
     Reject, Session, SessionStart, Transport,
 };
 use crate::proto::event::{Direction, Event, Payload, Role, Text};
-use crate::proto::json::Object;
 use crate::proto::template::{Place, Template, Variable, Variables};
+use crate::proto::view::{Index, View};
 
 use frame::Frame;
 
@@ -79,8 +79,8 @@ const OPTIONS: &[OptionSpec] = &[
         name: CONVERSATION,
         kind: OptionKind::Template,
         is_required: false,
-        doc: "The only conversation that clients are told of (`{query.conversationId}`); default: all of the end \
-              user's conversations.",
+        doc: "The only conversation that clients are told of (`{query.conversationId}`); \
+              default: all of the end user's conversations.",
     },
 ];
 
@@ -126,7 +126,8 @@ fn check_org_id(org_id: &Template) -> Result<(), String> {
     if count != ORG_ID_CHARS {
         let hint = if count == 18 { "; leave out the last three" } else { "" };
         return Err(format!(
-            "`org_id` has {count} characters, the stream takes the form of {ORG_ID_CHARS} only{hint}"
+            "`org_id` has {count} characters, \
+             the stream takes the form of {ORG_ID_CHARS} only{hint}"
         ));
     }
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -233,10 +234,8 @@ impl Salesforce {
     }
 
     /// Reads the envelope as far as to say whose it is.
-    fn conversation_id<'a>(&self, envelope: &Object<'a>) -> Result<Option<Text<'a>>, Reject> {
-        let Some(own) = &self.conversation else {
-            return Ok(envelope.id("conversationId"));
-        };
+    fn conversation_id<'a>(&self, envelope: View<'a>) -> Result<Option<Text<'a>>, Reject> {
+        let Some(own) = &self.conversation else { return Ok(envelope.id("conversationId")) };
         let owner =
             envelope.text("conversationId").ok_or(Reject::Ownerless("names no conversation"))?;
         if owner != own.as_str() {
@@ -259,7 +258,7 @@ impl Salesforce {
         &mut self,
         kind: Kind,
         frame: &Frame<'_>,
-        payload: Option<&Object<'_>>,
+        payload: Option<View<'_>>,
         out: &mut Outbox<'_>,
     ) -> Result<(), Reject> {
         let reject = |fault: Fault| {
@@ -315,7 +314,7 @@ impl Salesforce {
     fn tell_changes(
         &mut self,
         frame: &Frame<'_>,
-        payload: &Object<'_>,
+        payload: View<'_>,
         out: &mut Outbox<'_>,
     ) -> Result<(), Fault> {
         // All are read before the first is told: a frame is mapped whole or not at all.
@@ -352,8 +351,10 @@ impl Session for Salesforce {
             return Err(Reject::Discard(Discard::Liveness, "a sign of life"));
         }
         let kind = Kind::parse(input.event);
-        let envelope = Object::parse(input.data).ok_or_else(|| self.unreadable(kind))?;
-        let conversation_id = self.conversation_id(&envelope)?;
+        let index = Index::scan(input.data);
+        let envelope = index.as_ref().and_then(Index::object);
+        let envelope = envelope.ok_or_else(|| self.unreadable(kind))?;
+        let conversation_id = self.conversation_id(envelope)?;
         let owned = || conversation_id.as_deref().map(str::to_owned);
         let Some(entry) = envelope.object("conversationEntry") else {
             return Err(match kind {
@@ -365,21 +366,24 @@ impl Session for Salesforce {
                 None => Reject::Unmapped { conversation_id: owned() },
             });
         };
-        let payload_text = frame::payload_text(&entry);
-        let payload = payload_text.as_deref().and_then(Object::parse);
-        let id = match (kind, &payload) {
-            (Some(Kind::Token), Some(payload)) => payload.id("id"),
-            (Some(Kind::Token), None) => None,
+        let payload_text = frame::payload_text(entry);
+        let payload_index = payload_text.as_deref().map(Index::scan);
+        let payload = match &payload_index {
+            Some(index) => index.as_ref().and_then(Index::object),
+            None => entry.object("entryPayload"),
+        };
+        let id = match kind {
+            Some(Kind::Token) => payload.and_then(|payload| payload.id("id")),
             _ => entry.id("identifier"),
         };
-        let frame = Frame::new(input.event, conversation_id, id, &entry);
+        let frame = Frame::new(input.event, conversation_id, id, entry);
         if let Some(id) = &frame.id
             && self.memory.is_repeat(frame.conversation(), id, input.data)
         {
             return Err(Reject::Discard(Discard::Duplicate, "seen before"));
         }
         match kind {
-            Some(kind) => self.tell(kind, &frame, payload.as_ref(), out),
+            Some(kind) => self.tell(kind, &frame, payload, out),
             None => Err(Reject::Unmapped {
                 conversation_id: frame.conversation_id.map(Cow::into_owned),
             }),
