@@ -29,7 +29,7 @@ use super::hub::{Hub, Listener, Subscribe};
 use super::refusal::Refusal;
 use super::upstream::Dialer;
 use crate::config::Config;
-use crate::proto::channel::Join;
+use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
@@ -266,7 +266,7 @@ impl Edge {
             sources: admitted.sources,
             replay: &config.replay,
         });
-        let (join, standings) = self.join(&listener, &admitted.resume);
+        let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
         if listener.channel.is_over() && !listener.channel.has_unread(join, &admitted.filter) {
             // It has seen the end. 204 tells EventSource to stop for good.
             return Opened::Over(answered);
@@ -294,12 +294,17 @@ impl Edge {
         }))
     }
 
-    fn join(&self, listener: &Listener, resume: &Resume) -> (Join, Vec<SourceStanding>) {
+    fn join(
+        &self,
+        listener: &Listener,
+        resume: &Resume,
+        filter: &Filter,
+    ) -> (Join, Vec<SourceStanding>) {
         let (join, standings) = match resume {
-            Resume::Fresh => return listener.channel.join(None),
-            Resume::After(cursor) => listener.channel.join(Some(*cursor)),
+            Resume::Fresh => return listener.channel.join(None, filter),
+            Resume::After(cursor) => listener.channel.join(Some(*cursor), filter),
             Resume::Unreadable => {
-                let (join, standings) = listener.channel.join(None);
+                let (join, standings) = listener.channel.join(None, filter);
                 (client::unreadable_cursor(join), standings)
             }
         };

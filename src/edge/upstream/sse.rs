@@ -93,7 +93,9 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             continue;
         }
         cell.wake();
-        if decoder.last_event_id() != life.last_event_id {
+        // Each connection's decoder starts without an id; the last one that was seen stands until
+        // another comes.
+        if !decoder.last_event_id().is_empty() && decoder.last_event_id() != life.last_event_id {
             decoder.last_event_id().clone_into(&mut life.last_event_id);
         }
         if cell.is_over() {
