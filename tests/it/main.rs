@@ -14,3 +14,8 @@
 mod support;
 
 mod main_job;
+mod dialogue;
+mod heartbeats;
+mod parameters;
+mod auth;
+mod limits;
