@@ -19,3 +19,6 @@ mod heartbeats;
 mod parameters;
 mod auth;
 mod limits;
+mod hygiene;
+mod sharing;
+mod resume;
