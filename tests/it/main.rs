@@ -22,3 +22,4 @@ mod limits;
 mod hygiene;
 mod sharing;
 mod resume;
+mod trouble;
