@@ -23,3 +23,6 @@ mod hygiene;
 mod sharing;
 mod resume;
 mod trouble;
+mod ends;
+mod operators;
+mod reload;
