@@ -26,3 +26,5 @@ mod trouble;
 mod ends;
 mod operators;
 mod reload;
+mod cli;
+mod tls;
