@@ -28,3 +28,4 @@ mod operators;
 mod reload;
 mod cli;
 mod tls;
+mod tidy;
