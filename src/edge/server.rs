@@ -138,7 +138,7 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
             .map_or_else(|| defaults.upgrade_sock.clone(), |path| path.display().to_string()),
         threads: config.server.threads,
         // Only an upgrade waits for it: any other end is drained before Pingora hears of it.
-        grace_period_seconds: Some(config.server.drain.as_secs().max(1)),
+        grace_period_seconds: Some(config.server.drain.as_secs() + 2),
         graceful_shutdown_timeout_seconds: Some(1),
         ..defaults
     }
@@ -345,9 +345,23 @@ impl BackgroundService for Leaver {
         }
         log::info!("handed over, draining: open_streams={}", self.edge.open_streams());
         self.edge.drain(spread(self.drain));
-        drained(&self.edge, self.drain).await;
-        log::info!("drained");
+        tokio::select! {
+            () = drained(&self.edge, self.drain) => log::info!("drained"),
+            () = ended_at_once() => log::info!("ended by a signal"),
+        }
         std::process::exit(0);
+    }
+}
+
+/// Until somebody asks the process to end now.
+async fn ended_at_once() {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

@@ -418,8 +418,8 @@ mod tests {
     fn read_all(channel: &Channel, join: Join) -> (Vec<MessageType>, Standing, u64) {
         let mut position = join.position;
         let mut batch = Batch::default();
-        let standing =
-            channel.read(&mut position, join.live_from, &everything(), usize::MAX, &mut batch);
+        let now = Instant::now();
+        let standing = channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
         (batch.messages, standing, position)
     }
 
@@ -524,13 +524,8 @@ mod tests {
         channel.append(encode(&scoped), now);
         let count = |filter: &Filter| {
             let mut batch = Batch::default();
-            channel.read(
-                &mut join.position.clone(),
-                join.live_from,
-                filter,
-                usize::MAX,
-                &mut batch,
-            );
+            let position = &mut join.position.clone();
+            channel.read(position, join.live_from, filter, now, &mut batch);
             batch.messages.len()
         };
         let only_chat = Filter { types: TypeSet::parse("Chat").expect("a set"), ..everything() };
@@ -543,22 +538,74 @@ mod tests {
     #[test]
     fn a_read_stops_at_its_bound_and_goes_on_there() {
         let now = Instant::now();
-        let mut channel = channel(100, 1 << 20);
+        let mut channel = channel(1000, 1 << 24);
         let join = channel.join(None, &everything());
-        for _ in 0..10 {
+        let count = READ_BYTES / 100;
+        for _ in 0..count {
             channel.append(chat("a"), now);
         }
-        let (mut position, mut seen) = (join.position, 0);
+        let (mut position, mut seen, mut reads) = (join.position, 0, 0);
         loop {
             let mut batch = Batch::default();
             let standing =
-                channel.read(&mut position, join.live_from, &everything(), 1, &mut batch);
-            assert!(batch.blocks.len() <= 1);
+                channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
+            assert!(batch.bytes < READ_BYTES + 1000);
             seen += batch.blocks.len();
+            reads += 1;
             if standing == Standing::Current {
                 break;
             }
         }
-        assert_eq!(seen, 10);
+        assert_eq!(seen, count);
+        assert!(reads > 1, "one read was enough");
+    }
+
+    #[test]
+    fn ephemeral_events_are_skipped_only_for_readers_that_are_late() {
+        let now = Instant::now();
+        let mut channel = channel(1000, 1 << 24);
+        let join = channel.join(None, &everything());
+        for _ in 0..200 {
+            channel.append(typing(), now);
+        }
+        let read_at = |at: Instant| {
+            let mut batch = Batch::default();
+            channel.read(&mut join.position.clone(), join.live_from, &everything(), at, &mut batch);
+            (batch.messages.len(), batch.skipped)
+        };
+        assert_eq!(read_at(now), (200, 0), "a burst");
+        assert_eq!(read_at(now + STALE_AFTER * 2), (0, 200));
+    }
+
+    #[test]
+    fn a_gap_is_told_to_who_was_away_while_it_came() {
+        let now = Instant::now();
+        let mut channel = channel(3, 1 << 20);
+        channel.append(chat("a"), now);
+        channel.append_control(b"event: gap\n\n".to_vec(), vec![], true, now);
+        channel.append_control(b"event: source_up\n\n".to_vec(), vec![], false, now);
+        let cursor = Some(Cursor { epoch: 7, sequence: 1 });
+        let join = channel.join(cursor, &everything());
+        let (mut position, mut batch) = (join.position, Batch::default());
+        channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
+        assert_eq!(batch.blocks, ["event: gap\n\n"]);
+        for _ in 0..3 {
+            channel.append(typing(), now);
+        }
+        assert!(channel.join(cursor, &everything()).gap.is_some(), "the ring has lost it");
+    }
+
+    #[test]
+    fn what_a_filter_hides_is_no_loss() {
+        let now = Instant::now();
+        let mut channel = channel(2, 1 << 20);
+        channel.append(chat("a"), now);
+        for _ in 0..5 {
+            channel.append(token("open", None), now);
+        }
+        let cursor = Some(Cursor { epoch: 7, sequence: 1 });
+        let only_chat = Filter { types: TypeSet::parse("Chat").expect("a set"), ..everything() };
+        assert_eq!(channel.join(cursor, &only_chat).gap, None);
+        assert_eq!(channel.join(cursor, &everything()).gap, Some(GapReason::CursorExpired));
     }
 }

@@ -13,7 +13,7 @@ use crate::edge::clock;
 use crate::proto::backend::{
     Discard, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
 };
-use crate::proto::event::{Encoded, Envelope, Event, GapReason};
+use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
@@ -33,6 +33,8 @@ struct Shared {
     standing: Option<Told>,
     state: &'static str,
     lost_at: Option<UnixMillis>,
+    /// When the last byte came: from then on events may be missing once it is lost.
+    last_byte: Option<UnixMillis>,
     /// Failures since it was last up.
     failures: u32,
 }
@@ -67,6 +69,7 @@ impl UpstreamCell {
                 standing: None,
                 state: "connecting",
                 lost_at: None,
+                last_byte: None,
                 failures: 0,
             }),
             stop: Notify::new(),
@@ -111,6 +114,11 @@ impl UpstreamCell {
         shared.attachments.is_empty()
     }
 
+    /// Whether nothing will ever come again.
+    pub(in crate::edge) fn has_ended(&self) -> bool {
+        matches!(self.shared().standing, Some(Told::Down { reason: DownReason::Ended, .. }))
+    }
+
     /// Ends the task at once.
     pub(in crate::edge) fn stop(&self) {
         self.stop.notify_one();
@@ -120,8 +128,8 @@ impl UpstreamCell {
         self.stop.notified().await;
     }
 
-    /// One frame came. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) {
+    /// One frame came. Whether it gave an event. Hot path: runs once per frame.
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> bool {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -135,6 +143,7 @@ impl UpstreamCell {
         if let Some(verdict) = total {
             self.metrics.on_frame(input.event, verdict);
         }
+        matches!(total, Some(Verdict::Mapped { .. }))
     }
 
     /// A frame was larger than the limit.
@@ -177,7 +186,10 @@ impl UpstreamCell {
         shared.standing = Some(told);
         shared.failures = 0;
         let since = shared.lost_at.take();
-        for attachment in &shared.attachments {
+        for attachment in &mut shared.attachments {
+            if let Told::Up { again: true } = told {
+                attachment.mapper.on_reopened();
+            }
             attachment.channel.on_told(attachment.index, told, is_resumed);
             if since.is_some() && !is_resumed {
                 attachment.channel.on_gap(attachment.index, GapReason::UpstreamNoReplay, since);
@@ -189,23 +201,43 @@ impl UpstreamCell {
     pub(super) fn on_down(&self, told: Told) {
         let mut shared = self.shared();
         shared.standing = Some(told);
-        if let Told::Down { reason, retry_in } = told {
-            let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
-            log::warn!(
-                "source={} is down: reason={} retry_in={wait:.1}s",
-                self.source.name,
-                reason.as_str()
-            );
+        match told {
+            Told::Down { reason: DownReason::Ended, .. } => {
+                log::info!("source={} has ended a conversation", self.source.name);
+            }
+            Told::Down { reason, retry_in } => {
+                let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
+                let (name, reason) = (&self.source.name, reason.as_str());
+                log::warn!("source={name} is down: reason={reason} retry_in={wait:.1}s");
+            }
+            Told::Up { .. } => {}
         }
         for attachment in &shared.attachments {
             attachment.channel.on_told(attachment.index, told, false);
         }
     }
 
-    /// A dial failed, or an open stream was lost.
-    pub(super) fn note_failure(&self) {
-        let mut shared = self.shared();
-        shared.failures = shared.failures.saturating_add(1);
+    /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
+    /// own values can be the cause, such as a wrong token.
+    pub(super) fn note_failure(&self, reason: DownReason) {
+        let is_ours = match reason {
+            DownReason::Dns
+            | DownReason::Refused
+            | DownReason::Tls
+            | DownReason::Timeout
+            | DownReason::Reset
+            | DownReason::Silent => true,
+            DownReason::Unauthorized
+            | DownReason::RateLimited
+            | DownReason::BadStatus
+            | DownReason::BadContentType
+            | DownReason::Closed
+            | DownReason::Ended => false,
+        };
+        if is_ours {
+            let mut shared = self.shared();
+            shared.failures = shared.failures.saturating_add(1);
+        }
     }
 
     /// Whether it has failed repeatedly.
@@ -220,7 +252,15 @@ impl UpstreamCell {
 
     /// An open stream was lost: from now on events may be missed.
     pub(super) fn note_loss(&self) {
-        self.shared().lost_at.get_or_insert_with(clock::wall);
+        let mut shared = self.shared();
+        let last_byte = shared.last_byte;
+        shared.lost_at.get_or_insert_with(|| last_byte.unwrap_or_else(clock::wall));
+    }
+
+    /// A byte came.
+    pub(super) fn on_byte(&self, at: UnixMillis) {
+        self.shared().last_byte = Some(at);
+        self.metrics.on_byte(at.0 / 1000);
     }
 
     pub(super) fn on_state(&self, state: &'static str) {

@@ -18,7 +18,7 @@ pub(crate) use http::Dialer;
 use super::clock;
 use crate::proto::backend::Transport;
 use crate::proto::event::DownReason;
-use crate::proto::link::{Link, Next};
+use crate::proto::link::{Link, Next, Told};
 
 /// How one connection (or one row of polls) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,24 @@ impl End {
     }
 }
 
-/// Runs until nobody listens any more, or the conversation is over.
+/// How long a stream rests whose task has panicked.
+const REST_AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// Runs until nobody listens any more, or the conversation is over. A panic, which only a defect
+/// of ours can cause, costs a reconnect and not the source.
 pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
+    while tokio::spawn(run_once(cell.clone(), dialer.clone())).await.is_err() {
+        log::error!("source={}: the upstream task has panicked", cell.source.name);
+        cell.note_loss();
+        cell.on_down(Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) });
+        tokio::select! {
+            () = cell.stopped() => return,
+            () = tokio::time::sleep(REST_AFTER_PANIC) => {}
+        }
+    }
+}
+
+async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     let mut life =
         Life { cell: &cell, dialer: &dialer, link: Link::new(), last_event_id: String::new() };
     tokio::select! {
@@ -94,7 +110,7 @@ impl Life<'_> {
         let was_live = self.link.is_live();
         let told = match end {
             End::Lost { reason, retry_after } => {
-                self.cell.note_failure();
+                self.cell.note_failure(reason);
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();
@@ -102,6 +118,9 @@ impl Life<'_> {
                 self.link.on_lost(reason, retry_after, rand::random(), clock::now())
             }
             End::Gone => {
+                if was_live {
+                    self.cell.metrics.on_disconnect(DownReason::Ended);
+                }
                 self.cell.on_gone();
                 self.link.on_gone()
             }

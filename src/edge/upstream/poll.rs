@@ -10,15 +10,23 @@ use crate::edge::clock;
 use crate::proto::backend::{Answer, Input, SplitAnswer};
 use crate::proto::event::DownReason;
 
-/// Answers that come sooner than this, without news, are not waited for at once again: a
-/// backend that does not hold its polls must not be asked in a tight loop.
-const POLL_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// A backend that answers at once, without news, must not be asked in a tight loop.
+const IDLE_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// With news, the next poll may follow soon, but no backend is asked more often than this.
+const NEWS_PERIOD_MIN: Duration = Duration::from_millis(100);
+/// A pooled connection that dies later than this was not dead before: the backend may have
+/// answered, and reading consumes.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Polls until something fails or the conversation is over.
 pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
     if !life.link.is_live() {
         life.cell.on_state("connecting");
     }
+    // Two polls of one conversation would take each other's events, whoever asks.
+    let Some(_turn) = life.dialer.take_turn(&life.cell.source, &life.cell.request) else {
+        return failed(life, DownReason::RateLimited);
+    };
     loop {
         let started = clock::now();
         let silence = Duration::from_secs(life.cell.request.silence_secs);
@@ -29,40 +37,51 @@ pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
             Err(_) => return failed(life, DownReason::Silent),
         };
         let text = String::from_utf8_lossy(&body);
-        let count = match (life.cell.source.dialect.answer)(head.status, &text) {
-            Answer::Events => deliver(life, &text, frames),
-            Answer::Empty => 0,
+        let has_events = match (life.cell.source.dialect.answer)(head.status, &text) {
+            Answer::Events if is_foreign(&head, &text) => {
+                // A log-in page, or what a cache between has to say.
+                deliver(life, &text, frames);
+                return refused(life, &head, DownReason::BadContentType);
+            }
+            Answer::Events => true,
+            Answer::Empty => false,
             Answer::Gone => return End::Gone,
             Answer::Unauthorized => return refused(life, &head, DownReason::Unauthorized),
             Answer::RateLimited => return refused(life, &head, DownReason::RateLimited),
             Answer::Bad => return refused(life, &head, DownReason::BadStatus),
         };
-        life.cell.metrics.on_poll(if count > 0 { "events" } else { "empty" });
+        life.cell.metrics.on_poll(if has_events { "events" } else { "empty" });
         if !life.link.is_live() {
             let took = clock::now().saturating_duration_since(started).as_secs_f64();
             life.cell.metrics.on_connect(Ok(()), took);
         }
+        // The source is up, and a gap is told, before its first events.
         life.on_open(false);
+        let is_news = has_events && deliver(life, &text, frames);
         if life.cell.is_over() {
             return End::Gone;
         }
-        if count == 0 {
-            tokio::time::sleep_until((started + POLL_PERIOD_MIN).into()).await;
-        }
+        let period = if is_news { NEWS_PERIOD_MIN } else { IDLE_PERIOD_MIN };
+        tokio::time::sleep_until((started + period).into()).await;
     }
 }
 
-/// Maps an answer's frames. How many there were.
-fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> usize {
+/// Whether a 200 is somebody else's: no answer of the backend looks like that.
+fn is_foreign(head: &Head, text: &str) -> bool {
+    head.content_type == "text/html" || !text.trim_start().starts_with(['{', '['])
+}
+
+/// Maps an answer's frames. Whether one of them gave an event.
+fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> bool {
     let arrived = clock::wall();
-    let frames = frames(text);
-    for (event, data) in &frames {
-        life.cell.on_frame(Input { event, data }, arrived);
+    let mut is_news = false;
+    for (event, data) in &frames(text) {
+        is_news |= life.cell.on_frame(Input { event, data }, arrived);
     }
-    if !frames.is_empty() {
+    if is_news {
         life.cell.wake();
     }
-    frames.len()
+    is_news
 }
 
 fn failed(life: &Life<'_>, reason: DownReason) -> End {
@@ -82,16 +101,18 @@ fn refused(life: &Life<'_>, head: &Head, reason: DownReason) -> End {
 /// answer began is replaced by a fresh one, once.
 async fn ask(life: &Life<'_>) -> Result<(Head, BytesMut), DownReason> {
     let source = &life.cell.source;
-    for _ in 0..2 {
-        let mut connection = life.dialer.connect(source).await?;
+    for pooled in [true, false] {
+        let mut connection = life.dialer.connect(source, pooled).await?;
         let is_reused = connection.is_reused;
+        let sent_at = clock::now();
         let head = async {
             connection.send(source, &life.cell.request, "").await?;
             connection.read_head().await
         };
         match head.await {
             Ok(head) => return read_answer(life, connection, head).await,
-            Err(DownReason::Reset | DownReason::Closed) if is_reused => {}
+            Err(DownReason::Reset | DownReason::Closed)
+                if is_reused && clock::now().saturating_duration_since(sent_at) < STALE_WITHIN => {}
             Err(reason) => return Err(reason),
         }
     }
@@ -110,7 +131,7 @@ async fn read_answer(
     let mut body = BytesMut::new();
     let mut is_oversize = false;
     while let Some(chunk) = connection.read().await? {
-        life.cell.metrics.on_byte(clock::wall().0 / 1000);
+        life.cell.on_byte(clock::wall());
         // Read on to its end, so that the next poll finds an orderly connection.
         is_oversize |= body.len() + chunk.len() > bytes_max;
         if is_oversize {

@@ -36,7 +36,7 @@ pub(super) async fn read_stream(life: &mut Life<'_>) -> End {
 /// Dials, asks, and looks at the answer before anything of it is read as events.
 async fn open(life: &Life<'_>) -> Result<Connection, End> {
     let source = &life.cell.source;
-    let mut connection = life.dialer.connect(source).await.map_err(End::lost)?;
+    let mut connection = life.dialer.connect(source, false).await.map_err(End::lost)?;
     let sent = connection.send(source, &life.cell.request, &life.last_event_id).await;
     sent.map_err(End::lost)?;
     let head = connection.read_head().await.map_err(End::lost)?;
@@ -77,7 +77,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             Err(reason) => return End::lost(reason),
         };
         let arrived = clock::wall();
-        cell.metrics.on_byte(arrived.0 / 1000);
+        cell.on_byte(arrived);
         decoder.push(chunk);
         let mut frames = 0_usize;
         while let Some(item) = decoder.next_item() {
