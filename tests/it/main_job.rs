@@ -1,8 +1,8 @@
 //! One client, four backends, one stream.
 
-use chatmux::scripted::{Fault, On};
+use chatmux::scripted::{Fault, Kind, On};
 
-use crate::support::{Client, Four, say, source_name};
+use crate::support::{Client, Four, One, say, source_name};
 
 #[tokio::test]
 async fn a_client_hears_all_four_backends_over_one_connection() {
@@ -132,4 +132,16 @@ async fn a_stream_that_is_up_already_is_told_as_up_to_a_client_that_joins() {
     names.sort();
     assert_eq!(names, ["agent", "care", "desk", "voice"]);
     four.check_law().await;
+}
+
+#[tokio::test]
+async fn a_source_is_told_as_up_before_its_first_event() {
+    let one = One::start(Kind::BrightPattern).await;
+    // It waits for the first poll.
+    say(&one.backend, "said before anybody asked");
+    let mut client = one.edge.open(&Client::new("jane")).await;
+    client.expect("connected").await;
+    assert_eq!(client.expect("source_up").await.source(), "voice");
+    assert_eq!(client.expect("Chat").await.at("/text"), "said before anybody asked");
+    one.check_law().await;
 }

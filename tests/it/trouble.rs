@@ -351,3 +351,19 @@ async fn frames_that_say_nothing_new_are_counted_and_not_told() {
     assert_eq!(agent.0 + strict.0, backend.frames_sent());
     edge.check_law(&[]).await;
 }
+
+#[tokio::test]
+async fn a_page_in_place_of_an_answer_to_a_poll_is_no_answer() {
+    let backend = backend_with(Kind::BrightPattern, options(Kind::BrightPattern)).await;
+    let headers = vec![("Content-Type".to_owned(), "text/html; charset=utf-8".to_owned())];
+    let page = Bytes::from_static(b"<html><body>Please log in to the network.</body></html>");
+    backend.fault_on(On::Events, 2, Fault::Status(200, headers, page));
+    let edge = Edge::start(&Conf::new().source("voice", &backend, "").yaml()).await;
+    let mut client = edge.open(&Client::new("jane")).await;
+    client.expect("connected").await;
+    assert_eq!(client.expect("source_down").await.at("/reason"), "bad_content_type");
+    client.expect("source_up").await;
+    say(&backend, "at last");
+    client.chat("at last").await;
+    edge.check_law(&[("voice", &backend)]).await;
+}
