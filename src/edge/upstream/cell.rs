@@ -219,7 +219,7 @@ impl UpstreamCell {
 
     /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
     /// own values can be the cause, such as a wrong token.
-    pub(super) fn note_failure(&self, reason: DownReason) {
+    pub(super) fn note_failure(&self, reason: DownReason, is_own_fault: bool) {
         let is_ours = match reason {
             DownReason::Dns
             | DownReason::Refused
@@ -227,9 +227,9 @@ impl UpstreamCell {
             | DownReason::Timeout
             | DownReason::Reset
             | DownReason::Silent => true,
+            DownReason::BadStatus => is_own_fault,
             DownReason::Unauthorized
             | DownReason::RateLimited
-            | DownReason::BadStatus
             | DownReason::BadContentType
             | DownReason::Closed
             | DownReason::Ended => false,

@@ -29,6 +29,8 @@ pub(super) enum End {
         reason: DownReason,
         /// The pause that the backend asked for.
         retry_after: Option<Duration>,
+        /// The backend says that the fault is its own (5xx).
+        is_own_fault: bool,
     },
     /// The conversation is over for good.
     Gone,
@@ -36,7 +38,7 @@ pub(super) enum End {
 
 impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
-        Self::Lost { reason, retry_after: None }
+        Self::Lost { reason, retry_after: None, is_own_fault: false }
     }
 }
 
@@ -109,8 +111,8 @@ impl Life<'_> {
     fn on_end(&mut self, end: End) {
         let was_live = self.link.is_live();
         let told = match end {
-            End::Lost { reason, retry_after } => {
-                self.cell.note_failure(reason);
+            End::Lost { reason, retry_after, is_own_fault } => {
+                self.cell.note_failure(reason, is_own_fault);
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();

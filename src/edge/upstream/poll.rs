@@ -38,9 +38,7 @@ pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
         };
         let text = String::from_utf8_lossy(&body);
         let has_events = match (life.cell.source.dialect.answer)(head.status, &text) {
-            Answer::Events if is_foreign(&head, &text) => {
-                // A log-in page, or what a cache between has to say.
-                deliver(life, &text, frames);
+            Answer::Events | Answer::Empty if !is_json(&head) => {
                 return refused(life, &head, DownReason::BadContentType);
             }
             Answer::Events => true,
@@ -66,9 +64,10 @@ pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
     }
 }
 
-/// Whether a 200 is somebody else's: no answer of the backend looks like that.
-fn is_foreign(head: &Head, text: &str) -> bool {
-    head.content_type == "text/html" || !text.trim_start().starts_with(['{', '['])
+/// Whether a 200 may hold events. A log-in page, or what a cache between has to say, does not.
+fn is_json(head: &Head) -> bool {
+    let content_type = head.content_type.as_str();
+    matches!(content_type, "" | "text/plain") || content_type.contains("json")
 }
 
 /// Maps an answer's frames. Whether one of them gave an event.
