@@ -38,9 +38,9 @@ fn confs() -> Vec<PathBuf> {
 fn on_free_ports(yaml: &str) -> String {
     let mut out = String::new();
     for line in yaml.lines() {
-        let code = line.split('#').next().unwrap_or_default();
+        let code = line.split('#').next().unwrap_or_default().trim_end();
         match code.split_once("address: ") {
-            Some((before, address)) if !address.starts_with('{') => {
+            Some((before, address)) if address.starts_with(|c: char| c.is_ascii_digit()) => {
                 let end = address.find([',', '}', ' ']).unwrap_or(address.len());
                 out.push_str(&format!("{before}address: \"127.0.0.1:0\"{}", &address[end..]));
             }
@@ -58,7 +58,6 @@ async fn every_example_conf_runs_and_ends_in_order() {
     for conf in confs {
         let yaml = std::fs::read_to_string(&conf).expect("a conf");
         let mut edge = Edge::start_with(&on_free_ports(&yaml), &[], VARIABLES).await;
-        edge.check_law(&[]).await;
         edge.signal("TERM").await;
         assert_eq!(edge.wait_exit().await, 0, "{}", conf.display());
     }

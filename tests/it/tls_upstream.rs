@@ -5,12 +5,12 @@ use std::path::Path;
 use std::pin::Pin;
 use std::process::Command;
 
-use chatmux::scripted::Kind;
+use chatmux::scripted::{Kind, Options};
 use pingora::tls::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
 use pingora::tls::tokio_ssl::SslStream;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Client, Conf, Edge, Scratch, backend, say};
+use crate::support::{Client, Conf, Edge, Scratch, backend_with, say};
 
 /// A certificate for `localhost` that only itself vouches for.
 fn self_signed(scratch: &Scratch) {
@@ -53,7 +53,7 @@ async fn terminate(folder: &Path, target: SocketAddr) -> SocketAddr {
 async fn a_backend_behind_tls_is_read_where_its_authority_is_trusted() {
     let scratch = Scratch::new();
     self_signed(&scratch);
-    let agent = backend(Kind::Xians).await;
+    let agent = backend_with(Kind::Xians, Options::default()).await;
     let tls = terminate(scratch.path(), agent.addr()).await;
     let entry = |name: &str, more: &str| {
         let url = format!("https://localhost:{}", tls.port());
