@@ -152,6 +152,13 @@ impl UpstreamCell {
         self.metrics.on_frame(event, verdict);
     }
 
+    /// More came at once than could be kept.
+    pub(super) fn on_overflow(&self) {
+        for attachment in &self.shared().attachments {
+            attachment.channel.on_gap(attachment.index, GapReason::Overflow, None);
+        }
+    }
+
     /// Wakes the readers of all logs: once per batch.
     pub(super) fn wake(&self) {
         for attachment in &self.shared().attachments {

@@ -141,6 +141,8 @@ async fn read_answer(
     }
     if is_oversize {
         life.cell.on_oversize("other");
+        // All that stood in it is lost, not one event alone.
+        life.cell.on_overflow();
     }
     connection.release().await;
     Ok((head, body))
