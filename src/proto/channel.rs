@@ -179,7 +179,7 @@ impl Channel {
         Join { position, live_from, is_resumed: true, gap: None }
     }
 
-    /// Takes what a reader has not read yet, up to about [`READ_BYTES`]. Hot path: runs once per
+    /// Takes what a reader has not read yet, up to about 64 KiB. Hot path: runs once per
     /// wake-up of a client.
     pub fn read(
         &self,
