@@ -14,6 +14,10 @@ use crate::proto::event::{DownReason, MessageType};
 /// States of an upstream stream, as in metrics.
 const STATES: &[&str] = &["connecting", "open", "waiting", "ended"];
 
+/// What became of a call for a credential.
+const CREDENTIALS: &[&str] =
+    &["obtained", "renewed", "refused", "absent", "rate_limited", "failed"];
+
 /// The vectors that sources take their series from.
 pub(super) struct SourceVectors {
     received: IntCounterVec,
@@ -25,6 +29,7 @@ pub(super) struct SourceVectors {
     connects: IntCounterVec,
     disconnects: IntCounterVec,
     polls: IntCounterVec,
+    credentials: IntCounterVec,
     last_byte: IntGaugeVec,
     connect_duration: Histogram,
 }
@@ -77,6 +82,11 @@ impl SourceVectors {
                 "Polls answered, by outcome.",
                 &["source", "outcome"],
             )?,
+            credentials: build.counters(
+                "upstream_credentials_total",
+                "Log-ins, mintings and renewals of credentials, by outcome.",
+                &["source", "outcome"],
+            )?,
             last_byte: build.gauges(
                 "upstream_last_byte_timestamp_seconds",
                 "When the source last sent a byte.",
@@ -100,6 +110,9 @@ impl SourceVectors {
         }
         for outcome in ["events", "empty", "failed"] {
             self.polls.with_label_values(&[name, outcome]);
+        }
+        for outcome in CREDENTIALS {
+            self.credentials.with_label_values(&[name, outcome]);
         }
         SourceMetrics {
             name: name.to_owned(),
@@ -129,6 +142,7 @@ impl SourceVectors {
             connects: self.connects.clone(),
             disconnects: self.disconnects.clone(),
             polls: self.polls.clone(),
+            credentials: self.credentials.clone(),
             last_byte: self.last_byte.with_label_values(&[name]),
             connect_duration: self.connect_duration.clone(),
         }
@@ -148,6 +162,7 @@ pub struct SourceMetrics {
     connects: IntCounterVec,
     disconnects: IntCounterVec,
     polls: IntCounterVec,
+    credentials: IntCounterVec,
     last_byte: IntGauge,
     connect_duration: Histogram,
 }
@@ -195,6 +210,11 @@ impl SourceMetrics {
     /// A poll was answered: `events`, `empty` or `failed`.
     pub fn on_poll(&self, outcome: &str) {
         self.polls.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    /// A credential was asked for, and this became of it.
+    pub fn on_credential(&self, outcome: &str) {
+        self.credentials.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
 
     /// A byte came.

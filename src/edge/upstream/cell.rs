@@ -120,8 +120,8 @@ impl UpstreamCell {
         self.stop.notified().await;
     }
 
-    /// One frame came. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) {
+    /// One frame came; whether it was more than a sign of life. Hot path: runs once per frame.
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> bool {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -132,8 +132,18 @@ impl UpstreamCell {
             }
         }
         drop(shared);
-        if let Some(verdict) = total {
-            self.metrics.on_frame(input.event, verdict);
+        let Some(verdict) = total else { return false };
+        self.metrics.on_frame(input.event, verdict);
+        !matches!(verdict, Verdict::Discarded(Discard::Liveness | Discard::Control, _))
+    }
+
+    /// The backend has told what nobody knew when the stream was asked for.
+    pub(super) fn on_grant(&self, told: &SessionValues) {
+        if told.is_empty() {
+            return;
+        }
+        for attachment in &mut self.shared().attachments {
+            attachment.mapper.on_grant(told);
         }
     }
 
@@ -218,9 +228,9 @@ impl UpstreamCell {
         &self.source.name
     }
 
-    /// An open stream was lost: from now on events may be missed.
-    pub(super) fn note_loss(&self) {
-        self.shared().lost_at.get_or_insert_with(clock::wall);
+    /// Since then events may be missed.
+    pub(super) fn note_loss(&self, since: UnixMillis) {
+        self.shared().lost_at.get_or_insert(since);
     }
 
     pub(super) fn on_state(&self, state: &'static str) {

@@ -39,6 +39,9 @@ pub trait Session: Send {
     /// one bad frame never ends a stream.
     fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject>;
 
+    /// The backend has told what nobody knew when the session began (`Credential::told`).
+    fn on_grant(&mut self, _values: &SessionValues) {}
+
     /// The backend says that the conversation is gone (HTTP 404 of a poll, say). Emits at most
     /// one event.
     fn on_gone(&mut self, _out: &mut Outbox<'_>) {}
@@ -251,6 +254,11 @@ impl Mapper {
                 Verdict::Mapped { raw: Some(discard) }
             }
         }
+    }
+
+    /// The backend has told what nobody knew when the session began.
+    pub fn on_grant(&mut self, values: &SessionValues) {
+        self.session.on_grant(values);
     }
 
     /// The backend says that the conversation is gone.

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{
-    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
-    Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Dialect, Discard, Input, Memory, Obtained, OptionKind, OptionSpec, Options,
+    Outbox, Piece, Plan, Reject, Session, SessionStart, Transport,
 };
 use crate::proto::event::{
     Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
@@ -47,6 +47,7 @@ pub static DIALECT: Dialect = Dialect {
     options: OPTIONS,
     plan,
     answer,
+    obtained: |_, _| Obtained::Failed,
     session: |start| Box::new(Xians::new(start, Memory::new(start.seed))),
 };
 
@@ -151,9 +152,12 @@ fn plan(options: &Options) -> Result<Plan, String> {
         values.push((UNWRAP_DATA, Piece::fixed("true")));
     }
     Ok(Plan {
-        path: Piece::fixed("/api/user/sse/events"),
-        query,
-        headers,
+        call: CallPlan {
+            path: Piece::fixed("/api/user/sse/events"),
+            query,
+            headers,
+            ..CallPlan::default()
+        },
         values,
         silence_secs: HEARTBEATS_MISSED * heartbeat_secs + GRACE_SECS,
         ..Plan::default()
@@ -346,6 +350,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::proto::backend::Credential;
     use crate::proto::backend::dialect::OptionValue;
     use crate::proto::backend::golden;
     use crate::proto::secret::Secret;
@@ -613,15 +618,16 @@ mod tests {
     ) {
         let plan = plan(&options(rows)).expect("a plan");
         let Ok((request, _)) = plan.resolve("/base/", client) else { panic!("not resolved") };
-        assert_eq!(request.target, format!("/base/api/user/sse/events?{want_query}"));
+        let message = request.call.fill(&Credential::default()).expect("filled");
+        assert_eq!(message.target, format!("/base/api/user/sse/events?{want_query}"));
         let header = |name: &str| {
-            request.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+            message.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
         };
         assert_eq!(header("Authorization"), want_authorization);
         assert_eq!(header("Accept"), Some("text/event-stream"));
         assert_eq!(header("Accept-Encoding"), Some("identity"));
         assert!(
-            request.resume_header.is_none() && request.fresh_query.is_none(),
+            request.resume_header.is_none() && message.fresh_query.is_none(),
             "nothing is replayed"
         );
     }

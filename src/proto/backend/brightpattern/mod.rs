@@ -19,7 +19,8 @@ use lru::LruCache;
 use self::plan::CHAT;
 use super::memory::PARTIES_MAX;
 use super::{
-    Answer, Dialect, Discard, Input, Memory, Outbox, Reject, Session, SessionStart, Transport,
+    Answer, Dialect, Discard, Input, Memory, Outbox, Reject, Session, SessionStart, SessionValues,
+    Transport,
 };
 use crate::proto::event::{
     Chat, Direction, Event, EventId, FileItem, Form, Link, Notice, NoticeLevel, Participant, Party,
@@ -62,6 +63,7 @@ pub static DIALECT: Dialect = Dialect {
     options: plan::OPTIONS,
     plan: plan::plan,
     answer: answer::answer,
+    obtained: plan::obtained,
     session: |start| Box::new(BrightPattern::new(start)),
 };
 
@@ -129,7 +131,7 @@ const THE_END_WAS_TOLD: Why = Why::Dropped(Discard::Duplicate, "the end was told
 /// The memory of one chat.
 #[derive(Clone)]
 struct BrightPattern {
-    /// Empty if nobody said which chat it is (a capture read without `--chat`).
+    /// Empty if nobody said which chat it is (a capture read without `--chat`), or has yet.
     chat: String,
     memory: Memory,
     /// Who joined, by party id.
@@ -470,6 +472,12 @@ impl Session for BrightPattern {
             Why::Broken(why) => self.malformed(why),
             Why::Dropped(discard, why) => Reject::Discard(discard, why),
         })
+    }
+
+    fn on_grant(&mut self, values: &SessionValues) {
+        if let Some(chat) = values.get(CHAT) {
+            chat.clone_into(&mut self.chat);
+        }
     }
 
     fn on_gone(&mut self, out: &mut Outbox<'_>) {

@@ -5,8 +5,9 @@
 //! object). Quirks, from the vendor's pages and clients: the org id must be the 15-character
 //! form, `_ts` must differ on every attempt, the end user's own messages come back, tokens come
 //! out of order, `ping` is a named event, new event types may appear at any time.
-//! Not here: minting tokens, sending, history.
+//! Not here: sending, history.
 
+mod token;
 mod entry;
 mod frame;
 mod message;
@@ -14,8 +15,8 @@ mod message;
 use std::borrow::Cow;
 
 use super::{
-    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
-    Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox,
+    Piece, Plan, Reject, Session, SessionStart, Transport,
 };
 use crate::proto::event::{Direction, Event, Payload, Role, Text};
 use crate::proto::template::{Place, Template, Variable, Variables};
@@ -52,6 +53,7 @@ pub static DIALECT: Dialect = Dialect {
     options: OPTIONS,
     plan,
     answer,
+    obtained: token::obtained,
     session: |start| Box::new(Salesforce::new(start, Memory::new(start.seed))),
 };
 
@@ -72,8 +74,15 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "bearer",
         kind: OptionKind::Secret,
-        is_required: true,
-        doc: "The end user's access token, fixed or passed from the client (`{query.token}`).",
+        is_required: false,
+        doc: "The end user's access token, fixed or passed from the client (`{query.token}`); this \
+              or `anonymous`.",
+    },
+    OptionSpec {
+        name: "anonymous",
+        kind: OptionKind::Table(token::OPTIONS),
+        is_required: false,
+        doc: "Gets a token of an anonymous end user, one for each participant; this or `bearer`.",
     },
     OptionSpec {
         name: CONVERSATION,
@@ -88,25 +97,37 @@ fn plan(options: &Options) -> Result<Plan, String> {
     let org_id =
         options.template("org_id").ok_or("set `org_id`: the organisation's id, 15 characters")?;
     check_org_id(org_id)?;
-    let bearer = options.template("bearer").ok_or("set `bearer`: the end user's access token")?;
+    let (authorization, recipe) = match (options.template("bearer"), options.table("anonymous")) {
+        (Some(bearer), None) => (Piece::fixed("Bearer ").then_value(bearer, Place::Header), None),
+        (None, Some(anonymous)) => {
+            (token::authorization(), Some(token::recipe(org_id, anonymous)?))
+        }
+        (None, None) => {
+            return Err("set `bearer` or `anonymous`: the end user's access token".to_owned());
+        }
+        (Some(_), Some(_)) => return Err("set only one of `bearer` and `anonymous`".to_owned()),
+    };
     let conversation = options.template(CONVERSATION);
     Ok(Plan {
-        path: Piece::fixed("/eventrouter/v1/sse"),
-        fresh_query: Some("_ts"),
-        headers: vec![
-            ("Accept", Piece::fixed("text/event-stream")),
-            ("Authorization", Piece::fixed("Bearer ").then_value(bearer, Place::Header)),
-            ("X-Org-Id", Piece::value(org_id, Place::Header)),
-            ("Cache-Control", Piece::fixed("no-cache")),
-            ("Accept-Encoding", Piece::fixed("identity")),
-        ],
+        call: CallPlan {
+            path: Piece::fixed("/eventrouter/v1/sse"),
+            fresh_query: Some("_ts"),
+            headers: vec![
+                ("Accept", Piece::fixed("text/event-stream")),
+                ("Authorization", authorization),
+                ("X-Org-Id", Piece::value(org_id, Place::Header)),
+                ("Cache-Control", Piece::fixed("no-cache")),
+                ("Accept-Encoding", Piece::fixed("identity")),
+            ],
+            ..CallPlan::default()
+        },
         resume_header: Some("Last-Event-Id"),
         values: conversation
             .map(|template| (CONVERSATION, Piece::value(template, Place::Plain)))
             .into_iter()
             .collect(),
         silence_secs: SILENCE_SECS,
-        ..Plan::default()
+        recipe,
     })
 }
 
