@@ -69,6 +69,7 @@ static FAKE: Dialect = Dialect {
     },
     answer: |status, body| (openfire::DIALECT.answer)(status, body),
     obtained: |status, body| (openfire::DIALECT.obtained)(status, body),
+    history: None,
     session: |start| (openfire::DIALECT.session)(start),
 };
 
@@ -87,6 +88,7 @@ static OTHER: Dialect = Dialect {
     plan: |_| Ok(Plan::default()),
     answer: |status, body| (openfire::DIALECT.answer)(status, body),
     obtained: |status, body| (openfire::DIALECT.obtained)(status, body),
+    history: None,
     session: |start| (openfire::DIALECT.session)(start),
 };
 

@@ -30,6 +30,7 @@ pub(super) struct SourceVectors {
     disconnects: IntCounterVec,
     polls: IntCounterVec,
     credentials: IntCounterVec,
+    past: IntCounterVec,
     last_byte: IntGaugeVec,
     connect_duration: Histogram,
 }
@@ -85,6 +86,11 @@ impl SourceVectors {
             credentials: build.counters(
                 "upstream_credentials_total",
                 "Log-ins, mintings and renewals of credentials, by outcome.",
+                &["source", "outcome"],
+            )?,
+            past: build.counters(
+                "history_events_total",
+                "Entries of histories read after a loss, by outcome; they are no frames.",
                 &["source", "outcome"],
             )?,
             last_byte: build.gauges(
@@ -143,6 +149,9 @@ impl SourceVectors {
             disconnects: self.disconnects.clone(),
             polls: self.polls.clone(),
             credentials: self.credentials.clone(),
+            past_told: self.past.with_label_values(&[name, "told"]),
+            past_duplicate: self.past.with_label_values(&[name, "duplicate"]),
+            past_discarded: self.past.with_label_values(&[name, "discarded"]),
             last_byte: self.last_byte.with_label_values(&[name]),
             connect_duration: self.connect_duration.clone(),
         }
@@ -163,6 +172,9 @@ pub struct SourceMetrics {
     disconnects: IntCounterVec,
     polls: IntCounterVec,
     credentials: IntCounterVec,
+    past_told: IntCounter,
+    past_duplicate: IntCounter,
+    past_discarded: IntCounter,
     last_byte: IntGauge,
     connect_duration: Histogram,
 }
@@ -215,6 +227,15 @@ impl SourceMetrics {
     /// A credential was asked for, and this became of it.
     pub fn on_credential(&self, outcome: &str) {
         self.credentials.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    /// An entry of a history was read, and this became of it.
+    pub fn on_past(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::Mapped { .. } => self.past_told.inc(),
+            Verdict::Discarded(Discard::Duplicate, _) => self.past_duplicate.inc(),
+            Verdict::Discarded(..) => self.past_discarded.inc(),
+        }
     }
 
     /// A byte came.

@@ -3,15 +3,18 @@
 //! Each attached log has a mapper of its own, since events carry the subscription; a frame is
 //! decoded once and counted once, however many logs want it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
 use crate::edge::clock;
+use crate::edge::gate::Resolved;
 use crate::proto::backend::{
-    Discard, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
 };
 use crate::proto::event::{Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
@@ -40,11 +43,29 @@ struct Shared {
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
 
+/// Logs that may have missed something.
+pub(super) struct Behind {
+    /// How it is asked for, if it can be.
+    pub(super) calls: Option<HistoryCalls>,
+    /// Its parts, as far as they were seen.
+    pub(super) keys: BTreeSet<String>,
+    channels: Vec<Arc<ChannelCell>>,
+}
+
+impl Behind {
+    /// One that was attached later has missed nothing.
+    fn is_of(&self, attachment: &Attachment) -> bool {
+        self.channels.iter().any(|channel| Arc::ptr_eq(channel, &attachment.channel))
+    }
+}
+
 /// One log that the stream feeds.
 struct Attachment {
     channel: Arc<ChannelCell>,
     index: usize,
     mapper: Mapper,
+    /// How what it missed is asked for.
+    history: Option<HistoryCalls>,
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
@@ -78,11 +99,11 @@ impl UpstreamCell {
         &self,
         channel: &Arc<ChannelCell>,
         index: usize,
-        values: &SessionValues,
+        resolved: &Resolved,
     ) {
         let start = SessionStart {
             subscription: channel.subscription.clone(),
-            values,
+            values: &resolved.values,
             seed: rand::random(),
         };
         let mut shared = self.shared();
@@ -96,6 +117,7 @@ impl UpstreamCell {
             channel: channel.clone(),
             index,
             mapper,
+            history: resolved.history.clone(),
             mint,
             frames: 0,
         });
@@ -181,17 +203,64 @@ impl UpstreamCell {
         }
     }
 
-    /// The stream is open. Says so, and what may be missing since it was lost.
-    pub(super) fn on_up(&self, told: Told, is_resumed: bool) {
+    /// The stream is open. Says so; since when something may be missing, if it was lost.
+    pub(super) fn on_up(&self, told: Told, is_resumed: bool) -> Option<UnixMillis> {
         let mut shared = self.shared();
         shared.standing = Some(told);
         shared.failures = 0;
         let since = shared.lost_at.take();
         for attachment in &shared.attachments {
             attachment.channel.on_told(attachment.index, told, is_resumed);
-            if since.is_some() && !is_resumed {
-                attachment.channel.on_gap(attachment.index, GapReason::UpstreamNoReplay, since);
+        }
+        since
+    }
+
+    /// Whose history is wanted, each once.
+    pub(super) fn histories(&self) -> Vec<Behind> {
+        let mut all: Vec<Behind> = Vec::new();
+        for attachment in &self.shared().attachments {
+            let channel = attachment.channel.clone();
+            let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
+            let keys = attachment.mapper.past_keys();
+            match known {
+                Some(behind) => {
+                    behind.channels.push(channel);
+                    behind.keys.extend(keys);
+                }
+                None => {
+                    let calls = attachment.history.clone();
+                    all.push(Behind {
+                        calls,
+                        keys: keys.into_iter().collect(),
+                        channels: vec![channel],
+                    });
+                }
             }
+        }
+        all
+    }
+
+    /// These logs may have missed something that cannot be had any more.
+    pub(super) fn on_gap(&self, behind: &Behind, since: UnixMillis) {
+        for attachment in &self.shared().attachments {
+            if behind.is_of(attachment) {
+                let reason = GapReason::UpstreamNoReplay;
+                attachment.channel.on_gap(attachment.index, reason, Some(since));
+            }
+        }
+    }
+
+    /// Tells these logs what they missed, in order.
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+        for attachment in &mut self.shared().attachments {
+            if !behind.is_of(attachment) {
+                continue;
+            }
+            for event in events {
+                let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
+                self.metrics.on_past(verdict);
+            }
+            attachment.channel.wake();
         }
     }
 
@@ -233,6 +302,11 @@ impl UpstreamCell {
         self.shared().lost_at.get_or_insert(since);
     }
 
+    /// Since when events may have been missed that nobody has asked for yet.
+    pub(super) fn lost_since(&self) -> Option<UnixMillis> {
+        self.shared().lost_at
+    }
+
     pub(super) fn on_state(&self, state: &'static str) {
         let mut shared = self.shared();
         let before = std::mem::replace(&mut shared.state, state);
@@ -253,6 +327,21 @@ impl Drop for UpstreamCell {
 }
 
 impl Attachment {
+    fn on_past(
+        &mut self,
+        event: &PastEvent,
+        arrived: UnixMillis,
+        source: &Source,
+        metrics: &SourceMetrics,
+    ) -> Verdict {
+        let Self { channel, mapper, mint, frames, .. } = self;
+        *frames += 1;
+        let input = Input { event: &event.event, data: &event.data };
+        mapper.on_past(input, &mut |event| {
+            publish(&event, channel, mint, *frames, arrived, source, metrics);
+        })
+    }
+
     fn on_frame(
         &mut self,
         input: Input<'_>,

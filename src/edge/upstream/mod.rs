@@ -7,6 +7,7 @@
 mod budget;
 mod cell;
 mod credentials;
+mod history;
 mod http;
 mod poll;
 mod sse;
@@ -19,11 +20,13 @@ use std::time::{Duration, Instant};
 pub(crate) use cell::UpstreamCell;
 pub(crate) use http::Dialer;
 
+use self::history::Missed;
 use self::http::Head;
 use super::clock;
 use crate::proto::backend::{Keyring, Transport};
 use crate::proto::event::DownReason;
 use crate::proto::link::{Link, Next};
+use crate::proto::time::UnixMillis;
 
 /// How one connection (or one row of polls) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,7 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
         keys: cell.request.recipe.as_ref().map(Keyring::new),
         last_event_id: String::new(),
         is_continued: false,
+        heard: clock::wall(),
     };
     tokio::select! {
         () = cell.stopped() => {}
@@ -74,6 +78,8 @@ pub(super) struct Life<'a> {
     pub(super) last_event_id: String,
     /// Whether a stream of the same subject was open before, so that one can go on.
     pub(super) is_continued: bool,
+    /// When the backend was last heard.
+    pub(super) heard: UnixMillis,
 }
 
 impl Life<'_> {
@@ -108,16 +114,22 @@ impl Life<'_> {
         }
     }
 
-    /// The backend answered as it should. Until when the stream must have said something, if
+    /// The backend answered as it should: what was missed is told first. Until when the stream must have said something, if
     /// its credential is suspect.
-    pub(super) fn on_open(&mut self) -> Option<Instant> {
+    async fn on_open(&mut self, missed: Option<Missed>) -> Option<Instant> {
         let now = clock::now();
         let is_continued = std::mem::replace(&mut self.is_continued, true);
         let can_resume = self.cell.request.resume_header.is_some();
         let is_resumed = is_continued && can_resume && !self.last_event_id.is_empty();
         if let Some(told) = self.link.on_open(now) {
             self.cell.on_state("open");
-            self.cell.on_up(told, is_resumed);
+            if let Some(since) = self.cell.on_up(told, is_resumed) {
+                let missed = match missed {
+                    Some(missed) => missed,
+                    None => history::gather(self, since).await,
+                };
+                history::tell(self.cell, &missed, is_resumed);
+            }
         }
         self.keys.as_mut().and_then(|keys| keys.on_open(now))
     }
@@ -143,7 +155,7 @@ impl Life<'_> {
                 self.cell.note_failure();
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
-                    self.cell.note_loss(clock::wall());
+                    self.cell.note_loss(self.heard);
                 }
                 self.link.on_lost(reason, retry_after, rand::random(), clock::now())
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::http::{Connection, Head};
-use super::{End, Life};
+use super::{End, Life, history};
 use crate::edge::clock;
 use crate::proto::backend::{Answer, Input, Message, SplitAnswer};
 use crate::proto::event::DownReason;
@@ -16,6 +16,13 @@ const POLL_PERIOD_MIN: Duration = Duration::from_secs(1);
 
 /// Polls until something fails or the conversation is over.
 pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAnswer) -> End {
+    // A poll may be held for long, so what a lost one had been given is asked for first.
+    if let Some(since) = life.cell.lost_since() {
+        let missed = history::gather(life, since).await;
+        if missed.is_whole() {
+            let _never = life.on_open(Some(missed)).await;
+        }
+    }
     loop {
         let started = clock::now();
         let silence = Duration::from_secs(life.cell.request.silence_secs);
@@ -28,7 +35,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
         let text = String::from_utf8_lossy(&body);
         let answer = (life.cell.source.dialect.answer)(head.status, &text);
         match answer {
-            Answer::Events | Answer::Empty => on_answer(life, started),
+            Answer::Events | Answer::Empty => on_answer(life, started).await,
             Answer::Gone => return End::Gone,
             Answer::Unauthorized => {
                 failed(life, DownReason::Unauthorized);
@@ -49,13 +56,14 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
 }
 
 /// A poll was answered as it should be: the first of a row says that the source is up.
-fn on_answer(life: &mut Life<'_>, started: Instant) {
+async fn on_answer(life: &mut Life<'_>, started: Instant) {
     if !life.link.is_live() {
         let took = clock::now().saturating_duration_since(started).as_secs_f64();
         life.cell.metrics.on_connect(Ok(()), took);
         // No poll is suspect: its answer says itself whether there is a chat.
-        let _never = life.on_open();
+        let _never = life.on_open(None).await;
     }
+    life.heard = clock::wall();
 }
 
 /// Maps an answer's frames. How many there were.

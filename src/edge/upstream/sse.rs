@@ -71,7 +71,8 @@ fn check(head: &Head) -> Result<(), DownReason> {
 async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
     let cell = life.cell;
     let opened = clock::wall();
-    let mut suspect_until = life.on_open();
+    life.heard = opened;
+    let mut suspect_until = life.on_open(None).await;
     // Streams that were asked for without a credential of our own have no such moment.
     let renew_at = life.keys.as_ref().and_then(Keyring::renew_at);
     let mut due = suspect_until.or(renew_at);
@@ -101,6 +102,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             Err(reason) => return End::lost(reason),
         };
         let arrived = clock::wall();
+        life.heard = arrived;
         cell.metrics.on_byte(arrived.0 / 1000);
         decoder.push(chunk);
         let read = map(cell, &mut decoder, arrived);

@@ -54,6 +54,15 @@ impl Credential {
         Self { values: values.collect(), ..Self::default() }
     }
 
+    /// The same, with more values.
+    #[must_use]
+    pub fn with(&self, values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        let mut more = self.clone();
+        let values = values.into_iter().map(|(name, value)| (name, Secret::new(value)));
+        more.values.extend(values);
+        more
+    }
+
     /// The value for a hole.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {

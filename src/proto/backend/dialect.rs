@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::call::{Call, CallPlan, Piece};
 use super::credentials::{Obtained, Recipe, RecipePlan};
+use super::history::{History, HistoryCalls, HistoryPlan};
 use super::mapper::{Session, SessionStart};
 use crate::proto::template::{ResolveError, Template, Variables};
 
@@ -29,6 +30,8 @@ pub struct Dialect {
     pub answer: fn(u16, &str) -> Answer,
     /// What the answer to a call of its recipe says.
     pub obtained: fn(u16, &str) -> Obtained,
+    /// How its history is read, if it has one.
+    pub history: Option<History>,
     /// Starts the memory of one upstream stream.
     pub session: fn(&SessionStart<'_>) -> Box<dyn Session>,
 }
@@ -209,6 +212,8 @@ pub struct Plan {
     pub silence_secs: u64,
     /// How the values for the holes of the call are had.
     pub recipe: Option<RecipePlan>,
+    /// How what was missed is asked for.
+    pub history: Option<HistoryPlan>,
 }
 
 /// A plan with a client's values in it. Equal requests are the same upstream stream: the same
@@ -230,6 +235,19 @@ pub struct Request {
 pub type SessionValues = BTreeMap<&'static str, String>;
 
 impl Plan {
+    /// Fills a client's values into the calls of the history. They are no part of the request:
+    /// one stream may carry conversations whose histories are apart.
+    ///
+    /// # Errors
+    /// A value that is absent or cannot stand where it is wanted.
+    pub fn resolve_history(
+        &self,
+        base_path: &str,
+        variables: &dyn Variables,
+    ) -> Result<Option<HistoryCalls>, ResolveError> {
+        self.history.as_ref().map(|plan| plan.resolve(base_path, variables)).transpose()
+    }
+
     /// Fills in a client's values. `base_path` is the path of the source's `url`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod dialect;
 mod call;
 mod credentials;
+mod history;
 mod mapper;
 mod memory;
 
@@ -25,6 +26,9 @@ pub use credentials::{
 pub use dialect::{
     Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Plan, Request, SessionValues,
     SplitAnswer, Transport,
+};
+pub use history::{
+    History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, ReadPage, Wanted,
 };
 pub use mapper::{
     Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,

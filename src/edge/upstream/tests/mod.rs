@@ -2,6 +2,7 @@
 //! whoever reads a log.
 
 mod credentials;
+mod history;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -64,6 +64,7 @@ pub static DIALECT: Dialect = Dialect {
     plan: plan::plan,
     answer: answer::answer,
     obtained: plan::obtained,
+    history: Some(answer::HISTORY),
     session: |start| Box::new(BrightPattern::new(start)),
 };
 
@@ -136,6 +137,10 @@ struct BrightPattern {
     memory: Memory,
     /// Who joined, by party id.
     parties: LruCache<String, Known>,
+    /// The participant's own messages come back on the poll.
+    has_echo: bool,
+    /// What is read now is an entry of the history.
+    reads_past: bool,
     is_over: bool,
 }
 
@@ -151,6 +156,8 @@ impl BrightPattern {
             chat: start.values.get(CHAT).cloned().unwrap_or_default(),
             memory: Memory::new(start.seed),
             parties: LruCache::sparse(PARTIES_MAX),
+            has_echo: false,
+            reads_past: false,
             is_over: false,
         }
     }
@@ -376,7 +383,11 @@ impl BrightPattern {
         let Some(id) = frame.fields.id("msg_id").and_then(|id| self.message_id(&id)) else {
             return Ok(EventId::minted());
         };
-        if self.memory.is_repeat(&self.chat, &id, data) {
+        let is_repeat = match self.reads_past {
+            true => self.memory.is_known(&self.chat, &id),
+            false => self.memory.is_repeat(&self.chat, &id, data),
+        };
+        if is_repeat {
             return Err(Why::Dropped(Discard::Duplicate, "the same under the same id"));
         }
         Ok(EventId::given(id))
@@ -443,6 +454,11 @@ impl BrightPattern {
     }
 }
 
+/// Where events without an id are remembered.
+fn unnumbered(chat: &str) -> String {
+    format!("{chat}\0")
+}
+
 fn link<'a>(link: html::Link) -> Link<'a> {
     Link {
         url: link.url.into(),
@@ -457,6 +473,11 @@ impl Session for BrightPattern {
             return Err(self.malformed("no JSON object, or nested too deep"));
         };
         let frame = Frame { name: input.event, fields };
+        self.has_echo |= self.is_own(frame.party_id().as_deref());
+        if frame.fields.id("msg_id").is_none() {
+            // Without an id, the whole event tells it from others when a history is read.
+            let _is_again = self.memory.is_known(&unnumbered(&self.chat), input.data);
+        }
         let result = self.on_event(&frame, input.data, out);
         self.is_over = self.memory.is_ended(&self.chat);
         result.map_err(|why| match why {
@@ -472,6 +493,28 @@ impl Session for BrightPattern {
             Why::Broken(why) => self.malformed(why),
             Why::Dropped(discard, why) => Reject::Discard(discard, why),
         })
+    }
+
+    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        let Some(fields) = Object::parse(entry.data) else {
+            return Err(self.malformed("no JSON object, or nested too deep"));
+        };
+        let frame = Frame { name: entry.event, fields };
+        if self.is_own(frame.party_id().as_deref()) && !self.has_echo {
+            return Err(Reject::Discard(Discard::Filtered, "polls do not tell it either"));
+        }
+        if frame.fields.id("msg_id").is_none() {
+            if frame.time().is_none() {
+                return Err(Reject::Discard(Discard::Filtered, "does not say when it was"));
+            }
+            if self.memory.is_known(&unnumbered(&self.chat), entry.data) {
+                return Err(Reject::Discard(Discard::Duplicate, "a poll told it"));
+            }
+        }
+        self.reads_past = true;
+        let result = self.on_frame(entry, out);
+        self.reads_past = false;
+        result
     }
 
     fn on_grant(&mut self, values: &SessionValues) {

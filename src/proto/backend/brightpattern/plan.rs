@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use crate::proto::backend::{
-    CallPlan, Credential, Method, Obtained, OptionKind, OptionSpec, Options, Piece, Plan,
-    RecipePlan,
+    CallPlan, Credential, HistoryPlan, Method, Obtained, OptionKind, OptionSpec, Options, Piece,
+    Plan, RecipePlan,
 };
 use crate::proto::json::{Object, push_escaped};
 use crate::proto::template::{Place, ResolveError, Template, Variable, Variables};
@@ -106,8 +106,10 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
     };
     let hole = || Piece::hole(CHAT, Place::Segment);
     let segment = id.map_or_else(hole, |id| Piece::value(id, Place::Segment));
+    let of_chat = |last| call(Piece::fixed("/chats/").then_piece(segment.clone()).then(last));
     Ok(Plan {
-        call: call(Piece::fixed("/chats/").then_piece(segment).then("/events")),
+        call: of_chat("/events"),
+        history: Some(HistoryPlan { whole: of_chat("/history"), part: None }),
         values: id.map(|id| (CHAT, Piece::value(id, Place::Plain))).into_iter().collect(),
         silence_secs: SILENCE_SECS,
         recipe: obtain.map(|obtain| RecipePlan { obtain, ..RecipePlan::default() }),

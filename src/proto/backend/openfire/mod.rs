@@ -60,6 +60,7 @@ pub static DIALECT: Dialect = Dialect {
     plan,
     answer,
     obtained,
+    history: None,
     session: |start| Box::new(Desk::new(start)),
 };
 

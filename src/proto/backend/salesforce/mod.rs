@@ -5,9 +5,10 @@
 //! object). Quirks, from the vendor's pages and clients: the org id must be the 15-character
 //! form, `_ts` must differ on every attempt, the end user's own messages come back, tokens come
 //! out of order, `ping` is a named event, new event types may appear at any time.
-//! Not here: sending, history.
+//! Not here: sending.
 
 mod token;
+mod past;
 mod entry;
 mod frame;
 mod message;
@@ -54,6 +55,7 @@ pub static DIALECT: Dialect = Dialect {
     plan,
     answer,
     obtained: token::obtained,
+    history: Some(past::HISTORY),
     session: |start| Box::new(Salesforce::new(start, Memory::new(start.seed))),
 };
 
@@ -108,7 +110,9 @@ fn plan(options: &Options) -> Result<Plan, String> {
         (Some(_), Some(_)) => return Err("set only one of `bearer` and `anonymous`".to_owned()),
     };
     let conversation = options.template(CONVERSATION);
+    let is_v1 = options.table("anonymous").is_some_and(|table| table.word("api") == Some("v1"));
     Ok(Plan {
+        history: conversation.map(|id| past::plan(id, authorization.clone(), is_v1)),
         call: CallPlan {
             path: Piece::fixed("/eventrouter/v1/sse"),
             fresh_query: Some("_ts"),
@@ -366,8 +370,14 @@ impl Salesforce {
     }
 }
 
-impl Session for Salesforce {
-    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+impl Salesforce {
+    /// Maps a frame, or an entry of the history in the form of one.
+    fn on_entry(
+        &mut self,
+        input: Input<'_>,
+        is_past: bool,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         if input.event == "ping" {
             return Err(Reject::Discard(Discard::Liveness, "a sign of life"));
         }
@@ -398,9 +408,14 @@ impl Session for Salesforce {
             _ => entry.id("identifier"),
         };
         let frame = Frame::new(input.event, conversation_id, id, entry);
-        if let Some(id) = &frame.id
-            && self.memory.is_repeat(frame.conversation(), id, input.data)
-        {
+        let is_repeat = frame.id.as_deref().is_some_and(|id| {
+            let conversation = frame.conversation();
+            match is_past {
+                true => self.memory.is_known(conversation, id),
+                false => self.memory.is_repeat(conversation, id, input.data),
+            }
+        });
+        if is_repeat {
             return Err(Reject::Discard(Discard::Duplicate, "seen before"));
         }
         match kind {
@@ -409,6 +424,19 @@ impl Session for Salesforce {
                 conversation_id: frame.conversation_id.map(Cow::into_owned),
             }),
         }
+    }
+}
+
+impl Session for Salesforce {
+    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        self.on_entry(input, false, out)
+    }
+
+    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        // The call named the conversation; its entries do not.
+        let conversation = self.conversation.as_deref().unwrap_or_default();
+        let data = past::envelope(conversation, entry.data);
+        self.on_entry(Input { event: entry.event, data: &data }, true, out)
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
