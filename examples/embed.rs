@@ -20,7 +20,7 @@ impl ProxyHttp for Mine {
     fn new_ctx(&self) -> Self::CTX {}
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
-        if self.edge.serve_if_routed(session).await? {
+        if self.edge.serve_if_routed(session).await {
             return Ok(true);
         }
         session.respond_error_with_body(404, "not a stream".into()).await?;

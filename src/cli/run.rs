@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::log;
 use crate::config::{self, Config};
 use crate::edge::{self, Edge, Hooks, RunOptions};
@@ -29,6 +31,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
     let config = load(&args.conf, log::init)?;
+    raise_file_limit();
     let options = RunOptions {
         is_upgrade: args.upgrade,
         is_daemon: args.daemon,
@@ -38,6 +41,16 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     let conf = args.conf.clone();
     let hooks = Hooks { reload: Some(Box::new(move || load(&conf, |_| {}))), ..Hooks::default() };
     edge::run(Edge::new(Arc::new(config))?, &options, hooks)
+}
+
+/// Asks for as many open files as the machine allows: every stream is one, and the usual soft
+/// limit of 1,024 is meant for programs that use `select`.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        ::log::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 /// Reads the conf file; warnings go to the log, once there is one.

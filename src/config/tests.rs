@@ -1,3 +1,5 @@
+//! Conf files in, configurations or lines of errors out.
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 

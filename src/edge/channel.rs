@@ -138,22 +138,29 @@ impl ChannelCell {
     }
 
     /// Where a client starts, and how the sources stand at that moment.
-    pub(super) fn join(&self, cursor: Option<Cursor>) -> (Join, Vec<SourceStanding>) {
-        let mut log = self.log();
-        log.channel.expire(clock::now());
-        (log.channel.join(cursor), log.sources.clone())
+    pub(super) fn join(
+        &self,
+        cursor: Option<Cursor>,
+        filter: &Filter,
+    ) -> (Join, Vec<SourceStanding>) {
+        self.change(|log| {
+            log.channel.expire(clock::now());
+            (log.channel.join(cursor, filter), log.sources.clone())
+        })
     }
 
-    /// Takes what a reader has not read yet.
+    /// Takes what a reader has not read yet. The second value says whether nothing will follow,
+    /// as of the same moment: what is not read then will never come.
     pub(super) fn read(
         &self,
         position: &mut u64,
         live_from: u64,
         filter: &Filter,
-        bytes_max: usize,
         batch: &mut Batch,
-    ) -> Standing {
-        self.log().channel.read(position, live_from, filter, bytes_max, batch)
+    ) -> (Standing, bool) {
+        let log = self.log();
+        let standing = log.channel.read(position, live_from, filter, clock::now(), batch);
+        (standing, log.is_over())
     }
 
     /// Whether a reader at this position would get at least one message.
@@ -170,7 +177,7 @@ impl ChannelCell {
     /// Whether every source has ended for good.
     #[must_use]
     pub(crate) fn is_over(&self) -> bool {
-        self.log().sources.iter().all(|standing| standing.state == SourceState::Ended)
+        self.log().is_over()
     }
 
     /// Clients that listen.
@@ -190,8 +197,9 @@ impl ChannelCell {
 
     /// One client less. The number of visits so far, if it was the last.
     pub(super) fn leave(&self) -> Option<u64> {
-        (self.listeners.fetch_sub(1, Ordering::Relaxed) == 1)
-            .then(|| self.visits.load(Ordering::Relaxed))
+        // Read first: a visit that begins now must not pass for the one that ends.
+        let visits = self.visits.load(Ordering::Relaxed);
+        (self.listeners.fetch_sub(1, Ordering::Relaxed) == 1).then_some(visits)
     }
 
     /// Whether nobody came since that visit.
@@ -204,14 +212,15 @@ impl ChannelCell {
     }
 
     /// Changes the log and keeps the gauge of its bytes.
-    fn change(&self, change: impl FnOnce(&mut Log)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         let mut log = self.log();
         let before = log.channel.bytes();
-        change(&mut log);
+        let changed = change(&mut log);
         let after = log.channel.bytes();
         drop(log);
         // The gauge is of all logs, so it is moved, not set.
         self.metrics.ring_bytes.add(difference(before, after));
+        changed
     }
 }
 
@@ -223,13 +232,18 @@ impl Drop for ChannelCell {
 }
 
 impl Log {
+    fn is_over(&self) -> bool {
+        self.sources.iter().all(|standing| standing.state == SourceState::Ended)
+    }
+
     fn append_control(&mut self, control: &Control, subscription: &Subscription, wall: UnixMillis) {
         self.minted += 1;
         let minted = || format!("gap-{}-{}", wall.0, self.minted);
         let (mut full, mut core) = (Vec::new(), Vec::new());
         control.write(&mut full, Vocabulary::Full, subscription, wall, String::new);
         control.write(&mut core, Vocabulary::Core, subscription, wall, minted);
-        self.channel.append_control(full, core, clock::now());
+        let is_gap = matches!(control, Control::Gap { .. });
+        self.channel.append_control(full, core, is_gap, clock::now());
     }
 }
 

@@ -23,9 +23,6 @@ use crate::proto::event::{Control, DisconnectReason, GapReason};
 use crate::proto::sse::write_retry;
 use crate::telemetry::{Metrics, RouteMetrics};
 
-/// One write holds about this much: a client that is far behind gets many events in one go, but
-/// never so many that they must be held twice.
-const WRITE_BYTES: usize = 64 * 1024;
 /// How long a client waits before it comes back, drawn per connection.
 const RETRY_MILLIS: std::ops::Range<u64> = 2_000..4_000;
 /// After a drain: the node that takes over must not be met by all at once.
@@ -127,13 +124,21 @@ enum Woken {
     Heartbeat,
     Drain,
     Reload,
-    Deadline,
+    Deadline(DisconnectReason),
 }
 
-/// When a stream ends by itself, and why.
-struct Deadline {
-    at: Instant,
-    reason: DisconnectReason,
+/// When a stream ends by itself: at the earlier of the two.
+struct Deadlines {
+    expires: Option<Instant>,
+    drains: Option<Instant>,
+}
+
+impl Deadlines {
+    fn next(&self) -> Option<(Instant, DisconnectReason)> {
+        let expires = self.expires.map(|at| (at, DisconnectReason::TokenExpired));
+        let drains = self.drains.map(|at| (at, DisconnectReason::Draining));
+        expires.into_iter().chain(drains).min_by_key(|(at, _)| *at)
+    }
 }
 
 /// Runs a stream to its end. The head of the answer was written before.
@@ -165,22 +170,24 @@ async fn run(
 ) -> Result<CloseReason, WriteFailure> {
     let mut position = stream.join.position;
     let mut heartbeat = heartbeats(stream.heartbeat);
-    let mut deadline = stream.expires_in.map(expiry);
-    if let Some(spread) = *stream.drain.borrow_and_update() {
-        deadline = Some(drain_deadline(spread));
-    }
+    let mut deadlines = Deadlines {
+        expires: stream.expires_in.map(|left| Instant::now() + left),
+        drains: stream.drain.borrow_and_update().map(drain_at),
+    };
     down.write(opening(stream)).await?;
     loop {
         stream.listener.wake.mark_unchanged();
         match send_news(down, stream, &mut position, tally).await? {
-            Standing::Behind => continue,
-            Standing::Overtaken => return end(down, stream, DisconnectReason::SlowConsumer).await,
-            Standing::Current => {}
+            (Standing::Behind, _) => continue,
+            (Standing::Overtaken, _) => {
+                return end(down, stream, DisconnectReason::SlowConsumer).await;
+            }
+            (Standing::Current, true) => {
+                return end(down, stream, DisconnectReason::SourcesEnded).await;
+            }
+            (Standing::Current, false) => {}
         }
-        if stream.listener.channel.is_over() {
-            return end(down, stream, DisconnectReason::SourcesEnded).await;
-        }
-        match wait(down, stream, &mut heartbeat, deadline.as_ref()).await {
+        match wait(down, stream, &mut heartbeat, deadlines.next()).await {
             Woken::Gone => return Ok(CloseReason::ClientGone),
             Woken::Log => {}
             Woken::Heartbeat => {
@@ -190,23 +197,16 @@ async fn run(
                 stream.metrics.heartbeats_sent.inc();
             }
             Woken::Drain => {
-                let spread = stream.drain.borrow_and_update().unwrap_or_default();
-                deadline = Some(drain_deadline(spread));
+                deadlines.drains = stream.drain.borrow_and_update().map(drain_at);
             }
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
                 let Ok(expires_in) = recheck() else {
                     return end(down, stream, DisconnectReason::Revoked).await;
                 };
-                // A drain that has begun comes before any end of a token.
-                if stream.drain.borrow().is_none() {
-                    deadline = expires_in.map(expiry);
-                }
+                deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
-            Woken::Deadline => {
-                let reason = deadline.map_or(DisconnectReason::MaxAge, |deadline| deadline.reason);
-                return end(down, stream, reason).await;
-            }
+            Woken::Deadline(reason) => return end(down, stream, reason).await,
         }
     }
 }
@@ -215,13 +215,14 @@ async fn wait(
     down: &mut Down<'_>,
     stream: &mut Stream,
     heartbeat: &mut Interval,
-    deadline: Option<&Deadline>,
+    deadline: Option<(Instant, DisconnectReason)>,
 ) -> Woken {
     let until_deadline = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.at).await,
-            None => std::future::pending().await,
-        }
+        let Some((at, reason)) = deadline else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(at).await;
+        reason
     };
     tokio::select! {
         () = down.gone() => Woken::Gone,
@@ -229,7 +230,7 @@ async fn wait(
         _ = heartbeat.tick() => Woken::Heartbeat,
         Ok(()) = stream.drain.changed() => Woken::Drain,
         Ok(()) = stream.reloads.changed() => Woken::Reload,
-        () = until_deadline => Woken::Deadline,
+        reason = until_deadline => Woken::Deadline(reason),
     }
 }
 
@@ -239,12 +240,11 @@ async fn send_news(
     stream: &Stream,
     position: &mut u64,
     tally: &mut Tally,
-) -> Result<Standing, WriteFailure> {
+) -> Result<(Standing, bool), WriteFailure> {
     let mut batch = Batch::default();
     let channel = &stream.listener.channel;
     let first = *position;
-    let standing =
-        channel.read(position, stream.join.live_from, &stream.filter, WRITE_BYTES, &mut batch);
+    let standing = channel.read(position, stream.join.live_from, &stream.filter, &mut batch);
     if batch.skipped > 0 {
         stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
@@ -253,7 +253,7 @@ async fn send_news(
     }
     let bytes = batch.bytes as u64;
     down.write(joined(batch.blocks)).await?;
-    if let Some(arrived) = batch.last_arrived {
+    if let Some(arrived) = batch.first_arrived {
         let latency = clock::now().saturating_duration_since(arrived);
         stream.metrics.event_latency.observe(latency.as_secs_f64());
     }
@@ -343,13 +343,8 @@ fn heartbeats(period: Duration) -> Interval {
     heartbeat
 }
 
-fn expiry(left: Duration) -> Deadline {
-    Deadline { at: Instant::now() + left, reason: DisconnectReason::TokenExpired }
-}
-
-fn drain_deadline(spread: Duration) -> Deadline {
-    let at = Instant::now() + spread.mul_f64(rand::random());
-    Deadline { at, reason: DisconnectReason::Draining }
+fn drain_at(spread: Duration) -> Instant {
+    Instant::now() + spread.mul_f64(rand::random())
 }
 
 /// What a cursor came to, for the metrics.

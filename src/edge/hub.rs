@@ -73,6 +73,8 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) sources: Vec<Resolved>,
     /// Limits of the log.
     pub(crate) replay: &'a Replay,
+    /// Whether the client brings no cursor: it wants what comes now, not what was.
+    pub(crate) is_fresh: bool,
 }
 
 /// Numbers for `/streams` and readiness.
@@ -106,8 +108,14 @@ impl Hub {
             requests,
         };
         let mut tables = self.tables();
-        let channel = match tables.channels.get(&key) {
-            Some(channel) => channel.clone(),
+        let known = tables.channels.get(&key).cloned();
+        let channel = match known {
+            // A conversation that is over says nothing to somebody new, who may want the next.
+            Some(channel) if subscribe.is_fresh && channel.is_over() => {
+                self.forget(&mut tables, &key, &channel);
+                self.open_channel(&mut tables, &key, &subscribe)
+            }
+            Some(channel) => channel,
             None => self.open_channel(&mut tables, &key, &subscribe),
         };
         channel.enter();
@@ -210,12 +218,19 @@ impl Hub {
         if !is_same || !channel.is_idle_since(visit) {
             return;
         }
+        self.forget(&mut tables, key, channel);
+    }
+
+    /// Takes a log out of the tables, and the upstream streams that fed it alone or have ended.
+    fn forget(&self, tables: &mut Tables, key: &ChannelKey, channel: &Arc<ChannelCell>) {
         tables.channels.remove(key);
         self.metrics.channels.dec();
         for (upstream_key, ..) in &key.requests {
-            let is_idle =
-                tables.upstreams.get(upstream_key).is_some_and(|upstream| upstream.detach(channel));
-            if is_idle && let Some(upstream) = tables.upstreams.remove(upstream_key) {
+            let is_done = tables
+                .upstreams
+                .get(upstream_key)
+                .is_some_and(|upstream| upstream.detach(channel) || upstream.has_ended());
+            if is_done && let Some(upstream) = tables.upstreams.remove(upstream_key) {
                 upstream.stop();
             }
         }

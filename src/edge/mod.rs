@@ -15,6 +15,7 @@ mod down;
 mod client;
 mod proxy;
 mod admin;
+mod handed;
 mod server;
 
 pub use admin::Admin;

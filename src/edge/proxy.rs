@@ -29,7 +29,7 @@ use super::hub::{Hub, Listener, Subscribe};
 use super::refusal::Refusal;
 use super::upstream::Dialer;
 use crate::config::Config;
-use crate::proto::channel::Join;
+use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
@@ -43,6 +43,7 @@ const DRAIN_RETRY_SECS: std::ops::Range<u64> = 1..10;
 pub struct Edge {
     running: ArcSwap<Running>,
     hub: Arc<Hub>,
+    dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
     drain: watch::Sender<Option<Duration>>,
     open: Arc<AtomicUsize>,
@@ -59,14 +60,17 @@ impl Edge {
     /// Builds the edge of a configuration. Nothing is opened yet.
     ///
     /// # Errors
-    /// A key of a token issuer that cannot be used.
+    /// A key of a token issuer, or a file of certificate authorities, that cannot be used.
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
         let gate = Gate::new(config.clone(), metrics.clone())?;
         touch(&metrics, &config);
+        let dialer = Arc::new(Dialer::new());
+        prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
-            hub: Hub::new(Arc::new(Dialer::new()), metrics.clone()),
+            hub: Hub::new(dialer.clone(), metrics.clone()),
+            dialer,
             metrics,
             drain: watch::Sender::new(None),
             open: Arc::new(AtomicUsize::new(0)),
@@ -107,9 +111,9 @@ impl Edge {
     /// A key of a token issuer that cannot be used. Nothing was changed then.
     pub fn reload(&self, config: Arc<Config>) -> Result<Vec<&'static str>, String> {
         let before = self.running.load_full();
-        let gate = before.gate.reloaded(config.clone()).inspect_err(|_| {
-            self.metrics.on_reload(None);
-        })?;
+        let gate = before.gate.reloaded(config.clone());
+        let gate = gate.and_then(|gate| prepare(&self.dialer, &config).map(|()| gate));
+        let gate = gate.inspect_err(|_| self.metrics.on_reload(None))?;
         touch(&self.metrics, &config);
         let old = &before.config;
         let differing = [
@@ -155,25 +159,28 @@ impl Edge {
 
     /// Serves the request if its path is one of the routes; `false` if it is none, and nothing
     /// was written. For embedding next to other routes in somebody's own `ProxyHttp`.
-    ///
-    /// # Errors
-    /// The connection broke before the answer was written.
-    pub async fn serve_if_routed(self: &Arc<Self>, session: &mut Session) -> Result<bool> {
+    pub async fn serve_if_routed(self: &Arc<Self>, session: &mut Session) -> bool {
         let path = session.req_header().uri.path().to_owned();
         let is_routed = self.running.load().config.routes.iter().any(|route| route.path == path);
         if is_routed {
-            self.serve(session).await?;
+            self.serve(session).await;
         }
-        Ok(is_routed)
+        is_routed
     }
 
-    /// Answers the request, whatever it is.
-    ///
-    /// # Errors
-    /// The connection broke before the answer was written.
-    pub async fn serve(self: &Arc<Self>, session: &mut Session) -> Result<()> {
+    /// Answers the request, whatever it is. A client that leaves before its answer is written is
+    /// no error: Pingora would log it with the whole URL, credentials included.
+    pub async fn serve(self: &Arc<Self>, session: &mut Session) {
+        if let Err(error) = self.answer(session).await {
+            log::debug!("the client left before its answer was written: {error}");
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
         let down = session.as_downstream_mut();
         let request_id = format!("{:016x}", rand::random::<u64>());
+        // Before the decision, so that a reload in between is seen by the stream.
+        let reloads = self.reloads.subscribe();
         let Decided { decision, headers, route } = self.decide(down);
         let answered = Answered {
             request_id,
@@ -181,7 +188,7 @@ impl Edge {
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
         match decision {
-            Decision::Stream(admitted) => self.stream(session, *admitted, answered).await,
+            Decision::Stream(admitted) => self.stream(session, *admitted, answered, reloads).await,
             Decision::Head(_) => {
                 let head = self.head(down, &answered)?;
                 down.write_response_header(Box::new(head)).await
@@ -211,16 +218,9 @@ impl Edge {
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
             peer,
+            draining: self.is_draining().then(|| rand::random_range(DRAIN_RETRY_SECS)),
         };
-        let running = self.running.load();
-        let mut decided = running.gate.decide(&asked, clock::wall());
-        if self.is_draining()
-            && let Decision::Stream(_) | Decision::Head(_) = &decided.decision
-        {
-            let retry_secs = rand::random_range(DRAIN_RETRY_SECS);
-            decided.decision = Decision::Refused(Refusal::Draining { retry_secs });
-        }
-        decided
+        self.running.load().gate.decide(&asked, clock::wall())
     }
 
     async fn stream(
@@ -228,9 +228,10 @@ impl Edge {
         session: &mut Session,
         admitted: Admitted,
         answered: Answered,
+        reloads: watch::Receiver<u64>,
     ) -> Result<()> {
         let down = session.as_downstream_mut();
-        let opened = match self.open(admitted, answered) {
+        let opened = match self.open(admitted, answered, reloads) {
             Opened::Over(answered) => return self.empty(down, &answered).await,
             Opened::Stream(opened) => opened,
         };
@@ -258,15 +259,21 @@ impl Edge {
     }
 
     /// Takes a place at the log of the subscription.
-    fn open(&self, admitted: Admitted, answered: Answered) -> Opened {
+    fn open(
+        &self,
+        admitted: Admitted,
+        answered: Answered,
+        reloads: watch::Receiver<u64>,
+    ) -> Opened {
         let config = self.config();
         let listener = self.hub.listen(Subscribe {
             route: &admitted.route.path,
             subscription: &admitted.subscription,
             sources: admitted.sources,
             replay: &config.replay,
+            is_fresh: matches!(admitted.resume, Resume::Fresh),
         });
-        let (join, standings) = self.join(&listener, &admitted.resume);
+        let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
         if listener.channel.is_over() && !listener.channel.has_unread(join, &admitted.filter) {
             // It has seen the end. 204 tells EventSource to stop for good.
             return Opened::Over(answered);
@@ -279,7 +286,7 @@ impl Edge {
             heartbeat: admitted.heartbeat,
             expires_in: admitted.expires.map(left),
             drain: self.drain.subscribe(),
-            reloads: self.reloads.subscribe(),
+            reloads,
             metrics: self.metrics.clone(),
             route: self.metrics.route(&answered.route),
             open: self.open.clone(),
@@ -294,12 +301,17 @@ impl Edge {
         }))
     }
 
-    fn join(&self, listener: &Listener, resume: &Resume) -> (Join, Vec<SourceStanding>) {
+    fn join(
+        &self,
+        listener: &Listener,
+        resume: &Resume,
+        filter: &Filter,
+    ) -> (Join, Vec<SourceStanding>) {
         let (join, standings) = match resume {
-            Resume::Fresh => return listener.channel.join(None),
-            Resume::After(cursor) => listener.channel.join(Some(*cursor)),
+            Resume::Fresh => return listener.channel.join(None, filter),
+            Resume::After(cursor) => listener.channel.join(Some(*cursor), filter),
             Resume::Unreadable => {
-                let (join, standings) = listener.channel.join(None);
+                let (join, standings) = listener.channel.join(None, filter);
                 (client::unreadable_cursor(join), standings)
             }
         };
@@ -428,6 +440,13 @@ fn touch(metrics: &Metrics, config: &Config) {
     }
 }
 
+/// Makes sure that every source can be dialled.
+fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> {
+    config.sources.iter().try_for_each(|source| {
+        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.ca: {error}", source.name))
+    })
+}
+
 /// How long until then.
 fn left(at: UnixMillis) -> Duration {
     let millis = at.0.saturating_sub(clock::wall().0);
@@ -464,7 +483,7 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Self::CTX {}
 
     async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
-        self.0.serve(session).await?;
+        self.0.serve(session).await;
         Ok(true)
     }
 

@@ -1,10 +1,9 @@
 //! The process: listeners, signals, drain, exit.
 //!
-//! Every address is bound once before anything starts, since a Pingora listener that cannot
-//! bind would leave a half-alive process. SIGTERM drains: streams are told, and the process ends
+//! Every address is bound before anything starts (`handed`). SIGTERM drains: streams are told, and the process ends
 //! as soon as the last is gone; a second SIGTERM, or SIGINT, ends it at once.
 
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use pingora::services::listening::Service;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin::Admin;
+use super::handed::{Handed, WithSockets};
 use super::proxy::{Edge, Proxy};
 use crate::config::{Config, Listen};
 
@@ -83,7 +83,16 @@ impl Default for Hooks {
 /// then.
 pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), String> {
     let config = edge.config();
-    let bound = bind(&config, options.is_upgrade)?;
+    let mut listen = Vec::new();
+    for one in &config.listen {
+        listen.push((one.clone(), Handed::bind(&one.address, options.is_upgrade)?));
+    }
+    let admin = config.admin.as_ref();
+    let admin = admin.map(|admin| Handed::bind(&admin.address, options.is_upgrade)).transpose()?;
+    let bound = Bound {
+        listen: listen.iter().map(|(one, handed)| (url(one, handed), handed.address)).collect(),
+        admin: admin.as_ref().map(|handed| handed.address),
+    };
     let mut server = Server::new_with_opt_and_conf(
         Some(Opt { upgrade: options.is_upgrade, daemon: options.is_daemon, ..Opt::default() }),
         server_conf(&config, options),
@@ -91,14 +100,17 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
     server.bootstrap();
 
     let is_started = Arc::new(AtomicBool::new(false));
-    for is_h2c in [false, true] {
-        add_listeners(&mut server, &edge, &config, &bound, is_h2c)?;
+    let (h2c, others): (Vec<_>, Vec<_>) = listen.into_iter().partition(|(one, _)| one.h2c);
+    for (is_h2c, listen) in [(true, h2c), (false, others)] {
+        if !listen.is_empty() {
+            add_listeners(&mut server, &edge, listen, is_h2c)?;
+        }
     }
-    if let Some(address) = bound.admin {
-        let admin = Admin::new(edge.clone(), is_started.clone());
-        let mut service = Service::new("admin".to_owned(), admin);
-        service.add_tcp(&address.to_string());
-        server.add_service(service);
+    if let Some(handed) = admin {
+        let app = Admin::new(edge.clone(), is_started.clone());
+        let mut service = Service::new("admin".to_owned(), app);
+        service.add_tcp(&handed.address.to_string());
+        server.add_service(WithSockets::new(service, [handed]));
     }
     server.add_service(background_service(
         "announce",
@@ -126,39 +138,10 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
             .map_or_else(|| defaults.upgrade_sock.clone(), |path| path.display().to_string()),
         threads: config.server.threads,
         // Only an upgrade waits for it: any other end is drained before Pingora hears of it.
-        grace_period_seconds: Some(config.server.drain.as_secs().max(1)),
+        grace_period_seconds: Some(config.server.drain.as_secs() + 2),
         graceful_shutdown_timeout_seconds: Some(1),
         ..defaults
     }
-}
-
-/// Finds out whether every address can be bound, and which port a 0 stands for.
-fn bind(config: &Config, is_upgrade: bool) -> Result<Bound, String> {
-    let bind_one = |address: &str| -> Result<SocketAddr, String> {
-        let wanted = address
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| format!("cannot listen on {address}: the host is not known"))?;
-        // The old process holds it until it has handed it over.
-        if is_upgrade {
-            return Ok(wanted);
-        }
-        let listener = TcpListener::bind(wanted)
-            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        listener.local_addr().map_err(|error| format!("cannot listen on {address}: {error}"))
-    };
-    let mut listen = Vec::new();
-    for one in &config.listen {
-        let address = bind_one(&one.address)?;
-        let scheme = if one.tls.is_some() { "https" } else { "http" };
-        listen.push((format!("{scheme}://{address}"), address));
-    }
-    let admin = match &config.admin {
-        Some(admin) => Some(bind_one(&admin.address)?),
-        None => None,
-    };
-    Ok(Bound { listen, admin })
 }
 
 /// One service for the listeners with HTTP/2 by prior knowledge, one for all others: the
@@ -166,19 +149,9 @@ fn bind(config: &Config, is_upgrade: bool) -> Result<Bound, String> {
 fn add_listeners(
     server: &mut Server,
     edge: &Arc<Edge>,
-    config: &Config,
-    bound: &Bound,
+    listen: Vec<(Listen, Handed)>,
     is_h2c: bool,
 ) -> Result<(), String> {
-    let wanted: Vec<_> = config
-        .listen
-        .iter()
-        .zip(&bound.listen)
-        .filter(|(listen, _)| listen.h2c == is_h2c)
-        .collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
     let mut options = HttpServerOptions::default();
     options.h2c = is_h2c;
     options.h2_idle_timeout = Some(H2_IDLE);
@@ -186,11 +159,17 @@ fn add_listeners(
         .name(if is_h2c { "streams-h2c" } else { "streams" })
         .server_options(options)
         .build();
-    for (listen, (_, address)) in wanted {
-        service.add_listener(listener(listen, *address)?);
+    for (one, handed) in &listen {
+        service.add_listener(listener(one, handed.address)?);
     }
-    server.add_service(service);
+    let handed = listen.into_iter().map(|(_, handed)| handed);
+    server.add_service(WithSockets::new(service, handed));
     Ok(())
+}
+
+fn url(listen: &Listen, handed: &Handed) -> String {
+    let scheme = if listen.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", handed.address)
 }
 
 fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, String> {
@@ -366,9 +345,23 @@ impl BackgroundService for Leaver {
         }
         log::info!("handed over, draining: open_streams={}", self.edge.open_streams());
         self.edge.drain(spread(self.drain));
-        drained(&self.edge, self.drain).await;
-        log::info!("drained");
+        tokio::select! {
+            () = drained(&self.edge, self.drain) => log::info!("drained"),
+            () = ended_at_once() => log::info!("ended by a signal"),
+        }
         std::process::exit(0);
+    }
+}
+
+/// Until somebody asks the process to end now.
+async fn ended_at_once() {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 

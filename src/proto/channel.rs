@@ -18,8 +18,13 @@ use super::event::{Encoded, Event, Framed, GapReason, MessageType, TypeSet, Voca
 /// How many streamed messages are remembered as complete, to skip their tokens.
 const COMPLETED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
-/// A reader that is further behind than this does without ephemeral events.
-const BEHIND: u64 = 64;
+/// An ephemeral event that a reader has not got within this time is old news to it: a reader
+/// that keeps up has it within milliseconds.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// One read holds about this much: a client that is far behind gets many events in one go, but
+/// never so many that they must be held twice.
+const READ_BYTES: usize = 64 * 1024;
 
 /// What the ring holds at most.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +55,11 @@ pub struct Channel {
     ring: VecDeque<Entry>,
     ring_bytes: usize,
     next_sequence: u64,
-    /// Sequence after the last event that was dropped and that nobody may miss.
-    lost_before: u64,
+    /// By message type: the sequence after the last event that the ring dropped and that nobody
+    /// may miss who wants that type.
+    lost_before: [u64; MessageType::ALL.len()],
+    /// The same for gaps, which everybody must be told.
+    gap_lost_before: u64,
     completed: LruCache<Box<str>, u64>,
 }
 
@@ -62,14 +70,14 @@ struct Entry {
 
 enum Body {
     Message { framed: Framed, core: OnceLock<Bytes> },
-    Control { full: Bytes, core: Bytes },
+    Control { full: Bytes, core: Bytes, is_gap: bool },
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
         match &self.body {
             Body::Message { framed, .. } => framed.full().len(),
-            Body::Control { full, core } => full.len() + core.len(),
+            Body::Control { full, core, .. } => full.len() + core.len(),
         }
     }
 }
@@ -96,10 +104,10 @@ pub struct Batch {
     pub bytes: usize,
     /// How many messages of which type.
     pub messages: Vec<MessageType>,
-    /// Ephemeral events that were skipped.
+    /// Ephemeral live events that were skipped.
     pub skipped: usize,
-    /// When the last live one of them came.
-    pub last_arrived: Option<Instant>,
+    /// When the first live one of them came.
+    pub first_arrived: Option<Instant>,
 }
 
 /// A reader's standing after a read.
@@ -123,7 +131,8 @@ impl Channel {
             ring: VecDeque::new(),
             ring_bytes: 0,
             next_sequence: 1,
-            lost_before: 1,
+            lost_before: [1; MessageType::ALL.len()],
+            gap_lost_before: 1,
             completed: LruCache::sparse(COMPLETED_MAX),
         }
     }
@@ -138,14 +147,16 @@ impl Channel {
         self.push(Entry { at: now, body: Body::Message { framed, core: OnceLock::new() } });
     }
 
-    /// Appends a control event, framed in both vocabularies.
-    pub fn append_control(&mut self, full: Vec<u8>, core: Vec<u8>, now: Instant) {
-        self.push(Entry { at: now, body: Body::Control { full: full.into(), core: core.into() } });
+    /// Appends a control event, framed in both vocabularies. A gap is told to returning clients
+    /// too: their cursor is older than it.
+    pub fn append_control(&mut self, full: Vec<u8>, core: Vec<u8>, is_gap: bool, now: Instant) {
+        let body = Body::Control { full: full.into(), core: core.into(), is_gap };
+        self.push(Entry { at: now, body });
     }
 
     /// Where a client starts that sends back this cursor, or none.
     #[must_use]
-    pub fn join(&self, cursor: Option<Cursor>) -> Join {
+    pub fn join(&self, cursor: Option<Cursor>, filter: &Filter) -> Join {
         let live_from = self.next_sequence;
         let fresh = Join { position: live_from, live_from, is_resumed: false, gap: None };
         let Some(cursor) = cursor else {
@@ -155,7 +166,7 @@ impl Channel {
             return Join { gap: Some(GapReason::CursorExpired), ..fresh };
         }
         let position = cursor.sequence + 1;
-        if position < self.lost_before {
+        if position < self.lost_before(filter) {
             // What is left is still told, after the gap.
             let position = self.first_sequence();
             return Join {
@@ -168,29 +179,29 @@ impl Channel {
         Join { position, live_from, is_resumed: true, gap: None }
     }
 
-    /// Takes what a reader has not read yet, up to about `bytes_max`. Hot path: runs once per
+    /// Takes what a reader has not read yet, up to about [`READ_BYTES`]. Hot path: runs once per
     /// wake-up of a client.
     pub fn read(
         &self,
         position: &mut u64,
         live_from: u64,
         filter: &Filter,
-        bytes_max: usize,
+        now: Instant,
         batch: &mut Batch,
     ) -> Standing {
-        if *position < self.lost_before {
+        if *position < self.lost_before(filter) {
             return Standing::Overtaken;
         }
         let first = self.first_sequence();
         let mut at = (*position).max(first);
-        let skips = self.next_sequence - at > BEHIND;
         let start = usize::try_from(at - first).unwrap_or(usize::MAX);
         for entry in self.ring.range(start.min(self.ring.len())..) {
-            if batch.bytes >= bytes_max {
+            if batch.bytes >= READ_BYTES {
                 *position = at;
                 return Standing::Behind;
             }
-            self.take(entry, at, live_from, filter, skips, batch);
+            let is_stale = now.saturating_duration_since(entry.at) > STALE_AFTER;
+            self.take(entry, at, (live_from, is_stale), filter, batch);
             at += 1;
         }
         *position = at;
@@ -223,10 +234,12 @@ impl Channel {
     /// Whether a reader at this position would get at least one message that passes.
     #[must_use]
     pub fn has_unread(&self, join: Join, filter: &Filter) -> bool {
-        let mut position = join.position;
-        let mut batch = Batch::default();
-        self.read(&mut position, join.live_from, filter, usize::MAX, &mut batch);
-        !batch.messages.is_empty()
+        let start = usize::try_from(join.position.saturating_sub(self.first_sequence()));
+        let unread = self.ring.range(start.unwrap_or(usize::MAX).min(self.ring.len())..);
+        unread.into_iter().any(|entry| match &entry.body {
+            Body::Message { framed, .. } => filter.passes(framed),
+            Body::Control { .. } => false,
+        })
     }
 
     fn push(&mut self, entry: Entry) {
@@ -248,11 +261,22 @@ impl Channel {
             return;
         };
         self.ring_bytes -= entry.bytes();
-        if let Body::Message { framed, .. } = &entry.body
-            && !self.is_skippable(framed, sequence)
-        {
-            self.lost_before = sequence + 1;
+        match &entry.body {
+            Body::Message { framed, .. } if !self.is_skippable(framed, sequence) => {
+                if let Some(lost_before) = self.lost_before.get_mut(framed.message_type as usize) {
+                    *lost_before = sequence + 1;
+                }
+            }
+            Body::Control { is_gap: true, .. } => self.gap_lost_before = sequence + 1,
+            Body::Message { .. } | Body::Control { .. } => {}
         }
+    }
+
+    /// The sequence after the last event that a reader with this filter may not miss.
+    fn lost_before(&self, filter: &Filter) -> u64 {
+        let wanted = MessageType::ALL.iter().zip(&self.lost_before);
+        let wanted = wanted.filter(|(message_type, _)| filter.types.contains(**message_type));
+        wanted.map(|(_, lost_before)| *lost_before).fold(self.gap_lost_before, u64::max)
     }
 
     fn first_sequence(&self) -> u64 {
@@ -276,14 +300,13 @@ impl Channel {
         &self,
         entry: &Entry,
         at: u64,
-        live_from: u64,
+        (live_from, is_stale): (u64, bool),
         filter: &Filter,
-        skips: bool,
         batch: &mut Batch,
     ) {
         let block = match &entry.body {
-            Body::Control { .. } if at < live_from => return,
-            Body::Control { full, core } => match filter.vocabulary {
+            Body::Control { is_gap: false, .. } if at < live_from => return,
+            Body::Control { full, core, .. } => match filter.vocabulary {
                 Vocabulary::Full => full,
                 Vocabulary::Core => core,
             },
@@ -291,13 +314,13 @@ impl Channel {
                 if !filter.passes(framed) {
                     return;
                 }
-                if (skips || at < live_from) && self.is_skippable(framed, at) {
-                    batch.skipped += 1;
+                if (is_stale || at < live_from) && self.is_skippable(framed, at) {
+                    batch.skipped += usize::from(at >= live_from);
                     return;
                 }
                 batch.messages.push(framed.message_type);
                 if at >= live_from {
-                    batch.last_arrived = Some(entry.at);
+                    batch.first_arrived.get_or_insert(entry.at);
                 }
                 match filter.vocabulary {
                     Vocabulary::Core if !framed.is_core() => core.get_or_init(|| framed.core()),
@@ -395,8 +418,8 @@ mod tests {
     fn read_all(channel: &Channel, join: Join) -> (Vec<MessageType>, Standing, u64) {
         let mut position = join.position;
         let mut batch = Batch::default();
-        let standing =
-            channel.read(&mut position, join.live_from, &everything(), usize::MAX, &mut batch);
+        let now = Instant::now();
+        let standing = channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
         (batch.messages, standing, position)
     }
 
@@ -407,10 +430,10 @@ mod tests {
         for id in ["a", "b", "c"] {
             channel.append(chat(id), now);
         }
-        let join = channel.join(Some(Cursor { epoch: 7, sequence: 1 }));
+        let join = channel.join(Some(Cursor { epoch: 7, sequence: 1 }), &everything());
         assert!(join.is_resumed && join.gap.is_none());
         assert_eq!(read_all(&channel, join), (vec![MessageType::Chat; 2], Standing::Current, 4));
-        let fresh = channel.join(None);
+        let fresh = channel.join(None, &everything());
         assert_eq!(read_all(&channel, fresh), (vec![], Standing::Current, 4));
     }
 
@@ -422,14 +445,14 @@ mod tests {
             channel.append(chat(id), now);
         }
         for (epoch, sequence) in [(8, 1), (7, 5), (7, 99)] {
-            let join = channel.join(Some(Cursor { epoch, sequence }));
+            let join = channel.join(Some(Cursor { epoch, sequence }), &everything());
             assert_eq!((join.is_resumed, join.gap), (false, Some(GapReason::CursorExpired)));
             assert_eq!(join.position, 5);
         }
-        let lost = channel.join(Some(Cursor { epoch: 7, sequence: 1 }));
+        let lost = channel.join(Some(Cursor { epoch: 7, sequence: 1 }), &everything());
         assert_eq!((lost.is_resumed, lost.gap), (true, Some(GapReason::CursorExpired)));
         assert_eq!(read_all(&channel, lost).0.len(), 2, "what is left is told");
-        let kept = channel.join(Some(Cursor { epoch: 7, sequence: 2 }));
+        let kept = channel.join(Some(Cursor { epoch: 7, sequence: 2 }), &everything());
         assert_eq!((kept.is_resumed, kept.gap), (true, None));
     }
 
@@ -448,14 +471,14 @@ mod tests {
         assert!(by_bytes.bytes() <= size * 3);
         by_count.expire(now + Duration::from_secs(601));
         assert_eq!((by_count.ring.len(), by_count.bytes()), (0, 0));
-        assert_eq!(by_count.join(None).position, 11, "sequences go on");
+        assert_eq!(by_count.join(None, &everything()).position, 11, "sequences go on");
     }
 
     #[test]
     fn an_overtaken_reader_is_told_but_not_for_ephemeral_events() {
         let now = Instant::now();
         let mut channel = channel(2, 1 << 20);
-        let join = channel.join(None);
+        let join = channel.join(None, &everything());
         for _ in 0..5 {
             channel.append(typing(), now);
         }
@@ -472,14 +495,14 @@ mod tests {
         let mut channel = channel(20, 1 << 20);
         channel.append(chat("a"), now);
         channel.append(typing(), now);
-        channel.append_control(b"event: source_up\n\n".to_vec(), vec![], now);
+        channel.append_control(b"event: source_up\n\n".to_vec(), vec![], false, now);
         channel.append(token("done", None), now);
         channel.append(token("open", None), now);
         channel.append(token("bad", None), now);
         channel.append(token("bad", Some(false)), now);
         channel.append(token("bad", None), now);
         channel.append(chat("done"), now);
-        let join = channel.join(Some(Cursor { epoch: 7, sequence: 1 }));
+        let join = channel.join(Some(Cursor { epoch: 7, sequence: 1 }), &everything());
         let (messages, _, _) = read_all(&channel, join);
         use MessageType::{Chat, Token};
         assert_eq!(
@@ -493,7 +516,7 @@ mod tests {
     fn filters_act_while_reading() {
         let now = Instant::now();
         let mut channel = channel(20, 1 << 20);
-        let join = channel.join(None);
+        let join = channel.join(None, &everything());
         channel.append(chat("a"), now);
         channel.append(typing(), now);
         let mut scoped = Event::new("x", Payload::Data("1".into()));
@@ -501,13 +524,8 @@ mod tests {
         channel.append(encode(&scoped), now);
         let count = |filter: &Filter| {
             let mut batch = Batch::default();
-            channel.read(
-                &mut join.position.clone(),
-                join.live_from,
-                filter,
-                usize::MAX,
-                &mut batch,
-            );
+            let position = &mut join.position.clone();
+            channel.read(position, join.live_from, filter, now, &mut batch);
             batch.messages.len()
         };
         let only_chat = Filter { types: TypeSet::parse("Chat").expect("a set"), ..everything() };
@@ -520,22 +538,74 @@ mod tests {
     #[test]
     fn a_read_stops_at_its_bound_and_goes_on_there() {
         let now = Instant::now();
-        let mut channel = channel(100, 1 << 20);
-        let join = channel.join(None);
-        for _ in 0..10 {
+        let mut channel = channel(1000, 1 << 24);
+        let join = channel.join(None, &everything());
+        let count = READ_BYTES / 100;
+        for _ in 0..count {
             channel.append(chat("a"), now);
         }
-        let (mut position, mut seen) = (join.position, 0);
+        let (mut position, mut seen, mut reads) = (join.position, 0, 0);
         loop {
             let mut batch = Batch::default();
             let standing =
-                channel.read(&mut position, join.live_from, &everything(), 1, &mut batch);
-            assert!(batch.blocks.len() <= 1);
+                channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
+            assert!(batch.bytes < READ_BYTES + 1000);
             seen += batch.blocks.len();
+            reads += 1;
             if standing == Standing::Current {
                 break;
             }
         }
-        assert_eq!(seen, 10);
+        assert_eq!(seen, count);
+        assert!(reads > 1, "one read was enough");
+    }
+
+    #[test]
+    fn ephemeral_events_are_skipped_only_for_readers_that_are_late() {
+        let now = Instant::now();
+        let mut channel = channel(1000, 1 << 24);
+        let join = channel.join(None, &everything());
+        for _ in 0..200 {
+            channel.append(typing(), now);
+        }
+        let read_at = |at: Instant| {
+            let mut batch = Batch::default();
+            channel.read(&mut join.position.clone(), join.live_from, &everything(), at, &mut batch);
+            (batch.messages.len(), batch.skipped)
+        };
+        assert_eq!(read_at(now), (200, 0), "a burst");
+        assert_eq!(read_at(now + STALE_AFTER * 2), (0, 200));
+    }
+
+    #[test]
+    fn a_gap_is_told_to_who_was_away_while_it_came() {
+        let now = Instant::now();
+        let mut channel = channel(3, 1 << 20);
+        channel.append(chat("a"), now);
+        channel.append_control(b"event: gap\n\n".to_vec(), vec![], true, now);
+        channel.append_control(b"event: source_up\n\n".to_vec(), vec![], false, now);
+        let cursor = Some(Cursor { epoch: 7, sequence: 1 });
+        let join = channel.join(cursor, &everything());
+        let (mut position, mut batch) = (join.position, Batch::default());
+        channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
+        assert_eq!(batch.blocks, ["event: gap\n\n"]);
+        for _ in 0..3 {
+            channel.append(typing(), now);
+        }
+        assert!(channel.join(cursor, &everything()).gap.is_some(), "the ring has lost it");
+    }
+
+    #[test]
+    fn what_a_filter_hides_is_no_loss() {
+        let now = Instant::now();
+        let mut channel = channel(2, 1 << 20);
+        channel.append(chat("a"), now);
+        for _ in 0..5 {
+            channel.append(token("open", None), now);
+        }
+        let cursor = Some(Cursor { epoch: 7, sequence: 1 });
+        let only_chat = Filter { types: TypeSet::parse("Chat").expect("a set"), ..everything() };
+        assert_eq!(channel.join(cursor, &only_chat).gap, None);
+        assert_eq!(channel.join(cursor, &everything()).gap, Some(GapReason::CursorExpired));
     }
 }

@@ -130,7 +130,8 @@ impl Link {
             State::Live { .. } | State::Dial | State::Waiting { .. } => {}
         }
         let wait = match (retry_after, reason) {
-            (Some(asked), _) => asked_wait(asked, random),
+            // Asked for no pause at all, the back-off still holds.
+            (Some(asked), _) => asked_wait(asked, random).max(self.backoff.next_wait(random)),
             (None, DownReason::Unauthorized) => self.slow.next_wait(random),
             (None, _) => self.backoff.next_wait(random),
         };

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::backend::{
-    Dialect, Discard, Input, Mapper, Policy, SessionStart, SessionValues, Transport, Verdict,
+    Answer, Dialect, Discard, Input, Mapper, Policy, SessionStart, SessionValues, Transport,
+    Verdict,
 };
 use super::channel::Filter;
 use super::cursor::Cursor;
@@ -40,17 +41,65 @@ pub struct Capture<'a> {
 
 /// Reads one capture.
 pub struct Normalizer {
-    dialect: &'static Dialect,
-    subscription: Arc<Subscription>,
     mapper: Mapper,
-    filter: Filter,
     decoder: Decoder,
-    mint: Option<String>,
-    epoch: u64,
-    left: u64,
+    writer: Writer,
     frames: u64,
     mapped: u64,
     discarded: Vec<u64>,
+}
+
+/// What writes the events that leave.
+struct Writer {
+    dialect: &'static Dialect,
+    subscription: Arc<Subscription>,
+    filter: Filter,
+    mint: Option<String>,
+    epoch: u64,
+    /// Events that left.
+    left: u64,
+}
+
+/// The frame that events are of.
+struct Frame {
+    number: u64,
+    /// Its minted id, once an event wanted one.
+    id: Option<String>,
+    arrived: UnixMillis,
+}
+
+impl Writer {
+    fn write(&mut self, event: &Event<'_>, frame: &mut Frame, out: &mut Vec<u8>) {
+        if !self.filter.passes_event(event) {
+            return;
+        }
+        self.left += 1;
+        let (mint, left) = (&self.mint, self.left);
+        let Frame { number, id, arrived } = frame;
+        let mut minted = || {
+            id.get_or_insert_with(|| match mint {
+                Some(prefix) => format!("{prefix}-{number}"),
+                None => format!("m{left}"),
+            })
+            .clone()
+        };
+        let encoded = Encoded::new(
+            event,
+            &mut Envelope {
+                subscription: &self.subscription,
+                source: self.dialect.name,
+                backend: self.dialect.name,
+                arrived: *arrived,
+                minted: &mut minted,
+            },
+        );
+        let cursor = Cursor { epoch: self.epoch, sequence: left }.to_string();
+        let framed = encoded.frame(Some(&cursor));
+        match self.filter.vocabulary {
+            Vocabulary::Full => out.extend_from_slice(framed.full()),
+            Vocabulary::Core => out.extend_from_slice(&framed.core()),
+        }
+    }
 }
 
 impl Normalizer {
@@ -64,13 +113,15 @@ impl Normalizer {
         };
         Self {
             mapper: Mapper::new((capture.dialect.session)(&start), capture.policy),
-            dialect: capture.dialect,
-            subscription: capture.subscription,
-            filter: capture.filter,
             decoder: Decoder::new(Limits::default()),
-            mint: capture.mint,
-            epoch: capture.epoch,
-            left: 0,
+            writer: Writer {
+                dialect: capture.dialect,
+                subscription: capture.subscription,
+                filter: capture.filter,
+                mint: capture.mint,
+                epoch: capture.epoch,
+                left: 0,
+            },
             frames: 0,
             mapped: 0,
             discarded: vec![0; Discard::ALL.len()],
@@ -110,11 +161,18 @@ impl Normalizer {
         out: &mut Vec<u8>,
         lines: &mut String,
     ) {
-        let Transport::Poll { frames } = self.dialect.transport else {
+        let Transport::Poll { frames } = self.writer.dialect.transport else {
             return;
         };
-        for (event, data) in frames(body) {
-            self.on_frame(Input { event: &event, data }, arrived, out, lines);
+        match (self.writer.dialect.answer)(200, body) {
+            Answer::Events | Answer::Empty => {
+                for (event, data) in frames(body) {
+                    self.on_frame(Input { event: &event, data }, arrived, out, lines);
+                }
+            }
+            Answer::Gone => self.on_gone(arrived, out),
+            // What the backend refuses holds no events.
+            Answer::Unauthorized | Answer::RateLimited | Answer::Bad => {}
         }
     }
 
@@ -140,41 +198,21 @@ impl Normalizer {
         out: &mut Vec<u8>,
         lines: &mut String,
     ) {
-        let frame = self.frames + 1;
-        let Self { mapper, subscription, filter, dialect, mint, epoch, left, .. } = self;
+        let mut frame = Frame { number: self.frames + 1, id: None, arrived };
         let mut types = Vec::new();
-        let mut id: Option<String> = None;
+        let Self { mapper, writer, .. } = self;
         let verdict = mapper.on_frame(input, &mut |event: Event<'_>| {
             types.push(event.message_type().as_str());
-            if !filter.passes_event(&event) {
-                return;
-            }
-            *left += 1;
-            let mut mint_id = || {
-                id.get_or_insert_with(|| match mint {
-                    Some(prefix) => format!("{prefix}-{frame}"),
-                    None => format!("m{left}"),
-                })
-                .clone()
-            };
-            let encoded = Encoded::new(
-                &event,
-                &mut Envelope {
-                    subscription,
-                    source: dialect.name,
-                    backend: dialect.name,
-                    arrived,
-                    minted: &mut mint_id,
-                },
-            );
-            let cursor = Cursor { epoch: *epoch, sequence: *left }.to_string();
-            let framed = encoded.frame(Some(&cursor));
-            match filter.vocabulary {
-                Vocabulary::Full => out.extend_from_slice(framed.full()),
-                Vocabulary::Core => out.extend_from_slice(&framed.core()),
-            }
+            writer.write(&event, &mut frame, out);
         });
         self.note(input.event, verdict, &types, lines);
+    }
+
+    /// The backend says that the conversation is gone, which is no frame.
+    fn on_gone(&mut self, arrived: UnixMillis, out: &mut Vec<u8>) {
+        let mut frame = Frame { number: self.frames, id: None, arrived };
+        let Self { mapper, writer, .. } = self;
+        mapper.on_gone(&mut |event: Event<'_>| writer.write(&event, &mut frame, out));
     }
 
     fn note(&mut self, event: &str, verdict: Verdict, types: &[&str], lines: &mut String) {

@@ -64,6 +64,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// Who holds the other end of the connection.
     pub(crate) peer: Option<IpAddr>,
+    /// The process takes no more streams: when to come back.
+    pub(crate) draining: Option<u64>,
 }
 
 /// What is answered.
@@ -269,6 +271,9 @@ impl Gate {
     ) -> Result<Box<Admitted>, Turned> {
         let allows_event = routes.iter().all(|route| route.allow_errors_event);
         let turned = |refusal| Turned { refusal, allows_event };
+        if let Some(retry_secs) = asked.draining {
+            return Err(turned(Refusal::Draining { retry_secs }));
+        }
         let mut permits = Permits::default();
         if asked.method == Method::GET {
             let trusted = &self.config.trusted_proxies;

@@ -16,7 +16,7 @@ use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
 };
-use crate::proto::event::{Encoded, Envelope, Event, GapReason};
+use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
@@ -36,6 +36,8 @@ struct Shared {
     standing: Option<Told>,
     state: &'static str,
     lost_at: Option<UnixMillis>,
+    /// When the last byte came: from then on events may be missing once it is lost.
+    last_byte: Option<UnixMillis>,
     /// Failures since it was last up.
     failures: u32,
 }
@@ -88,6 +90,7 @@ impl UpstreamCell {
                 standing: None,
                 state: "connecting",
                 lost_at: None,
+                last_byte: None,
                 failures: 0,
             }),
             stop: Notify::new(),
@@ -133,6 +136,11 @@ impl UpstreamCell {
         shared.attachments.is_empty()
     }
 
+    /// Whether nothing will ever come again.
+    pub(in crate::edge) fn has_ended(&self) -> bool {
+        matches!(self.shared().standing, Some(Told::Down { reason: DownReason::Ended, .. }))
+    }
+
     /// Ends the task at once.
     pub(in crate::edge) fn stop(&self) {
         self.stop.notify_one();
@@ -142,8 +150,8 @@ impl UpstreamCell {
         self.stop.notified().await;
     }
 
-    /// One frame came; whether it was more than a sign of life. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> bool {
+    /// One frame came; what became of it. Hot path: runs once per frame.
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -154,9 +162,10 @@ impl UpstreamCell {
             }
         }
         drop(shared);
-        let Some(verdict) = total else { return false };
-        self.metrics.on_frame(input.event, verdict);
-        !matches!(verdict, Verdict::Discarded(Discard::Liveness | Discard::Control, _))
+        if let Some(verdict) = total {
+            self.metrics.on_frame(input.event, verdict);
+        }
+        total
     }
 
     /// The backend has told what nobody knew when the stream was asked for.
@@ -209,7 +218,10 @@ impl UpstreamCell {
         shared.standing = Some(told);
         shared.failures = 0;
         let since = shared.lost_at.take();
-        for attachment in &shared.attachments {
+        for attachment in &mut shared.attachments {
+            if let Told::Up { again: true } = told {
+                attachment.mapper.on_reopened();
+            }
             attachment.channel.on_told(attachment.index, told, is_resumed);
         }
         since
@@ -268,23 +280,43 @@ impl UpstreamCell {
     pub(super) fn on_down(&self, told: Told) {
         let mut shared = self.shared();
         shared.standing = Some(told);
-        if let Told::Down { reason, retry_in } = told {
-            let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
-            log::warn!(
-                "source={} is down: reason={} retry_in={wait:.1}s",
-                self.source.name,
-                reason.as_str()
-            );
+        match told {
+            Told::Down { reason: DownReason::Ended, .. } => {
+                log::info!("source={} has ended a conversation", self.source.name);
+            }
+            Told::Down { reason, retry_in } => {
+                let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
+                let (name, reason) = (&self.source.name, reason.as_str());
+                log::warn!("source={name} is down: reason={reason} retry_in={wait:.1}s");
+            }
+            Told::Up { .. } => {}
         }
         for attachment in &shared.attachments {
             attachment.channel.on_told(attachment.index, told, false);
         }
     }
 
-    /// A dial failed, or an open stream was lost.
-    pub(super) fn note_failure(&self) {
-        let mut shared = self.shared();
-        shared.failures = shared.failures.saturating_add(1);
+    /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
+    /// own values can be the cause, such as a wrong token.
+    pub(super) fn note_failure(&self, reason: DownReason) {
+        let is_ours = match reason {
+            DownReason::Dns
+            | DownReason::Refused
+            | DownReason::Tls
+            | DownReason::Timeout
+            | DownReason::Reset
+            | DownReason::Silent => true,
+            DownReason::Unauthorized
+            | DownReason::RateLimited
+            | DownReason::BadStatus
+            | DownReason::BadContentType
+            | DownReason::Closed
+            | DownReason::Ended => false,
+        };
+        if is_ours {
+            let mut shared = self.shared();
+            shared.failures = shared.failures.saturating_add(1);
+        }
     }
 
     /// Whether it has failed repeatedly.
@@ -297,14 +329,27 @@ impl UpstreamCell {
         &self.source.name
     }
 
-    /// Since then events may be missed.
-    pub(super) fn note_loss(&self, since: UnixMillis) {
-        self.shared().lost_at.get_or_insert(since);
-    }
-
     /// Since when events may have been missed that nobody has asked for yet.
     pub(super) fn lost_since(&self) -> Option<UnixMillis> {
         self.shared().lost_at
+    }
+
+    /// Since then events may have been missed.
+    pub(super) fn note_loss_since(&self, since: UnixMillis) {
+        self.shared().lost_at.get_or_insert(since);
+    }
+
+    /// An open stream was lost: from now on events may be missed.
+    pub(super) fn note_loss(&self) {
+        let mut shared = self.shared();
+        let last_byte = shared.last_byte;
+        shared.lost_at.get_or_insert_with(|| last_byte.unwrap_or_else(clock::wall));
+    }
+
+    /// A byte came.
+    pub(super) fn on_byte(&self, at: UnixMillis) {
+        self.shared().last_byte = Some(at);
+        self.metrics.on_byte(at.0 / 1000);
     }
 
     pub(super) fn on_state(&self, state: &'static str) {

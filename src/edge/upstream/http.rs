@@ -4,7 +4,7 @@
 //! failure), every address is tried, answers are kept for a short while. Not here: what an
 //! answer means (`backend::Dialect::answer`). Outbound proxies are not supported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +51,21 @@ pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
+    /// Conversations that are being polled.
+    polled: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The right to poll one conversation, until dropped.
+pub(super) struct Turn {
+    polled: Arc<Mutex<HashSet<String>>>,
+    conversation: String,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
+        polled.remove(&self.conversation);
+    }
 }
 
 struct Resolved {
@@ -76,7 +91,12 @@ impl Dialer {
     /// No connections yet.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self { budgets: Mutex::default(), connectors: Mutex::default(), resolved: Mutex::default() }
+        Self {
+            budgets: Mutex::default(),
+            connectors: Mutex::default(),
+            resolved: Mutex::default(),
+            polled: Arc::default(),
+        }
     }
 
     /// How much of a source may be asked at a time. It outlives reloads.
@@ -104,8 +124,8 @@ impl Dialer {
         message: &Message,
         bytes_max: usize,
     ) -> Result<(Head, Answered), DownReason> {
-        for _ in 0..2 {
-            let mut connection = self.connect(source).await?;
+        for pooled in [true, false] {
+            let mut connection = self.connect(source, pooled).await?;
             let is_reused = connection.is_reused;
             let head = async {
                 connection.send(source, message, None).await?;
@@ -123,12 +143,39 @@ impl Dialer {
         Err(DownReason::Reset)
     }
 
-    /// Connects to a source, trying every address it has.
-    pub(super) async fn connect(&self, source: &Source) -> Result<Connection, DownReason> {
-        let connector = self.connector(source.ca.as_ref());
+    /// Makes sure that a source can be dialled at all.
+    ///
+    /// # Errors
+    /// Its certificate authorities cannot be read.
+    pub(crate) fn prepare(&self, source: &Source) -> Result<(), String> {
+        self.connector(source.ca.as_ref()).map(|_| ())
+    }
+
+    /// Takes the right to poll a conversation; `None` if somebody has it.
+    pub(super) fn take_turn(&self, source: &Source, message: &Message) -> Option<Turn> {
+        // Who asks stands in headers and query; what is polled is the path.
+        let path = message.target.split('?').next().unwrap_or_default();
+        let conversation = format!("{}{path}", source.url.authority());
+        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
+        polled
+            .insert(conversation.clone())
+            .then(|| Turn { polled: self.polled.clone(), conversation })
+    }
+
+    /// Connects to a source, trying every address it has; `pooled` = an idle connection will do.
+    pub(super) async fn connect(
+        &self,
+        source: &Source,
+        pooled: bool,
+    ) -> Result<Connection, DownReason> {
+        let connector = self.connector(source.ca.as_ref()).map_err(|_| DownReason::Tls)?;
         let mut last = DownReason::Dns;
         for address in self.resolve(&source.url.host, source.url.port).await? {
-            let peer = peer(source, address);
+            let mut peer = peer(source, address);
+            if !pooled {
+                // A group of its own finds nothing in the pool.
+                peer.group_key = rand::random();
+            }
             match connector.get_http_session(&peer).await {
                 Ok((session, is_reused)) => {
                     return Ok(Connection { session, is_reused, peer, connector });
@@ -147,16 +194,23 @@ impl Dialer {
         Err(last)
     }
 
-    fn connector(&self, ca: Option<&PathBuf>) -> Arc<Connector> {
+    fn connector(&self, ca: Option<&PathBuf>) -> Result<Arc<Connector>, String> {
         let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors
-            .entry(ca.cloned())
-            .or_insert_with(|| {
-                let mut options = ConnectorOptions::new(POOL_SIZE);
-                options.ca_file = ca.map(|path| path.to_string_lossy().into_owned());
-                Arc::new(Connector::new(Some(options)))
-            })
-            .clone()
+        if let Some(connector) = connectors.get(&ca.cloned()) {
+            return Ok(connector.clone());
+        }
+        let mut options = ConnectorOptions::new(POOL_SIZE);
+        options.ca_file = ca.map(|path| path.to_string_lossy().into_owned());
+        // Pingora panics over a file that it cannot use.
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Connector::new(Some(options))
+        }));
+        let connector = Arc::new(made.map_err(|_| {
+            let path = ca.map_or_else(String::new, |path| path.display().to_string());
+            format!("{path}: no certificate authorities can be read from this file")
+        })?);
+        connectors.insert(ca.cloned(), connector.clone());
+        Ok(connector)
     }
 
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DownReason> {
@@ -315,7 +369,7 @@ impl Head {
 
 fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
     let is_tls = source.url.scheme == Scheme::Https;
-    let sni = source.sni.clone().unwrap_or_else(|| source.url.host.clone());
+    let sni = source.server_name().to_owned();
     let mut peer = HttpPeer::new(address, is_tls, sni);
     peer.options.connection_timeout = Some(source.connect_timeout);
     peer.options.total_connection_timeout = Some(source.connect_timeout * 2);

@@ -25,8 +25,7 @@ use self::http::Head;
 use super::clock;
 use crate::proto::backend::{Keyring, Transport};
 use crate::proto::event::DownReason;
-use crate::proto::link::{Link, Next};
-use crate::proto::time::UnixMillis;
+use crate::proto::link::{Link, Next, Told};
 
 /// How one connection (or one row of polls) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +49,24 @@ impl End {
     }
 }
 
-/// Runs until nobody listens any more, or the conversation is over.
+/// How long a stream rests whose task has panicked.
+const REST_AFTER_PANIC: Duration = Duration::from_secs(5);
+
+/// Runs until nobody listens any more, or the conversation is over. A panic, which only a defect
+/// of ours can cause, costs a reconnect and not the source.
 pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
+    while tokio::spawn(run_once(cell.clone(), dialer.clone())).await.is_err() {
+        log::error!("source={}: the upstream task has panicked", cell.source.name);
+        cell.note_loss();
+        cell.on_down(Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) });
+        tokio::select! {
+            () = cell.stopped() => return,
+            () = tokio::time::sleep(REST_AFTER_PANIC) => {}
+        }
+    }
+}
+
+async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     let mut life = Life {
         cell: &cell,
         dialer: &dialer,
@@ -59,7 +74,6 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
         keys: cell.request.recipe.as_ref().map(Keyring::new),
         last_event_id: String::new(),
         is_continued: false,
-        heard: clock::wall(),
     };
     tokio::select! {
         () = cell.stopped() => {}
@@ -78,8 +92,6 @@ pub(super) struct Life<'a> {
     pub(super) last_event_id: String,
     /// Whether a stream of the same subject was open before, so that one can go on.
     pub(super) is_continued: bool,
-    /// When the backend was last heard.
-    pub(super) heard: UnixMillis,
 }
 
 impl Life<'_> {
@@ -152,10 +164,10 @@ impl Life<'_> {
         }
         let told = match end {
             End::Lost { reason, retry_after } => {
-                self.cell.note_failure();
+                self.cell.note_failure(reason);
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
-                    self.cell.note_loss(self.heard);
+                    self.cell.note_loss();
                 }
                 self.link.on_lost(reason, retry_after, rand::random(), clock::now())
             }
@@ -164,6 +176,9 @@ impl Life<'_> {
                 None
             }
             End::Gone => {
+                if was_live {
+                    self.cell.metrics.on_disconnect(DownReason::Ended);
+                }
                 self.cell.on_gone();
                 self.link.on_gone()
             }

@@ -7,15 +7,23 @@ use bytes::BytesMut;
 use super::http::{Connection, Head};
 use super::{End, Life, history};
 use crate::edge::clock;
-use crate::proto::backend::{Answer, Input, Message, SplitAnswer};
+use crate::proto::backend::{Answer, Input, Message, SplitAnswer, Verdict};
 use crate::proto::event::DownReason;
 
-/// Answers that come sooner than this, without news, are not waited for at once again: a
-/// backend that does not hold its polls must not be asked in a tight loop.
-const POLL_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// A backend that answers at once, without news, must not be asked in a tight loop.
+const IDLE_PERIOD_MIN: Duration = Duration::from_secs(1);
+/// With news, the next poll may follow soon, but no backend is asked more often than this.
+const NEWS_PERIOD_MIN: Duration = Duration::from_millis(100);
+/// A pooled connection that dies later than this was not dead before: the backend may have
+/// answered, and reading consumes.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Polls until something fails or the conversation is over.
 pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAnswer) -> End {
+    // Two polls of one conversation would take each other's events, whoever asks.
+    let Some(_turn) = life.dialer.take_turn(&life.cell.source, message) else {
+        return failed(life, DownReason::RateLimited);
+    };
     // A poll may be held for long, so what a lost one had been given is asked for first.
     if let Some(since) = life.cell.lost_since() {
         let missed = history::gather(life, since).await;
@@ -34,8 +42,14 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
         };
         let text = String::from_utf8_lossy(&body);
         let answer = (life.cell.source.dialect.answer)(head.status, &text);
-        match answer {
-            Answer::Events | Answer::Empty => on_answer(life, started).await,
+        let has_events = match answer {
+            Answer::Events if is_foreign(&head, &text) => {
+                // A log-in page, or what a cache between has to say.
+                deliver(life, &text, frames);
+                return refused(life, &head, DownReason::BadContentType);
+            }
+            Answer::Events => true,
+            Answer::Empty => false,
             Answer::Gone => return End::Gone,
             Answer::Unauthorized => {
                 failed(life, DownReason::Unauthorized);
@@ -43,15 +57,16 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
             }
             Answer::RateLimited => return refused(life, &head, DownReason::RateLimited),
             Answer::Bad => return refused(life, &head, DownReason::BadStatus),
-        }
-        let count = if answer == Answer::Events { deliver(life, &text, frames) } else { 0 };
-        life.cell.metrics.on_poll(if count > 0 { "events" } else { "empty" });
+        };
+        life.cell.metrics.on_poll(if has_events { "events" } else { "empty" });
+        // The source is up, and what was missed is told, before its first events.
+        on_answer(life, started).await;
+        let is_news = has_events && deliver(life, &text, frames);
         if life.cell.is_over() {
             return End::Gone;
         }
-        if count == 0 {
-            tokio::time::sleep_until((started + POLL_PERIOD_MIN).into()).await;
-        }
+        let period = if is_news { NEWS_PERIOD_MIN } else { IDLE_PERIOD_MIN };
+        tokio::time::sleep_until((started + period).into()).await;
     }
 }
 
@@ -63,20 +78,25 @@ async fn on_answer(life: &mut Life<'_>, started: Instant) {
         // No poll is suspect: its answer says itself whether there is a chat.
         let _never = life.on_open(None).await;
     }
-    life.heard = clock::wall();
 }
 
-/// Maps an answer's frames. How many there were.
-fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> usize {
+/// Whether a 200 is somebody else's: no answer of the backend looks like that.
+fn is_foreign(head: &Head, text: &str) -> bool {
+    head.content_type == "text/html" || !text.trim_start().starts_with(['{', '['])
+}
+
+/// Maps an answer's frames. Whether one of them gave an event.
+fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> bool {
     let arrived = clock::wall();
-    let frames = frames(text);
-    for (event, data) in &frames {
-        life.cell.on_frame(Input { event, data }, arrived);
+    let mut is_news = false;
+    for (event, data) in &frames(text) {
+        let verdict = life.cell.on_frame(Input { event, data }, arrived);
+        is_news |= matches!(verdict, Some(Verdict::Mapped { .. }));
     }
-    if !frames.is_empty() {
+    if is_news {
         life.cell.wake();
     }
-    frames.len()
+    is_news
 }
 
 fn failed(life: &Life<'_>, reason: DownReason) -> End {
@@ -93,19 +113,20 @@ fn refused(life: &Life<'_>, head: &Head, reason: DownReason) -> End {
 }
 
 /// Connects, after as many others as the source bears at a time. A held poll is no dial.
-async fn connect(life: &Life<'_>) -> Result<Connection, DownReason> {
+async fn connect(life: &Life<'_>, pooled: bool) -> Result<Connection, DownReason> {
     let budget = life.dialer.budget(&life.cell.source);
     let _leave = budget.dial().await;
-    life.dialer.connect(&life.cell.source).await
+    life.dialer.connect(&life.cell.source, pooled).await
 }
 
 /// One request and its whole answer. A pooled connection that turns out to be dead before the
 /// answer began is replaced by a fresh one, once.
 async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, BytesMut), DownReason> {
     let source = &life.cell.source;
-    for _ in 0..2 {
-        let mut connection = connect(life).await?;
+    for pooled in [true, false] {
+        let mut connection = connect(life, pooled).await?;
         let is_reused = connection.is_reused;
+        let sent_at = clock::now();
         let head = async {
             connection.send(source, message, None).await?;
             connection.read_head().await
@@ -113,13 +134,14 @@ async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, BytesMut), Dow
         match head.await {
             Ok(head) => {
                 let answered = connection.read_answer(&head, source.event_bytes_max).await?;
-                life.cell.metrics.on_byte(clock::wall().0 / 1000);
+                life.cell.on_byte(clock::wall());
                 if answered.is_oversize {
                     life.cell.on_oversize("other");
                 }
                 return Ok((head, answered.body));
             }
-            Err(DownReason::Reset | DownReason::Closed) if is_reused => {}
+            Err(DownReason::Reset | DownReason::Closed)
+                if is_reused && clock::now().saturating_duration_since(sent_at) < STALE_WITHIN => {}
             Err(reason) => return Err(reason),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::http::{Connection, Head};
 use super::{End, Life, UpstreamCell};
 use crate::edge::clock;
-use crate::proto::backend::{Answer, Input, Keyring, Message};
+use crate::proto::backend::{Answer, Discard, Input, Keyring, Message, Verdict};
 use crate::proto::event::DownReason;
 use crate::proto::sse::{Decoder, Item, Limits};
 use crate::proto::time::UnixMillis;
@@ -40,7 +40,7 @@ pub(super) async fn read_stream(life: &mut Life<'_>, message: &Message) -> End {
 async fn open(life: &mut Life<'_>, message: &Message) -> Result<Connection, End> {
     let source = &life.cell.source;
     let resume = life.cell.request.resume_header.map(|name| (name, life.last_event_id.as_str()));
-    let mut connection = life.dialer.connect(source).await.map_err(End::lost)?;
+    let mut connection = life.dialer.connect(source, false).await.map_err(End::lost)?;
     connection.send(source, message, resume).await.map_err(End::lost)?;
     let head = connection.read_head().await.map_err(End::lost)?;
     let reason = match check(&head) {
@@ -71,7 +71,6 @@ fn check(head: &Head) -> Result<(), DownReason> {
 async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
     let cell = life.cell;
     let opened = clock::wall();
-    life.heard = opened;
     let mut suspect_until = life.on_open(None).await;
     // Streams that were asked for without a credential of our own have no such moment.
     let renew_at = life.keys.as_ref().and_then(Keyring::renew_at);
@@ -91,7 +90,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             () = &mut sleep, if due.is_some() => {
                 if suspect_until.is_some() && let Some(keys) = &mut life.keys {
                     keys.on_silent();
-                    cell.note_loss(opened);
+                    cell.note_loss_since(opened);
                 }
                 return End::Redial;
             }
@@ -102,15 +101,16 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             Err(reason) => return End::lost(reason),
         };
         let arrived = clock::wall();
-        life.heard = arrived;
-        cell.metrics.on_byte(arrived.0 / 1000);
+        cell.on_byte(arrived);
         decoder.push(chunk);
         let read = map(cell, &mut decoder, arrived);
         if read.frames == 0 {
             continue;
         }
         cell.wake();
-        if decoder.last_event_id() != life.last_event_id {
+        // Each connection's decoder starts without an id; the last one that was seen stands until
+        // another comes.
+        if !decoder.last_event_id().is_empty() && decoder.last_event_id() != life.last_event_id {
             decoder.last_event_id().clone_into(&mut life.last_event_id);
         }
         if cell.is_over() {
@@ -138,7 +138,11 @@ fn map(cell: &UpstreamCell, decoder: &mut Decoder, arrived: UnixMillis) -> Read 
         match item {
             Item::Frame(frame) => {
                 let input = Input { event: frame.event, data: frame.data };
-                read.is_news |= cell.on_frame(input, arrived);
+                let verdict = cell.on_frame(input, arrived);
+                read.is_news |= !matches!(
+                    verdict,
+                    None | Some(Verdict::Discarded(Discard::Liveness | Discard::Control, _))
+                );
             }
             Item::Oversize { event } => {
                 read.is_news = true;

@@ -64,6 +64,10 @@ pub trait Session: Send {
         false
     }
 
+    /// The upstream stream was lost and is open again: what was learnt of the old one's frames
+    /// no longer holds.
+    fn on_reopened(&mut self) {}
+
     /// Whether a client's `scope` filter looks at all events of this backend, and so hides
     /// those that name no scope.
     fn has_scopes(&self) -> bool {
@@ -309,6 +313,11 @@ impl Mapper {
             sink(event);
         };
         self.session.on_gone(&mut Outbox::new(&mut sink));
+    }
+
+    /// The upstream stream was lost and is open again.
+    pub fn on_reopened(&mut self) {
+        self.session.on_reopened();
     }
 
     /// Whether the conversation is over for good.

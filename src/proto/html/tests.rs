@@ -1,3 +1,5 @@
+//! HTML in; text, links and safe markup out.
+
 use super::*;
 
 #[track_caller]

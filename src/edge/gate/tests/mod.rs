@@ -206,6 +206,7 @@ impl Bench {
             query,
             headers: &headers,
             peer: Some(ask.peer.parse().expect("an address")),
+            draining: None,
         };
         self.gate.decide(&asked, ask.wall)
     }

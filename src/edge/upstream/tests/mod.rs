@@ -70,6 +70,7 @@ impl Bench {
             query: &query,
             headers: &headers,
             peer: Some([127, 0, 0, 1].into()),
+            draining: None,
         };
         let Decision::Stream(mut admitted) = self.gate.decide(&asked, clock::wall()).decision
         else {
@@ -81,8 +82,9 @@ impl Bench {
             subscription: &admitted.subscription,
             sources: admitted.sources,
             replay: &self.replay,
+            is_fresh: true,
         });
-        let (join, _) = listener.channel.join(None);
+        let (join, _) = listener.channel.join(None, &everything());
         let limits = Limits { line_bytes_max: 1 << 20, event_bytes_max: 1 << 20 };
         Client { listener, join, seen: Vec::new(), decoder: Decoder::new(limits) }
     }
@@ -144,10 +146,9 @@ impl Client {
     }
 
     fn read(&mut self) {
-        let everything = Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Full };
         let mut batch = Batch::default();
         let (join, channel) = (&mut self.join, &self.listener.channel);
-        channel.read(&mut join.position, join.live_from, &everything, usize::MAX, &mut batch);
+        channel.read(&mut join.position, join.live_from, &everything(), &mut batch);
         for block in batch.blocks {
             self.decoder.push(block);
         }
@@ -172,6 +173,10 @@ impl Client {
         let downs = self.seen.iter().filter(|(event, _)| event == "source_down");
         downs.filter_map(|(_, data)| data.get("reason")?.as_str()).collect()
     }
+}
+
+fn everything() -> Filter {
+    Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Full }
 }
 
 async fn start(kind: Kind, change: impl FnOnce(&mut Options)) -> Backend {

@@ -1,3 +1,5 @@
+//! Every row of the Bright Pattern table, and the golden pairs.
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

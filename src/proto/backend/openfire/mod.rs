@@ -252,6 +252,13 @@ impl Session for Desk {
         }
     }
 
+    fn on_reopened(&mut self) {
+        // Whether stanzas come is the new stream's to show, and rooms send their rosters anew.
+        self.stream.has_messages = false;
+        self.stream.has_presences = false;
+        self.stream.rooms.clear();
+    }
+
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
         Box::new(Self { stream: self.stream.clone(), ..Self::new(start) })
     }

@@ -259,6 +259,11 @@ impl Rooms {
         Self { seed, rooms: LruCache::sparse(ROOMS_MAX) }
     }
 
+    /// Forgets every room.
+    pub(super) fn clear(&mut self) {
+        self.rooms.clear();
+    }
+
     /// Takes in a room's presence: what it changes, and whether it is the participant's own.
     pub(super) fn on_presence(&mut self, seen: Occupancy<'_>) -> (Change, bool) {
         let (key, hash) = (self.hash(seen.room), self.hash(seen.nick));

@@ -1,3 +1,5 @@
+//! Every row of the Salesforce table, and the golden pairs.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

@@ -1,0 +1,31 @@
+//! The real binary on port 0, between scripted backends and clients written by hand.
+//!
+//! A module per subject; `support` holds the harness. Every test waits for facts under a generous
+//! deadline and ends with the conservation law, read from `/metrics`. Loopback only, ports are
+//! the system's to choose. Not here: what a frame means (tested in `proto`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+mod main_job;
+mod dialogue;
+mod heartbeats;
+mod parameters;
+mod auth;
+mod limits;
+mod hygiene;
+mod sharing;
+mod resume;
+mod trouble;
+mod ends;
+mod operators;
+mod reload;
+mod cli;
+mod tls;
+mod tidy;

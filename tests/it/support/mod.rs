@@ -1,0 +1,38 @@
+//! The harness: the edge as a process, clients by hand, backends by script, conf by the line.
+
+mod backends;
+mod cli;
+mod conf;
+mod edge;
+mod http;
+mod metrics;
+mod sse;
+
+pub(crate) use backends::{
+    Four, KINDS, One, backend, backend_with, jane, options, say, source_name,
+};
+pub(crate) use cli::{Scratch, chatmux, chatmux_with};
+pub(crate) use conf::{Conf, KEY, sha256};
+pub(crate) use edge::Edge;
+pub(crate) use http::{Ask, Client, Reply};
+pub(crate) use metrics::Metrics;
+pub(crate) use sse::{Event, EventSource};
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+/// A fact that has not come true by then never will.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for a fact under [`DEADLINE`].
+#[track_caller]
+pub(crate) fn soon<T>(what: &str, fact: impl Future<Output = T>) -> impl Future<Output = T> {
+    let at = std::panic::Location::caller();
+    async move {
+        match timeout(DEADLINE, fact).await {
+            Ok(fact) => fact,
+            Err(_) => panic!("{at}: waited {DEADLINE:?} in vain: {what}"),
+        }
+    }
+}
