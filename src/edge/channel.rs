@@ -163,21 +163,16 @@ impl ChannelCell {
         (standing, log.is_over())
     }
 
-    /// Whether a reader at this position would get at least one message.
-    pub(super) fn has_unread(&self, join: Join, filter: &Filter) -> bool {
-        self.log().channel.has_unread(join, filter)
+    /// Whether nothing will follow, and a client with this cursor would get nothing of what was.
+    pub(super) fn has_nothing_for(&self, cursor: Option<Cursor>, filter: &Filter) -> bool {
+        let log = self.log();
+        log.is_over() && !log.channel.has_unread(log.channel.join(cursor, filter), filter)
     }
 
     /// How the sources stand.
     #[must_use]
     pub(crate) fn sources(&self) -> Vec<SourceStanding> {
         self.log().sources.clone()
-    }
-
-    /// Whether every source has ended for good.
-    #[must_use]
-    pub(crate) fn is_over(&self) -> bool {
-        self.log().is_over()
     }
 
     /// Clients that listen.

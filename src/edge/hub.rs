@@ -17,7 +17,8 @@ use super::gate::Resolved;
 use super::upstream::{Dialer, UpstreamCell};
 use crate::config::Replay;
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
-use crate::proto::channel::{Channel, RingLimits};
+use crate::proto::channel::{Channel, Filter, RingLimits};
+use crate::proto::cursor::Cursor;
 use crate::proto::event::{SourceTag, Subscription};
 use crate::telemetry::Metrics;
 
@@ -73,8 +74,10 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) sources: Vec<Resolved>,
     /// Limits of the log.
     pub(crate) replay: &'a Replay,
-    /// Whether the client brings no cursor: it wants what comes now, not what was.
-    pub(crate) is_fresh: bool,
+    /// Where the client was, if it says so.
+    pub(crate) cursor: Option<Cursor>,
+    /// What passes.
+    pub(crate) filter: &'a Filter,
 }
 
 /// Numbers for `/streams` and readiness.
@@ -93,8 +96,9 @@ impl Hub {
         Arc::new(Self { tables: Mutex::default(), dialer, metrics })
     }
 
-    /// Takes a place at the log of a subscription, which is made if there is none yet.
-    pub(crate) fn listen(self: &Arc<Self>, subscribe: Subscribe<'_>) -> Listener {
+    /// Takes a place at the log of a subscription, which is made if there is none yet. `None`:
+    /// its conversations are over, and the client has heard all of them.
+    pub(crate) fn listen(self: &Arc<Self>, subscribe: Subscribe<'_>) -> Option<Listener> {
         let requests = subscribe
             .sources
             .iter()
@@ -110,10 +114,10 @@ impl Hub {
         let mut tables = self.tables();
         let known = tables.channels.get(&key).cloned();
         let channel = match known {
-            // A conversation that is over says nothing to somebody new, who may want the next.
-            Some(channel) if subscribe.is_fresh && channel.is_over() => {
-                self.forget(&mut tables, &key, &channel);
-                self.open_channel(&mut tables, &key, &subscribe)
+            // It would only be told what it has heard. It does not count as a visit, so the log
+            // goes when its time has come.
+            Some(channel) if channel.has_nothing_for(subscribe.cursor, subscribe.filter) => {
+                return None;
             }
             Some(channel) => channel,
             None => self.open_channel(&mut tables, &key, &subscribe),
@@ -126,14 +130,14 @@ impl Hub {
             .clone();
         audience.fetch_add(1, Ordering::Relaxed);
         drop(tables);
-        Listener {
+        Some(Listener {
             wake: channel.watch(),
             channel,
             hub: Arc::downgrade(self),
             key,
             audience,
             linger: subscribe.replay.linger,
-        }
+        })
     }
 
     /// How much there is.

@@ -266,18 +266,23 @@ impl Edge {
         reloads: watch::Receiver<u64>,
     ) -> Opened {
         let config = self.config();
+        let cursor = match admitted.resume {
+            Resume::After(cursor) => Some(cursor),
+            Resume::Fresh | Resume::Unreadable => None,
+        };
         let listener = self.hub.listen(Subscribe {
             route: &admitted.route.path,
             subscription: &admitted.subscription,
             sources: admitted.sources,
             replay: &config.replay,
-            is_fresh: matches!(admitted.resume, Resume::Fresh),
+            cursor,
+            filter: &admitted.filter,
         });
-        let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
-        if listener.channel.is_over() && !listener.channel.has_unread(join, &admitted.filter) {
+        let Some(listener) = listener else {
             // It has seen the end. 204 tells EventSource to stop for good.
             return Opened::Over(answered);
-        }
+        };
+        let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
         let stream = Stream {
             listener,
             filter: admitted.filter,

@@ -18,7 +18,7 @@ use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::admin::Admin;
 use super::handed::{Handed, WithSockets};
@@ -112,12 +112,8 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed]));
     }
-    server.add_service(background_service(
-        "announce",
-        Announce { bound, is_started, on_ready: hooks.on_ready },
-    ));
-    let reloader = Reloader { edge: edge.clone(), reload: hooks.reload };
-    server.add_service(background_service("reload", reloader));
+    let keeper = Keeper { edge: edge.clone(), bound, is_started, hooks };
+    server.add_service(background_service("keeper", keeper));
     let leaver = Leaver { edge: edge.clone(), drain: config.server.drain };
     server.add_service(background_service("leave", leaver));
     let shutdown_signal =
@@ -196,20 +192,41 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
     Ok(config.tls(settings))
 }
 
-/// Says where clients come in, as soon as they can.
-struct Announce {
+/// Says where clients come in, as soon as they can; then reads the configuration anew on SIGHUP.
+/// One after the other, since whoever has read the line may send the signal.
+struct Keeper {
+    edge: Arc<Edge>,
     bound: Bound,
     is_started: Arc<AtomicBool>,
-    on_ready: Box<dyn Fn(&Bound) + Send + Sync>,
+    hooks: Hooks,
 }
 
 #[async_trait]
-impl BackgroundService for Announce {
+impl BackgroundService for Keeper {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let addresses =
-            self.bound.listen.iter().map(|(_, address)| *address).chain(self.bound.admin);
-        for address in addresses {
-            // Pingora binds in its own time and tells nobody; a connection shows that it has.
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        if hangup.is_none() {
+            log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
+        }
+        self.announce(&mut shutdown).await;
+        let next_hangup = async |hangup: &mut Option<Signal>| match hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        };
+        while !*shutdown.borrow() {
+            tokio::select! {
+                _ = next_hangup(&mut hangup) => self.reload(),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+impl Keeper {
+    async fn announce(&self, shutdown: &mut ShutdownWatch) {
+        let listen = self.bound.listen.iter().map(|(_, address)| *address);
+        for address in listen.chain(self.bound.admin) {
+            // Pingora starts in its own time and tells nobody; a connection shows that it has.
             while tokio::net::TcpStream::connect(reachable(address)).await.is_err() {
                 tokio::time::sleep(PROBE_PAUSE).await;
                 if *shutdown.borrow_and_update() {
@@ -221,35 +238,11 @@ impl BackgroundService for Announce {
         let urls: Vec<_> = self.bound.listen.iter().map(|(url, _)| url.as_str()).collect();
         let admin = self.bound.admin.map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
         log::info!("listening: streams={} admin={admin}", urls.join(","));
-        (self.on_ready)(&self.bound);
+        (self.hooks.on_ready)(&self.bound);
     }
-}
 
-/// Reads the configuration anew on SIGHUP.
-struct Reloader {
-    edge: Arc<Edge>,
-    reload: Option<Box<dyn Fn() -> Result<Config, String> + Send + Sync>>,
-}
-
-#[async_trait]
-impl BackgroundService for Reloader {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
-            return;
-        };
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => self.reload(),
-                _ = shutdown.changed() => return,
-            }
-        }
-    }
-}
-
-impl Reloader {
     fn reload(&self) {
-        let Some(reload) = &self.reload else {
+        let Some(reload) = &self.hooks.reload else {
             log::warn!("SIGHUP: there is no conf file to read anew");
             return;
         };

@@ -154,7 +154,7 @@ async fn the_tail_of_a_stream_is_printed_to_its_end() {
     assert_eq!(names.first(), Some(&"connected"), "{}", said.out);
     assert_eq!(names.last(), Some(&"disconnected"), "{}", said.out);
     assert!(said.out.contains("first words"), "{}", said.out);
-    // Back with its cursor it is told to stop, and does.
+    // Who comes again is told to stop, and does.
     let whole = chatmux(&["tail", &url]).await;
     assert_eq!((whole.code, whole.out.as_str()), (0, ""), "{whole:?}");
     let refused = chatmux(&["tail", "--once", "-H", "X-API-Key: nonsense", &url]).await;

@@ -28,4 +28,7 @@ mod operators;
 mod reload;
 mod cli;
 mod tls;
+mod tls_upstream;
+mod browser;
+mod shipped;
 mod tidy;

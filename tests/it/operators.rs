@@ -3,7 +3,7 @@
 use chatmux::scripted::{Fault, Kind, On};
 
 use crate::support::{
-    Ask, Client, Conf, Edge, Four, KEY, One, Scratch, backend, chatmux, chatmux_with, say,
+    Ask, Client, Conf, Edge, Four, KEY, One, Scratch, backend, chatmux, chatmux_with, say, soon,
 };
 
 /// Runs a conf file that cannot work: the line of its error.
@@ -130,29 +130,53 @@ async fn operators_see_streams_and_nobody_in_the_clear() {
     four.edge.check_law(&[]).await;
 }
 
+/// Waits for an answer of `/ready`.
+async fn until_ready_says(one: &One, status: u16) -> serde_json::Value {
+    let turns = async {
+        loop {
+            let reply = one.edge.admin("/ready").await;
+            if reply.head.status == status {
+                return reply.json();
+            }
+        }
+    };
+    soon(&format!("/ready says {status}"), turns).await
+}
+
 #[tokio::test]
 async fn a_route_whose_sources_all_fail_is_not_ready() {
     let one = One::start(Kind::Xians).await;
-    one.backend.fault_on(On::Events, usize::MAX, Fault::status(500));
+    one.backend.fault_on(On::Events, usize::MAX, Fault::Reset);
     let _client = one.edge.open(&Client::new("jane")).await;
-    let labels = [("source", "agent"), ("outcome", "bad_status")];
-    one.edge
-        .until("it has failed repeatedly", |metrics| {
-            metrics.sum("chatmux_upstream_connects_total", &labels) >= 3
-        })
-        .await;
-    let reply = one.edge.admin("/ready").await;
-    assert_eq!(reply.head.status, 503);
-    let why = reply.json();
+    let why = until_ready_says(&one, 503).await;
     assert_eq!((&why["ready"], &why["route"]), (&false.into(), &"/events".into()), "{why}");
+    let labels = [("source", "agent"), ("outcome", "reset")];
+    let failed = one.edge.metrics().await.sum("chatmux_upstream_connects_total", &labels);
+    assert!(failed >= 3, "once is no reason: {failed}");
     one.backend.clear_faults();
+    until_ready_says(&one, 200).await;
+    one.check_law().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_no_good_makes_no_route_unready() {
+    let one = One::start(Kind::Xians).await;
+    one.backend.fault_on(On::Events, usize::MAX, status_401_at_once());
+    let _client = one.edge.open(&Client::new("jane")).await;
+    let labels = [("source", "agent"), ("outcome", "unauthorized")];
     one.edge
-        .until("it is up again", |metrics| {
-            metrics.sum("chatmux_upstream_streams", &[("source", "agent"), ("state", "open")]) == 1
+        .until("it was refused repeatedly", |metrics| {
+            metrics.sum("chatmux_upstream_connects_total", &labels) >= 5
         })
         .await;
-    assert_eq!(one.edge.admin("/ready").await.head.status, 200);
-    one.check_law().await;
+    assert_eq!(one.edge.admin("/ready").await.head.status, 200, "one client's token is no outage");
+    one.edge.check_law(&[]).await;
+}
+
+/// Asks for the shortest pause, so that it is soon tried again.
+fn status_401_at_once() -> Fault {
+    let headers = vec![("Retry-After".to_owned(), "0".to_owned())];
+    Fault::Status(401, headers, bytes::Bytes::new())
 }
 
 #[tokio::test]

@@ -184,6 +184,13 @@ impl UpstreamCell {
         self.metrics.on_frame(event, verdict);
     }
 
+    /// More came at once than could be kept.
+    pub(super) fn on_overflow(&self) {
+        for attachment in &self.shared().attachments {
+            attachment.channel.on_gap(attachment.index, GapReason::Overflow, None);
+        }
+    }
+
     /// Wakes the readers of all logs: once per batch.
     pub(super) fn wake(&self) {
         for attachment in &self.shared().attachments {
@@ -298,7 +305,7 @@ impl UpstreamCell {
 
     /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
     /// own values can be the cause, such as a wrong token.
-    pub(super) fn note_failure(&self, reason: DownReason) {
+    pub(super) fn note_failure(&self, reason: DownReason, is_own_fault: bool) {
         let is_ours = match reason {
             DownReason::Dns
             | DownReason::Refused
@@ -306,9 +313,9 @@ impl UpstreamCell {
             | DownReason::Timeout
             | DownReason::Reset
             | DownReason::Silent => true,
+            DownReason::BadStatus => is_own_fault,
             DownReason::Unauthorized
             | DownReason::RateLimited
-            | DownReason::BadStatus
             | DownReason::BadContentType
             | DownReason::Closed
             | DownReason::Ended => false,

@@ -96,7 +96,8 @@ async fn ask(
         }
         Obtained::Absent => {
             let retry_after = Some(head.retry_after.unwrap_or(ABSENT_RETRY));
-            let end = End::Lost { reason: DownReason::BadStatus, retry_after };
+            let reason = DownReason::BadStatus;
+            let end = End::Lost { reason, retry_after, is_own_fault: false };
             Err(Miss { outcome: "absent", end })
         }
         Obtained::RateLimited => {

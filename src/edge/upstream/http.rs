@@ -363,7 +363,8 @@ pub(super) struct Head {
 impl Head {
     /// What an answer that brings no events means for the link.
     pub(super) const fn end(&self, reason: DownReason) -> End {
-        End::Lost { reason, retry_after: self.retry_after }
+        let is_own_fault = self.status >= 500;
+        End::Lost { reason, retry_after: self.retry_after, is_own_fault }
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) enum End {
         reason: DownReason,
         /// The pause that the backend asked for.
         retry_after: Option<Duration>,
+        /// The backend says that the fault is its own (5xx).
+        is_own_fault: bool,
     },
     /// Another credential is due: it is dialled again at once, and no loss is told.
     Redial,
@@ -45,7 +47,7 @@ pub(super) enum End {
 
 impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
-        Self::Lost { reason, retry_after: None }
+        Self::Lost { reason, retry_after: None, is_own_fault: false }
     }
 }
 
@@ -163,8 +165,8 @@ impl Life<'_> {
             keys.on_lost(clock::now());
         }
         let told = match end {
-            End::Lost { reason, retry_after } => {
-                self.cell.note_failure(reason);
+            End::Lost { reason, retry_after, is_own_fault } => {
+                self.cell.note_failure(reason, is_own_fault);
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();

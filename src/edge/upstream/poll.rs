@@ -41,11 +41,8 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
             Err(_) => return failed(life, DownReason::Silent),
         };
         let text = String::from_utf8_lossy(&body);
-        let answer = (life.cell.source.dialect.answer)(head.status, &text);
-        let has_events = match answer {
-            Answer::Events if is_foreign(&head, &text) => {
-                // A log-in page, or what a cache between has to say.
-                deliver(life, &text, frames);
+        let has_events = match (life.cell.source.dialect.answer)(head.status, &text) {
+            Answer::Events | Answer::Empty if !is_json(&head) => {
                 return refused(life, &head, DownReason::BadContentType);
             }
             Answer::Events => true,
@@ -80,9 +77,10 @@ async fn on_answer(life: &mut Life<'_>, started: Instant) {
     }
 }
 
-/// Whether a 200 is somebody else's: no answer of the backend looks like that.
-fn is_foreign(head: &Head, text: &str) -> bool {
-    head.content_type == "text/html" || !text.trim_start().starts_with(['{', '['])
+/// Whether a 200 may hold events. A log-in page, or what a cache between has to say, does not.
+fn is_json(head: &Head) -> bool {
+    let content_type = head.content_type.as_str();
+    matches!(content_type, "" | "text/plain") || content_type.contains("json")
 }
 
 /// Maps an answer's frames. Whether one of them gave an event.
@@ -137,6 +135,8 @@ async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, BytesMut), Dow
                 life.cell.on_byte(clock::wall());
                 if answered.is_oversize {
                     life.cell.on_oversize("other");
+                    // All that stood in it is lost, not one event alone.
+                    life.cell.on_overflow();
                 }
                 return Ok((head, answered.body));
             }

@@ -82,8 +82,10 @@ impl Bench {
             subscription: &admitted.subscription,
             sources: admitted.sources,
             replay: &self.replay,
-            is_fresh: true,
+            cursor: None,
+            filter: &everything(),
         });
+        let listener = listener.expect("a log");
         let (join, _) = listener.channel.join(None, &everything());
         let limits = Limits { line_bytes_max: 1 << 20, event_bytes_max: 1 << 20 };
         Client { listener, join, seen: Vec::new(), decoder: Decoder::new(limits) }

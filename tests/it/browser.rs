@@ -1,0 +1,223 @@
+//! A real browser's EventSource: Chromium, headless, on a page of another origin.
+//!
+//! The page reports what it hears to the test's own web server, so no driver is needed. Needs
+//! Chromium: `CHATMUX_CHROMIUM` names it (`make test` installs it and sets that).
+
+use std::process::Stdio;
+
+use chatmux::scripted::Kind;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+
+use crate::support::{Client, Four, KEY, Scratch, say, soon};
+
+/// A web page, and what it reports.
+struct Page {
+    origin: String,
+    reports: mpsc::Receiver<Value>,
+}
+
+impl Page {
+    /// Serves a page that opens the stream and reports every event.
+    async fn serve(listener: TcpListener, stream_url: String) -> Self {
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let (sender, reports) = mpsc::channel(1000);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(answer(socket, stream_url.clone(), sender.clone()));
+            }
+        });
+        Self { origin, reports }
+    }
+
+    /// The next report of this kind.
+    async fn next(&mut self, kind: &str) -> Value {
+        soon(kind, async {
+            loop {
+                let report = self.reports.recv().await.expect("the page is gone");
+                if report["kind"] == kind {
+                    return report;
+                }
+            }
+        })
+        .await
+    }
+}
+
+async fn answer(socket: TcpStream, stream_url: String, reports: mpsc::Sender<Value>) {
+    let mut socket = BufReader::new(socket);
+    let mut request = String::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if socket.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        if line == "\r\n" {
+            break;
+        }
+        request.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).await.expect("a body");
+    let page = if request.starts_with("POST ") {
+        let report = serde_json::from_slice(&body).expect("a report");
+        // A test that has seen enough listens no longer.
+        let _heard = reports.send(report).await.is_ok();
+        String::new()
+    } else {
+        PAGE.replace("STREAM_URL", &stream_url)
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        page.len()
+    );
+    let _sent = socket.write_all(format!("{head}{page}").as_bytes()).await.is_ok();
+}
+
+/// Reports go out one after another, so that they arrive in order.
+const PAGE: &str = r#"<!doctype html><title>chat</title><script>
+let last = Promise.resolve();
+const report = (kind, event) => {
+  const data = event && event.data ? JSON.parse(event.data) : null;
+  const body = JSON.stringify({kind, data, id: event ? event.lastEventId : ''});
+  last = last.then(() => fetch('/report', {method: 'POST', body}));
+};
+const source = new EventSource('STREAM_URL');
+for (const name of ['connected', 'source_up', 'Chat', 'heartbeat', 'gap'])
+  source.addEventListener(name, event => report(name, event));
+source.onerror = () => report(source.readyState === 2 ? 'closed' : 'error');
+</script>"#;
+
+/// A browser that shows one page until it is dropped; `None` where there is none.
+fn browse(url: &str, profile: &Scratch) -> Option<Child> {
+    let Some(chromium) = std::env::var_os("CHATMUX_CHROMIUM") else {
+        eprintln!("not run: CHATMUX_CHROMIUM names no browser");
+        return None;
+    };
+    let browser = Command::new(chromium)
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    Some(browser.expect("CHATMUX_CHROMIUM names a browser"))
+}
+
+/// A pipe to the edge that can be cut.
+async fn cuttable(target: std::net::SocketAddr) -> (std::net::SocketAddr, watch::Sender<u32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (cut, cuts) = watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut cuts = cuts.clone();
+            cuts.mark_unchanged();
+            tokio::spawn(async move {
+                let Ok(mut far) = TcpStream::connect(target).await else {
+                    return;
+                };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cuts.changed() => {}
+                }
+            });
+        }
+    });
+    (address, cut)
+}
+
+fn stream_url(address: std::net::SocketAddr) -> String {
+    format!(
+        "http://{address}/events?tenantId=acme&workflow=customer-support&participantId=jane&apikey={KEY}"
+    )
+}
+
+#[tokio::test]
+async fn chromium_hears_all_four_backends_over_one_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("an address"));
+    let cors = format!("cors: {{allow_origins: [\"{origin}\"]}}");
+    let four = Four::start_with(|conf| conf.line(&cors)).await;
+    let mut page = Page::serve(listener, stream_url(four.edge.streams())).await;
+    let profile = Scratch::new();
+    let Some(_browser) = browse(&page.origin, &profile) else {
+        return;
+    };
+    page.next("connected").await;
+    for _ in 0..4 {
+        page.next("source_up").await;
+    }
+    for backend in &four.backends {
+        say(backend, "Grüße 👋");
+    }
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        let chat = page.next("Chat").await;
+        assert_eq!(chat["data"]["text"], "Grüße 👋");
+        assert_ne!(chat["id"], "");
+        heard.push(chat["data"]["source"]["backend"].as_str().expect("a backend").to_owned());
+    }
+    heard.sort();
+    assert_eq!(heard, ["brightpattern", "openfire", "salesforce", "xians"]);
+    page.next("heartbeat").await;
+    four.check_law().await;
+}
+
+#[tokio::test]
+async fn chromium_resumes_after_a_cut_without_loss_or_duplicate() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("an address"));
+    let cors = format!("cors: {{allow_origins: [\"{origin}\"]}}");
+    let four = Four::start_with(|conf| conf.line(&cors).line("replay: {linger: 60s}")).await;
+    let (address, cut) = cuttable(four.edge.streams()).await;
+    let mut page = Page::serve(listener, stream_url(address)).await;
+    let profile = Scratch::new();
+    let Some(_browser) = browse(&page.origin, &profile) else {
+        return;
+    };
+    let backend = four.of(Kind::Salesforce);
+    let mut ids = Vec::new();
+    page.next("connected").await;
+    for _ in 0..4 {
+        page.next("source_up").await;
+    }
+    for round in 0..3 {
+        say(backend, &format!("before cut {round}"));
+        let chat = page.next("Chat").await;
+        assert_eq!(chat["data"]["text"], format!("before cut {round}"));
+        ids.push(chat["id"].clone());
+        cut.send_modify(|cuts| *cuts += 1);
+        page.next("error").await;
+        say(backend, &format!("while away {round}"));
+        let connected = page.next("connected").await;
+        assert_eq!(connected["data"]["resumed"], true);
+        let chat = page.next("Chat").await;
+        assert_eq!(chat["data"]["text"], format!("while away {round}"));
+        ids.push(chat["id"].clone());
+    }
+    let mut distinct = ids.clone();
+    distinct.sort_by_key(ToString::to_string);
+    distinct.dedup();
+    assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    // Whoever looks later sees no more of them either.
+    let mut late = four.edge.open(&Client::new("jane")).await;
+    late.expect("connected").await;
+    four.check_law().await;
+}
