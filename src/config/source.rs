@@ -3,6 +3,7 @@
 //! What every source has is read here by `spec`, what a dialect takes besides by its own
 //! `OptionSpec`s. Not here: what the options mean (`Dialect::plan`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::{Position, did_you_mean, quoted};
@@ -206,13 +207,8 @@ fn option(
     secrets: &mut Vec<Secret>,
 ) -> Option<OptionValue> {
     match spec.kind {
-        OptionKind::Template => {
-            let parse = |text: &str| {
-                let text = parse_text(text)?;
-                Template::parse(&text).map_err(|error| template_error(&error))
-            };
-            reader.parsed(value, |scalar| parse(&scalar.text)).map(OptionValue::Template)
-        }
+        OptionKind::Templates => templates(reader, value).map(OptionValue::Templates),
+        OptionKind::Template => template(reader, value).map(OptionValue::Template),
         OptionKind::Secret => secret_template(reader, value, secrets).map(OptionValue::Template),
         OptionKind::Word(words) => reader
             .parsed(value, |scalar| match words.contains(&scalar.text.as_str()) {
@@ -239,6 +235,27 @@ fn option(
             Some(OptionValue::Table(options(reader, &table, specs, secrets)))
         }
     }
+}
+
+fn template(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Template> {
+    let parse = |text: &str| {
+        let text = parse_text(text)?;
+        Template::parse(&text).map_err(|error| template_error(&error))
+    };
+    reader.parsed(value, |scalar| parse(&scalar.text))
+}
+
+/// Templates by names of the operator's choice.
+fn templates(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<BTreeMap<String, Template>> {
+    let table = reader.open_table(value, &[])?;
+    let mut out = BTreeMap::new();
+    for entry in table.entries() {
+        let value = Value { node: &entry.value, path: join(&table.path, &entry.key) };
+        if let Some(template) = template(reader, &value) {
+            out.insert(entry.key.clone(), template);
+        }
+    }
+    Some(out)
 }
 
 fn template_error(error: &TemplateError) -> String {

@@ -1,6 +1,6 @@
 //! Conf files in, configurations or lines of errors out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -65,11 +65,13 @@ static FAKE: Dialect = Dialect {
         }
         let mut plan = Plan { silence_secs: options.secs("beat").unwrap_or(0), ..Plan::default() };
         if let Some(user) = options.table("login").and_then(|login| login.template("user")) {
-            plan.query.push(("user", crate::proto::backend::Piece::value(user, Place::Query)));
+            plan.call.query.push(("user", crate::proto::backend::Piece::value(user, Place::Query)));
         }
         Ok(plan)
     },
     answer: |status, body| (openfire::DIALECT.answer)(status, body),
+    obtained: |status, body| (openfire::DIALECT.obtained)(status, body),
+    history: None,
     session: |start| (openfire::DIALECT.session)(start),
 };
 
@@ -87,6 +89,8 @@ static OTHER: Dialect = Dialect {
     }],
     plan: |_| Ok(Plan::default()),
     answer: |status, body| (openfire::DIALECT.answer)(status, body),
+    obtained: |status, body| (openfire::DIALECT.obtained)(status, body),
+    history: None,
     session: |start| (openfire::DIALECT.session)(start),
 };
 
@@ -304,7 +308,7 @@ fn what_is_written_counts() {
         (desk.server_name(), desk.plan.silence_secs, desk.url.path.as_str()),
         ("b", 5, "/x")
     );
-    assert!(desk.is_optional && desk.ca.is_some() && desk.plan.query.len() == 1);
+    assert!(desk.is_optional && desk.ca.is_some() && desk.plan.call.query.len() == 1);
     let route = config.routes.first().expect("a route");
     assert!(
         route.is_match("acme", "c-1")
@@ -817,6 +821,7 @@ fn example_env(name: &str) -> Option<String> {
     match name {
         "JWT_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
         "BRIGHTPATTERN_APP_ID" => Some("webchat".to_owned()),
+        "OPENFIRE_PASSWORD" => Some("s3cret".to_owned()),
         "XIANS_API_KEY" => Some("sk-Xnai-0123456789".to_owned()),
         _ => None,
     }
@@ -864,6 +869,26 @@ fn the_shipped_conf_shows_every_option_with_its_default() {
         for option in dialect.options {
             assert!(!values(option.name).is_empty(), "{}.{} is shown", dialect.name, option.name);
         }
+    }
+}
+
+#[test]
+fn a_chat_is_begun_with_parameters_of_the_operators_choice() {
+    let conf = |parameters: &str| {
+        format!(
+            "auth: {{anonymous: true}}\nlisten: [{{address: '127.0.0.1:0'}}]\nroutes: [{{path: /e, sources: [v]}}]\n\
+             sources: {{v: {{backend: brightpattern, url: 'http://a', app_id: a, tenant_url: t, \
+             chat: create, parameters: {parameters}}}}}"
+        )
+    };
+    let load = |parameters: &str| parse(&conf(parameters), "c", Path::new("."), &|_| None);
+    assert!(load("{email: '{participantId}@x', \"user platform\": 7}").is_ok());
+    for (parameters, want) in [
+        ("[a]", "sources.v.parameters: this must be a table of key: value"),
+        ("{email: '{tenant}'}", "sources.v.parameters.email: `{tenant}` names nothing"),
+    ] {
+        let errors = load(parameters).err().expect("refused").to_string();
+        assert!(errors.contains(want), "{errors}");
     }
 }
 

@@ -16,7 +16,7 @@ use super::channel::{ChannelCell, SourceStanding};
 use super::gate::Resolved;
 use super::upstream::{Dialer, UpstreamCell};
 use crate::config::Replay;
-use crate::proto::backend::{Request, SessionValues};
+use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::{Channel, Filter, RingLimits};
 use crate::proto::cursor::Cursor;
 use crate::proto::event::{SourceTag, Subscription};
@@ -27,7 +27,7 @@ use crate::telemetry::Metrics;
 pub(super) struct ChannelKey {
     route: String,
     subscription: Arc<Subscription>,
-    requests: Vec<(UpstreamKey, SessionValues)>,
+    requests: Vec<(UpstreamKey, SessionValues, Option<HistoryCalls>)>,
 }
 
 /// What tells one upstream stream from another. Holds credentials; never shown.
@@ -102,7 +102,9 @@ impl Hub {
         let requests = subscribe
             .sources
             .iter()
-            .map(|resolved| (UpstreamKey::new(resolved), resolved.values.clone()))
+            .map(|resolved| {
+                (UpstreamKey::new(resolved), resolved.values.clone(), resolved.history.clone())
+            })
             .collect();
         let key = ChannelKey {
             route: subscribe.route.to_owned(),
@@ -200,13 +202,13 @@ impl Hub {
         for (index, resolved) in subscribe.sources.iter().enumerate() {
             let upstream_key = UpstreamKey::new(resolved);
             if let Some(upstream) = tables.upstreams.get(&upstream_key) {
-                upstream.attach(&channel, index, &resolved.values);
+                upstream.attach(&channel, index, resolved);
                 continue;
             }
             let metrics = self.metrics.source(&resolved.source.name, resolved.source.dialect);
             let upstream =
                 UpstreamCell::new(resolved.source.clone(), resolved.request.clone(), metrics);
-            upstream.attach(&channel, index, &resolved.values);
+            upstream.attach(&channel, index, resolved);
             tables.upstreams.insert(upstream_key, upstream.clone());
             tokio::spawn(super::upstream::run(upstream, self.dialer.clone()));
         }
@@ -227,7 +229,7 @@ impl Hub {
     fn forget(&self, tables: &mut Tables, key: &ChannelKey, channel: &Arc<ChannelCell>) {
         tables.channels.remove(key);
         self.metrics.channels.dec();
-        for (upstream_key, _) in &key.requests {
+        for (upstream_key, ..) in &key.requests {
             let is_done = tables
                 .upstreams
                 .get(upstream_key)

@@ -361,6 +361,16 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Appends what stands between the quotes of a JSON string.
+pub fn push_escaped(out: &mut String, text: &str) {
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    write_text(&mut quoted, text);
+    // Written from a `str`, with a quote at either end.
+    let quoted = String::from_utf8(quoted).unwrap_or_default();
+    let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    out.push_str(inner.unwrap_or_default());
+}
+
 /// Where the first byte stands that a string cannot hold as it is: a quote, a backslash or a
 /// control character. Eight bytes at a time, since nearly all bytes of a chat are of strings.
 pub(super) fn special_at(bytes: &[u8]) -> Option<usize> {

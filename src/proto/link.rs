@@ -6,7 +6,7 @@
 //!   start  Dial --on_open--> Live --on_lost--> Waiting
 //!            |                 |                    ^
 //!            +----on_lost------|--------------------+
-//!            +----on_gone------+--> Ended
+//!            +----on_gone------+--> Ended         (on_redial: to Dial without a wait)
 //! ```
 //!
 //! It says what to do next and what clients must be told; it never looks at a clock. Not here:
@@ -143,6 +143,14 @@ impl Link {
         Some(Told::Down { reason, retry_in: Some(wait) })
     }
 
+    /// Another dial is worth it at once, and the loss not worth telling: a credential was due.
+    pub const fn on_redial(&mut self) {
+        match self.state {
+            State::Dial | State::Live { .. } | State::Waiting { .. } => self.state = State::Dial,
+            State::Ended => {}
+        }
+    }
+
     /// The conversation is over for good.
     pub fn on_gone(&mut self) -> Option<Told> {
         if matches!(self.state, State::Ended) {
@@ -219,6 +227,19 @@ mod tests {
             Next::Wait(now + Duration::from_secs(40))
         );
         assert_eq!(link.next(now + Duration::from_secs(40)), Next::Dial);
+    }
+
+    #[test]
+    fn a_redial_is_neither_told_nor_waited_for() {
+        let now = Instant::now();
+        let mut link = Link::new();
+        assert_eq!(link.on_open(now), Some(Told::Up { again: false }));
+        link.on_redial();
+        assert_eq!(link.next(now), Next::Dial);
+        assert_eq!(link.on_open(now), Some(Told::Up { again: true }));
+        link.on_gone();
+        link.on_redial();
+        assert_eq!(link.next(now), Next::Stop);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::json;
 use super::secret::Secret;
 
 /// A hole in a template.
@@ -93,6 +94,8 @@ pub enum Place {
     Header,
     /// Between double quotes in a header.
     Quoted,
+    /// Between double quotes in JSON.
+    Json,
     /// Nowhere on the wire: as it is.
     Plain,
 }
@@ -214,7 +217,7 @@ impl Template {
         let mut out = String::new();
         for part in &self.parts {
             match part {
-                Part::Literal(text) => encode(&mut out, text.reveal(), place),
+                Part::Literal(text) => write_encoded(&mut out, text.reveal(), place),
                 Part::Variable(variable) => {
                     let value = variables
                         .value(variable)
@@ -223,7 +226,7 @@ impl Template {
                     if !is_fit(&value, place) {
                         return Err(ResolveError::Unfit(variable.clone()));
                     }
-                    encode(&mut out, &value, place);
+                    write_encoded(&mut out, &value, place);
                 }
             }
         }
@@ -239,17 +242,19 @@ impl Template {
 /// Longer values are no identifiers of anything and would only fill tables.
 const VALUE_BYTES_MAX: usize = 8 * 1024;
 
-fn is_fit(value: &str, place: Place) -> bool {
+/// Whether a value can stand there at all.
+pub(super) fn is_fit(value: &str, place: Place) -> bool {
     if value.len() > VALUE_BYTES_MAX {
         return false;
     }
     match place {
         Place::Header | Place::Quoted => !value.chars().any(char::is_control),
-        Place::Segment | Place::Query | Place::Plain => true,
+        Place::Segment | Place::Query | Place::Json | Place::Plain => true,
     }
 }
 
-fn encode(out: &mut String, value: &str, place: Place) {
+/// Appends the value, encoded for its place.
+pub(super) fn write_encoded(out: &mut String, value: &str, place: Place) {
     match place {
         Place::Plain | Place::Header => out.push_str(value),
         Place::Quoted => {
@@ -261,6 +266,7 @@ fn encode(out: &mut String, value: &str, place: Place) {
                 }
             }
         }
+        Place::Json => json::push_escaped(out, value),
         Place::Segment | Place::Query => percent_encode(out, value),
     }
 }

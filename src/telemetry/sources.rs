@@ -14,6 +14,10 @@ use crate::proto::event::{DownReason, MessageType};
 /// States of an upstream stream, as in metrics.
 const STATES: &[&str] = &["connecting", "open", "waiting", "ended"];
 
+/// What became of a call for a credential.
+const CREDENTIALS: &[&str] =
+    &["obtained", "renewed", "refused", "absent", "rate_limited", "failed"];
+
 /// The vectors that sources take their series from.
 pub(super) struct SourceVectors {
     received: IntCounterVec,
@@ -25,6 +29,8 @@ pub(super) struct SourceVectors {
     connects: IntCounterVec,
     disconnects: IntCounterVec,
     polls: IntCounterVec,
+    credentials: IntCounterVec,
+    past: IntCounterVec,
     last_byte: IntGaugeVec,
     connect_duration: Histogram,
 }
@@ -77,6 +83,16 @@ impl SourceVectors {
                 "Polls answered, by outcome.",
                 &["source", "outcome"],
             )?,
+            credentials: build.counters(
+                "upstream_credentials_total",
+                "Log-ins, mintings and renewals of credentials, by outcome.",
+                &["source", "outcome"],
+            )?,
+            past: build.counters(
+                "history_events_total",
+                "Entries of histories read after a loss, by outcome; they are no frames.",
+                &["source", "outcome"],
+            )?,
             last_byte: build.gauges(
                 "upstream_last_byte_timestamp_seconds",
                 "When the source last sent a byte.",
@@ -100,6 +116,9 @@ impl SourceVectors {
         }
         for outcome in ["events", "empty", "failed"] {
             self.polls.with_label_values(&[name, outcome]);
+        }
+        for outcome in CREDENTIALS {
+            self.credentials.with_label_values(&[name, outcome]);
         }
         SourceMetrics {
             name: name.to_owned(),
@@ -129,6 +148,10 @@ impl SourceVectors {
             connects: self.connects.clone(),
             disconnects: self.disconnects.clone(),
             polls: self.polls.clone(),
+            credentials: self.credentials.clone(),
+            past_told: self.past.with_label_values(&[name, "told"]),
+            past_duplicate: self.past.with_label_values(&[name, "duplicate"]),
+            past_discarded: self.past.with_label_values(&[name, "discarded"]),
             last_byte: self.last_byte.with_label_values(&[name]),
             connect_duration: self.connect_duration.clone(),
         }
@@ -148,6 +171,10 @@ pub struct SourceMetrics {
     connects: IntCounterVec,
     disconnects: IntCounterVec,
     polls: IntCounterVec,
+    credentials: IntCounterVec,
+    past_told: IntCounter,
+    past_duplicate: IntCounter,
+    past_discarded: IntCounter,
     last_byte: IntGauge,
     connect_duration: Histogram,
 }
@@ -195,6 +222,20 @@ impl SourceMetrics {
     /// A poll was answered: `events`, `empty` or `failed`.
     pub fn on_poll(&self, outcome: &str) {
         self.polls.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    /// A credential was asked for, and this became of it.
+    pub fn on_credential(&self, outcome: &str) {
+        self.credentials.with_label_values(&[self.name.as_str(), outcome]).inc();
+    }
+
+    /// An entry of a history was read, and this became of it.
+    pub fn on_past(&self, verdict: Verdict) {
+        match verdict {
+            Verdict::Mapped { .. } => self.past_told.inc(),
+            Verdict::Discarded(Discard::Duplicate, _) => self.past_duplicate.inc(),
+            Verdict::Discarded(..) => self.past_discarded.inc(),
+        }
     }
 
     /// A byte came.

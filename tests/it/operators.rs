@@ -299,7 +299,7 @@ async fn a_conf_file_can_be_checked_without_running_it() {
 }
 
 /// The conf files that come with the product, and what their secrets are.
-fn examples() -> (Vec<std::path::PathBuf>, [(&'static str, &'static str); 3]) {
+fn examples() -> (Vec<std::path::PathBuf>, [(&'static str, &'static str); 4]) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let mut files = vec![folder.join("chatmux.yaml")];
     for entry in std::fs::read_dir(folder.join("examples")).expect("examples") {
@@ -308,6 +308,7 @@ fn examples() -> (Vec<std::path::PathBuf>, [(&'static str, &'static str); 3]) {
     assert!(files.len() >= 6, "{files:?}");
     let variables = [
         ("JWT_SECRET", "a secret of at least thirty-two bytes"),
+        ("OPENFIRE_PASSWORD", "s3cret"),
         ("XIANS_API_KEY", "sk-Xnai-x"),
         ("BRIGHTPATTERN_APP_ID", "0123456789abcdef0123456789abcdef"),
     ];

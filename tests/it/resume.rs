@@ -145,9 +145,13 @@ async fn a_cursor_that_the_ring_has_passed_is_told_before_what_is_left() {
 }
 
 #[tokio::test]
-async fn a_lost_source_without_replay_leaves_a_gap() {
+async fn a_lost_source_without_replay_leaves_a_gap_unless_its_history_tells() {
     for kind in [Kind::Openfire, Kind::Xians] {
         let one = start(kind).await;
+        if kind == Kind::Xians {
+            let broken = chatmux::scripted::Fault::status(500);
+            one.backend.fault_on(chatmux::scripted::On::Path("history".to_owned()), 1, broken);
+        }
         let mut client = one.edge.open(&Client::new("jane")).await;
         let name = crate::support::source_name(kind);
         client.all_up(&[name]).await;

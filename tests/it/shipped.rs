@@ -10,6 +10,7 @@ use crate::support::{Edge, Scratch, chatmux_with, soon};
 /// What the example confs ask of the environment.
 const VARIABLES: &[(&str, &str)] = &[
     ("OPENFIRE_TOKEN", "of-the-tests"),
+    ("OPENFIRE_PASSWORD", "of-the-tests"),
     ("XIANS_API_KEY", "sk-Xnai-tests"),
     ("JWT_SECRET", "a secret of at least thirty-two bytes"),
     ("SALESFORCE_BEARER", "of-the-tests"),

@@ -40,7 +40,7 @@ use super::clock::Ticks;
 use super::cors::{self, Headers};
 use super::refusal::Refusal;
 use crate::config::{Config, Route, Source};
-use crate::proto::backend::{Request, SessionValues};
+use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::Filter;
 use crate::proto::event::Subscription;
 use crate::proto::secret::Secret;
@@ -125,6 +125,8 @@ pub(crate) struct Resolved {
     pub(crate) request: Request,
     /// What its session is told.
     pub(crate) values: SessionValues,
+    /// How what it missed is asked for.
+    pub(crate) history: Option<HistoryCalls>,
 }
 
 /// A credential no longer opens the stream that it opened.
@@ -376,10 +378,13 @@ fn resolve(route: &Route, values: &Values<'_>) -> Result<Vec<Resolved>, Refusal>
     let mut sources = Vec::with_capacity(route.sources.len());
     let mut first_missing = None;
     for source in &route.sources {
-        match source.plan.resolve(&source.url.path, values) {
-            Ok((request, values)) => {
-                sources.push(Resolved { source: source.clone(), request, values });
-            }
+        let path = &source.url.path;
+        let resolved = source.plan.resolve(path, values).and_then(|(request, told)| {
+            let history = source.plan.resolve_history(path, values)?;
+            Ok(Resolved { source: source.clone(), request, values: told, history })
+        });
+        match resolved {
+            Ok(resolved) => sources.push(resolved),
             Err(error) => {
                 let (refusal, is_missing) = values.refusal(&error);
                 if !source.is_optional || !is_missing {

@@ -3,15 +3,18 @@
 //! Each attached log has a mapper of its own, since events carry the subscription; a frame is
 //! decoded once and counted once, however many logs want it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
 use crate::edge::clock;
+use crate::edge::gate::Resolved;
 use crate::proto::backend::{
-    Discard, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
 };
 use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
@@ -42,11 +45,29 @@ struct Shared {
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
 
+/// Logs that may have missed something.
+pub(super) struct Behind {
+    /// How it is asked for, if it can be.
+    pub(super) calls: Option<HistoryCalls>,
+    /// Its parts, as far as they were seen.
+    pub(super) keys: BTreeSet<String>,
+    channels: Vec<Arc<ChannelCell>>,
+}
+
+impl Behind {
+    /// One that was attached later has missed nothing.
+    fn is_of(&self, attachment: &Attachment) -> bool {
+        self.channels.iter().any(|channel| Arc::ptr_eq(channel, &attachment.channel))
+    }
+}
+
 /// One log that the stream feeds.
 struct Attachment {
     channel: Arc<ChannelCell>,
     index: usize,
     mapper: Mapper,
+    /// How what it missed is asked for.
+    history: Option<HistoryCalls>,
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
@@ -81,11 +102,11 @@ impl UpstreamCell {
         &self,
         channel: &Arc<ChannelCell>,
         index: usize,
-        values: &SessionValues,
+        resolved: &Resolved,
     ) {
         let start = SessionStart {
             subscription: channel.subscription.clone(),
-            values,
+            values: &resolved.values,
             seed: rand::random(),
         };
         let mut shared = self.shared();
@@ -99,6 +120,7 @@ impl UpstreamCell {
             channel: channel.clone(),
             index,
             mapper,
+            history: resolved.history.clone(),
             mint,
             frames: 0,
         });
@@ -128,8 +150,8 @@ impl UpstreamCell {
         self.stop.notified().await;
     }
 
-    /// One frame came. Whether it gave an event. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> bool {
+    /// One frame came; what became of it. Hot path: runs once per frame.
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -143,7 +165,17 @@ impl UpstreamCell {
         if let Some(verdict) = total {
             self.metrics.on_frame(input.event, verdict);
         }
-        matches!(total, Some(Verdict::Mapped { .. }))
+        total
+    }
+
+    /// The backend has told what nobody knew when the stream was asked for.
+    pub(super) fn on_grant(&self, told: &SessionValues) {
+        if told.is_empty() {
+            return;
+        }
+        for attachment in &mut self.shared().attachments {
+            attachment.mapper.on_grant(told);
+        }
     }
 
     /// A frame was larger than the limit.
@@ -187,8 +219,8 @@ impl UpstreamCell {
         }
     }
 
-    /// The stream is open. Says so, and what may be missing since it was lost.
-    pub(super) fn on_up(&self, told: Told, is_resumed: bool) {
+    /// The stream is open. Says so; since when something may be missing, if it was lost.
+    pub(super) fn on_up(&self, told: Told, is_resumed: bool) -> Option<UnixMillis> {
         let mut shared = self.shared();
         shared.standing = Some(told);
         shared.failures = 0;
@@ -198,9 +230,56 @@ impl UpstreamCell {
                 attachment.mapper.on_reopened();
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
-            if since.is_some() && !is_resumed {
-                attachment.channel.on_gap(attachment.index, GapReason::UpstreamNoReplay, since);
+        }
+        since
+    }
+
+    /// Whose history is wanted, each once.
+    pub(super) fn histories(&self) -> Vec<Behind> {
+        let mut all: Vec<Behind> = Vec::new();
+        for attachment in &self.shared().attachments {
+            let channel = attachment.channel.clone();
+            let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
+            let keys = attachment.mapper.past_keys();
+            match known {
+                Some(behind) => {
+                    behind.channels.push(channel);
+                    behind.keys.extend(keys);
+                }
+                None => {
+                    let calls = attachment.history.clone();
+                    all.push(Behind {
+                        calls,
+                        keys: keys.into_iter().collect(),
+                        channels: vec![channel],
+                    });
+                }
             }
+        }
+        all
+    }
+
+    /// These logs may have missed something that cannot be had any more.
+    pub(super) fn on_gap(&self, behind: &Behind, since: UnixMillis) {
+        for attachment in &self.shared().attachments {
+            if behind.is_of(attachment) {
+                let reason = GapReason::UpstreamNoReplay;
+                attachment.channel.on_gap(attachment.index, reason, Some(since));
+            }
+        }
+    }
+
+    /// Tells these logs what they missed, in order.
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+        for attachment in &mut self.shared().attachments {
+            if !behind.is_of(attachment) {
+                continue;
+            }
+            for event in events {
+                let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
+                self.metrics.on_past(verdict);
+            }
+            attachment.channel.wake();
         }
     }
 
@@ -257,6 +336,16 @@ impl UpstreamCell {
         &self.source.name
     }
 
+    /// Since when events may have been missed that nobody has asked for yet.
+    pub(super) fn lost_since(&self) -> Option<UnixMillis> {
+        self.shared().lost_at
+    }
+
+    /// Since then events may have been missed.
+    pub(super) fn note_loss_since(&self, since: UnixMillis) {
+        self.shared().lost_at.get_or_insert(since);
+    }
+
     /// An open stream was lost: from now on events may be missed.
     pub(super) fn note_loss(&self) {
         let mut shared = self.shared();
@@ -290,6 +379,21 @@ impl Drop for UpstreamCell {
 }
 
 impl Attachment {
+    fn on_past(
+        &mut self,
+        event: &PastEvent,
+        arrived: UnixMillis,
+        source: &Source,
+        metrics: &SourceMetrics,
+    ) -> Verdict {
+        let Self { channel, mapper, mint, frames, .. } = self;
+        *frames += 1;
+        let input = Input { event: &event.event, data: &event.data };
+        mapper.on_past(input, &mut |event| {
+            publish(&event, channel, mint, *frames, arrived, source, metrics);
+        })
+    }
+
     fn on_frame(
         &mut self,
         input: Input<'_>,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 use jiff::fmt::rfc2822;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
@@ -22,9 +22,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
 use super::End;
+use super::budget::Budget;
 use crate::config::{Scheme, Source};
 use crate::edge::clock;
-use crate::proto::backend::Request;
+use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
 
 /// How long an answer of the resolver is used.
@@ -42,8 +43,12 @@ const POOL_SIZE: usize = 128;
 /// A pooled connection idles no longer.
 const POOL_IDLE: Duration = Duration::from_secs(55);
 
+/// For a whole call beside the stream, answer included.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Opens connections to sources. One for the process.
 pub(crate) struct Dialer {
+    budgets: Mutex<HashMap<String, Arc<Budget>>>,
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
     /// Conversations that are being polled.
@@ -86,7 +91,56 @@ impl Dialer {
     /// No connections yet.
     #[must_use]
     pub(crate) fn new() -> Self {
-        Self { connectors: Mutex::default(), resolved: Mutex::default(), polled: Arc::default() }
+        Self {
+            budgets: Mutex::default(),
+            connectors: Mutex::default(),
+            resolved: Mutex::default(),
+            polled: Arc::default(),
+        }
+    }
+
+    /// How much of a source may be asked at a time. It outlives reloads.
+    pub(super) fn budget(&self, source: &Source) -> Arc<Budget> {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.entry(source.name.clone()).or_default().clone()
+    }
+
+    /// A call beside the stream: its head, and its body if it is no larger than `bytes_max`.
+    pub(super) async fn call(
+        &self,
+        source: &Source,
+        message: &Message,
+        bytes_max: usize,
+    ) -> Result<(Head, Answered), DownReason> {
+        let called = self.call_patiently(source, message, bytes_max);
+        tokio::time::timeout(CALL_TIMEOUT, called).await.unwrap_or(Err(DownReason::Timeout))
+    }
+
+    /// A pooled connection that turns out to be dead before the answer began is replaced by a
+    /// fresh one, once.
+    async fn call_patiently(
+        &self,
+        source: &Source,
+        message: &Message,
+        bytes_max: usize,
+    ) -> Result<(Head, Answered), DownReason> {
+        for pooled in [true, false] {
+            let mut connection = self.connect(source, pooled).await?;
+            let is_reused = connection.is_reused;
+            let head = async {
+                connection.send(source, message, None).await?;
+                connection.read_head().await
+            };
+            match head.await {
+                Ok(head) => {
+                    let answered = connection.read_answer(&head, bytes_max).await?;
+                    return Ok((head, answered));
+                }
+                Err(DownReason::Reset | DownReason::Closed) if is_reused => {}
+                Err(reason) => return Err(reason),
+            }
+        }
+        Err(DownReason::Reset)
     }
 
     /// Makes sure that a source can be dialled at all.
@@ -98,9 +152,9 @@ impl Dialer {
     }
 
     /// Takes the right to poll a conversation; `None` if somebody has it.
-    pub(super) fn take_turn(&self, source: &Source, request: &Request) -> Option<Turn> {
+    pub(super) fn take_turn(&self, source: &Source, message: &Message) -> Option<Turn> {
         // Who asks stands in headers and query; what is polled is the path.
-        let path = request.target.split('?').next().unwrap_or_default();
+        let path = message.target.split('?').next().unwrap_or_default();
         let conversation = format!("{}{path}", source.url.authority());
         let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
         polled
@@ -196,18 +250,24 @@ impl Dialer {
 }
 
 impl Connection {
-    /// Sends the request. `resume_from` is the last event id, for backends that replay.
+    /// Sends the request. `resume` is the header and the last event id, for backends that
+    /// replay.
     pub(super) async fn send(
         &mut self,
         source: &Source,
-        request: &Request,
-        resume_from: &str,
+        message: &Message,
+        resume: Option<(&'static str, &str)>,
     ) -> Result<(), DownReason> {
-        let header = header(source, request, resume_from)?;
+        let header = header(source, message, resume)?;
         self.session.set_write_timeout(Some(source.connect_timeout));
         self.session.set_read_timeout(Some(HEAD_TIMEOUT));
         let sent = self.session.write_request_header(Box::new(header)).await;
         sent.map_err(|error| down_reason(&error))?;
+        if let Some(body) = &message.body {
+            let body = Bytes::copy_from_slice(body.as_bytes());
+            let written = self.session.write_request_body(body, false).await;
+            written.map_err(|error| down_reason(&error))?;
+        }
         // Ends an HTTP/2 request; nothing on HTTP/1.
         self.session.finish_request_body().await.map_err(|error| down_reason(&error))
     }
@@ -254,10 +314,41 @@ impl Connection {
         })
     }
 
+    /// Reads a whole answer and gives the connection back.
+    pub(super) async fn read_answer(
+        mut self,
+        head: &Head,
+        bytes_max: usize,
+    ) -> Result<Answered, DownReason> {
+        if head.is_encoded {
+            return Err(DownReason::BadContentType);
+        }
+        let mut body = BytesMut::new();
+        let mut is_oversize = false;
+        while let Some(chunk) = self.read().await? {
+            // Read on to its end, so that the next request finds an orderly connection.
+            is_oversize |= body.len() + chunk.len() > bytes_max;
+            if is_oversize {
+                body.clear();
+            } else {
+                body.extend_from_slice(&chunk);
+            }
+        }
+        self.release().await;
+        Ok(Answered { body, is_oversize })
+    }
+
     /// Gives a connection back whose answer was read to its end.
-    pub(super) async fn release(self) {
+    async fn release(self) {
         self.connector.release_http_session(self.session, &self.peer, Some(POOL_IDLE)).await;
     }
+}
+
+/// The body of an answer.
+pub(super) struct Answered {
+    /// Empty if it is larger than was wanted.
+    pub(super) body: BytesMut,
+    pub(super) is_oversize: bool,
 }
 
 /// What matters of an answer's head.
@@ -296,12 +387,12 @@ fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
 
 fn header(
     source: &Source,
-    request: &Request,
-    resume_from: &str,
+    message: &Message,
+    resume: Option<(&'static str, &str)>,
 ) -> Result<RequestHeader, DownReason> {
-    let mut target = request.target.clone();
-    if let Some(name) = request.fresh_query {
-        target.push(if request.has_query { '&' } else { '?' });
+    let mut target = message.target.clone();
+    if let Some(name) = message.fresh_query {
+        target.push(if message.has_query { '&' } else { '?' });
         target.push_str(name);
         target.push('=');
         // Milliseconds, as clients of these backends send; random digits behind keep two
@@ -309,21 +400,28 @@ fn header(
         target.push_str(&clock::wall().0.to_string());
         target.push_str(&format!("{:03}", rand::random_range(0..1000)));
     }
+    let method = match message.method {
+        Method::Get => http::Method::GET,
+        Method::Post => http::Method::POST,
+    };
     // Templates were checked; what still does not fit a request line is the configuration's.
-    let mut header = RequestHeader::build(Method::GET, target.as_bytes(), None)
-        .map_err(|_| DownReason::BadStatus)?;
+    let mut header =
+        RequestHeader::build(method, target.as_bytes(), None).map_err(|_| DownReason::BadStatus)?;
     let mut insert = |name: &'static str, value: &str| {
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| DownReason::BadStatus)?;
         header.append_header(name, value).map_err(|_| DownReason::BadStatus)
     };
     insert("Host", &source.url.authority())?;
-    for (name, value) in &request.headers {
+    for (name, value) in &message.headers {
         insert(name, value)?;
     }
-    if let Some(name) = request.resume_header
-        && !resume_from.is_empty()
+    if let Some(body) = &message.body {
+        insert("Content-Length", &body.len().to_string())?;
+    }
+    if let Some((name, id)) = resume
+        && !id.is_empty()
     {
-        insert(name, resume_from)?;
+        insert(name, id)?;
     }
     Ok(header)
 }

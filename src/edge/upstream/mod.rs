@@ -4,19 +4,26 @@
 //! next says `proto::link`, what frames mean says the dialect. Not here: who may share the
 //! stream (`hub`).
 
+mod budget;
 mod cell;
+mod credentials;
+mod history;
 mod http;
 mod poll;
 mod sse;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use cell::UpstreamCell;
 pub(crate) use http::Dialer;
 
+use self::history::Missed;
+use self::http::Head;
 use super::clock;
-use crate::proto::backend::Transport;
+use crate::proto::backend::{Keyring, Transport};
 use crate::proto::event::DownReason;
 use crate::proto::link::{Link, Next, Told};
 
@@ -32,6 +39,8 @@ pub(super) enum End {
         /// The backend says that the fault is its own (5xx).
         is_own_fault: bool,
     },
+    /// Another credential is due: it is dialled again at once, and no loss is told.
+    Redial,
     /// The conversation is over for good.
     Gone,
 }
@@ -60,8 +69,14 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
 }
 
 async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
-    let mut life =
-        Life { cell: &cell, dialer: &dialer, link: Link::new(), last_event_id: String::new() };
+    let mut life = Life {
+        cell: &cell,
+        dialer: &dialer,
+        link: Link::new(),
+        keys: cell.request.recipe.as_ref().map(Keyring::new),
+        last_event_id: String::new(),
+        is_continued: false,
+    };
     tokio::select! {
         () = cell.stopped() => {}
         () = life.live() => {}
@@ -73,8 +88,12 @@ pub(super) struct Life<'a> {
     pub(super) cell: &'a UpstreamCell,
     pub(super) dialer: &'a Dialer,
     pub(super) link: Link,
+    /// For sources that get their credentials themselves.
+    pub(super) keys: Option<Keyring>,
     /// The last id that the backend gave, for those that replay.
     pub(super) last_event_id: String,
+    /// Whether a stream of the same subject was open before, so that one can go on.
+    pub(super) is_continued: bool,
 }
 
 impl Life<'_> {
@@ -82,10 +101,8 @@ impl Life<'_> {
         loop {
             match self.link.next(clock::now()) {
                 Next::Dial | Next::Read => {
-                    let end = match self.cell.source.dialect.transport {
-                        Transport::Stream => sse::read_stream(self).await,
-                        Transport::Poll { frames } => poll::poll(self, frames).await,
-                    };
+                    self.cell.on_state("connecting");
+                    let end = self.dial_and_read().await;
                     self.on_end(end);
                 }
                 Next::Wait(until) => {
@@ -100,16 +117,53 @@ impl Life<'_> {
         }
     }
 
-    /// The backend answered as it should.
-    pub(super) fn on_open(&mut self, is_resumed: bool) {
-        if let Some(told) = self.link.on_open(clock::now()) {
+    async fn dial_and_read(&mut self) -> End {
+        let message = match credentials::ready(self).await {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
+        match self.cell.source.dialect.transport {
+            Transport::Stream => sse::read_stream(self, &message).await,
+            Transport::Poll { frames } => poll::poll(self, &message, frames).await,
+        }
+    }
+
+    /// The backend answered as it should: what was missed is told first. Until when the stream must have said something, if
+    /// its credential is suspect.
+    async fn on_open(&mut self, missed: Option<Missed>) -> Option<Instant> {
+        let now = clock::now();
+        let is_continued = std::mem::replace(&mut self.is_continued, true);
+        let can_resume = self.cell.request.resume_header.is_some();
+        let is_resumed = is_continued && can_resume && !self.last_event_id.is_empty();
+        if let Some(told) = self.link.on_open(now) {
             self.cell.on_state("open");
-            self.cell.on_up(told, is_resumed);
+            if let Some(since) = self.cell.on_up(told, is_resumed) {
+                let missed = match missed {
+                    Some(missed) => missed,
+                    None => history::gather(self, since).await,
+                };
+                history::tell(self.cell, &missed, is_resumed);
+            }
+        }
+        self.keys.as_mut().and_then(|keys| keys.on_open(now))
+    }
+
+    /// The backend refuses the credential: what that means for the link.
+    fn on_refused(&mut self, head: &Head) -> End {
+        let is_worth_it = self.keys.as_mut().is_some_and(Keyring::on_refused);
+        // A backend that names a pause is not asked for another credential before it is over.
+        if is_worth_it && head.retry_after.is_none() {
+            End::Redial
+        } else {
+            head.end(DownReason::Unauthorized)
         }
     }
 
     fn on_end(&mut self, end: End) {
         let was_live = self.link.is_live();
+        if was_live && let Some(keys) = &mut self.keys {
+            keys.on_lost(clock::now());
+        }
         let told = match end {
             End::Lost { reason, retry_after, is_own_fault } => {
                 self.cell.note_failure(reason, is_own_fault);
@@ -118,6 +172,10 @@ impl Life<'_> {
                     self.cell.note_loss();
                 }
                 self.link.on_lost(reason, retry_after, rand::random(), clock::now())
+            }
+            End::Redial => {
+                self.link.on_redial();
+                None
             }
             End::Gone => {
                 if was_live {

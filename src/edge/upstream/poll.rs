@@ -1,13 +1,13 @@
 //! Polls one conversation: one request at a time, its answer delivered before the next.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use super::http::{Connection, Head};
-use super::{End, Life};
+use super::{End, Life, history};
 use crate::edge::clock;
-use crate::proto::backend::{Answer, Input, SplitAnswer};
+use crate::proto::backend::{Answer, Input, Message, SplitAnswer, Verdict};
 use crate::proto::event::DownReason;
 
 /// A backend that answers at once, without news, must not be asked in a tight loop.
@@ -19,18 +19,22 @@ const NEWS_PERIOD_MIN: Duration = Duration::from_millis(100);
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Polls until something fails or the conversation is over.
-pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
-    if !life.link.is_live() {
-        life.cell.on_state("connecting");
-    }
+pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAnswer) -> End {
     // Two polls of one conversation would take each other's events, whoever asks.
-    let Some(_turn) = life.dialer.take_turn(&life.cell.source, &life.cell.request) else {
+    let Some(_turn) = life.dialer.take_turn(&life.cell.source, message) else {
         return failed(life, DownReason::RateLimited);
     };
+    // A poll may be held for long, so what a lost one had been given is asked for first.
+    if let Some(since) = life.cell.lost_since() {
+        let missed = history::gather(life, since).await;
+        if missed.is_whole() {
+            let _never = life.on_open(Some(missed)).await;
+        }
+    }
     loop {
         let started = clock::now();
         let silence = Duration::from_secs(life.cell.request.silence_secs);
-        let asked = tokio::time::timeout(silence, ask(life));
+        let asked = tokio::time::timeout(silence, ask(life, message));
         let (head, body) = match asked.await {
             Ok(Ok(answered)) => answered,
             Ok(Err(reason)) => return failed(life, reason),
@@ -44,23 +48,32 @@ pub(super) async fn poll(life: &mut Life<'_>, frames: SplitAnswer) -> End {
             Answer::Events => true,
             Answer::Empty => false,
             Answer::Gone => return End::Gone,
-            Answer::Unauthorized => return refused(life, &head, DownReason::Unauthorized),
+            Answer::Unauthorized => {
+                failed(life, DownReason::Unauthorized);
+                return life.on_refused(&head);
+            }
             Answer::RateLimited => return refused(life, &head, DownReason::RateLimited),
             Answer::Bad => return refused(life, &head, DownReason::BadStatus),
         };
         life.cell.metrics.on_poll(if has_events { "events" } else { "empty" });
-        if !life.link.is_live() {
-            let took = clock::now().saturating_duration_since(started).as_secs_f64();
-            life.cell.metrics.on_connect(Ok(()), took);
-        }
-        // The source is up, and a gap is told, before its first events.
-        life.on_open(false);
+        // The source is up, and what was missed is told, before its first events.
+        on_answer(life, started).await;
         let is_news = has_events && deliver(life, &text, frames);
         if life.cell.is_over() {
             return End::Gone;
         }
         let period = if is_news { NEWS_PERIOD_MIN } else { IDLE_PERIOD_MIN };
         tokio::time::sleep_until((started + period).into()).await;
+    }
+}
+
+/// A poll was answered as it should be: the first of a row says that the source is up.
+async fn on_answer(life: &mut Life<'_>, started: Instant) {
+    if !life.link.is_live() {
+        let took = clock::now().saturating_duration_since(started).as_secs_f64();
+        life.cell.metrics.on_connect(Ok(()), took);
+        // No poll is suspect: its answer says itself whether there is a chat.
+        let _never = life.on_open(None).await;
     }
 }
 
@@ -75,7 +88,8 @@ fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> bool {
     let arrived = clock::wall();
     let mut is_news = false;
     for (event, data) in &frames(text) {
-        is_news |= life.cell.on_frame(Input { event, data }, arrived);
+        let verdict = life.cell.on_frame(Input { event, data }, arrived);
+        is_news |= matches!(verdict, Some(Verdict::Mapped { .. }));
     }
     if is_news {
         life.cell.wake();
@@ -96,54 +110,40 @@ fn refused(life: &Life<'_>, head: &Head, reason: DownReason) -> End {
     head.end(reason)
 }
 
+/// Connects, after as many others as the source bears at a time. A held poll is no dial.
+async fn connect(life: &Life<'_>, pooled: bool) -> Result<Connection, DownReason> {
+    let budget = life.dialer.budget(&life.cell.source);
+    let _leave = budget.dial().await;
+    life.dialer.connect(&life.cell.source, pooled).await
+}
+
 /// One request and its whole answer. A pooled connection that turns out to be dead before the
 /// answer began is replaced by a fresh one, once.
-async fn ask(life: &Life<'_>) -> Result<(Head, BytesMut), DownReason> {
+async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, BytesMut), DownReason> {
     let source = &life.cell.source;
     for pooled in [true, false] {
-        let mut connection = life.dialer.connect(source, pooled).await?;
+        let mut connection = connect(life, pooled).await?;
         let is_reused = connection.is_reused;
         let sent_at = clock::now();
         let head = async {
-            connection.send(source, &life.cell.request, "").await?;
+            connection.send(source, message, None).await?;
             connection.read_head().await
         };
         match head.await {
-            Ok(head) => return read_answer(life, connection, head).await,
+            Ok(head) => {
+                let answered = connection.read_answer(&head, source.event_bytes_max).await?;
+                life.cell.on_byte(clock::wall());
+                if answered.is_oversize {
+                    life.cell.on_oversize("other");
+                    // All that stood in it is lost, not one event alone.
+                    life.cell.on_overflow();
+                }
+                return Ok((head, answered.body));
+            }
             Err(DownReason::Reset | DownReason::Closed)
                 if is_reused && clock::now().saturating_duration_since(sent_at) < STALE_WITHIN => {}
             Err(reason) => return Err(reason),
         }
     }
     Err(DownReason::Reset)
-}
-
-async fn read_answer(
-    life: &Life<'_>,
-    mut connection: Connection,
-    head: Head,
-) -> Result<(Head, BytesMut), DownReason> {
-    if head.is_encoded {
-        return Err(DownReason::BadContentType);
-    }
-    let bytes_max = life.cell.source.event_bytes_max;
-    let mut body = BytesMut::new();
-    let mut is_oversize = false;
-    while let Some(chunk) = connection.read().await? {
-        life.cell.on_byte(clock::wall());
-        // Read on to its end, so that the next poll finds an orderly connection.
-        is_oversize |= body.len() + chunk.len() > bytes_max;
-        if is_oversize {
-            body.clear();
-        } else {
-            body.extend_from_slice(&chunk);
-        }
-    }
-    if is_oversize {
-        life.cell.on_oversize("other");
-        // All that stood in it is lost, not one event alone.
-        life.cell.on_overflow();
-    }
-    connection.release().await;
-    Ok((head, body))
 }

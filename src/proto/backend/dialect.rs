@@ -5,10 +5,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use super::call::{Call, CallPlan, Piece};
+use super::credentials::{Obtained, Recipe, RecipePlan};
+use super::history::{History, HistoryCalls, HistoryPlan};
 use super::mapper::{Session, SessionStart};
-use crate::proto::template::{Place, ResolveError, Template, Variables};
+use crate::proto::template::{ResolveError, Template, Variables};
 
 /// One kind of backend.
 pub struct Dialect {
@@ -26,6 +28,10 @@ pub struct Dialect {
     pub plan: fn(&Options) -> Result<Plan, String>,
     /// What an HTTP answer means, given its status and the start of its body.
     pub answer: fn(u16, &str) -> Answer,
+    /// What the answer to a call of its recipe says.
+    pub obtained: fn(u16, &str) -> Obtained,
+    /// How its history is read, if it has one.
+    pub history: Option<History>,
     /// Starts the memory of one upstream stream.
     pub session: fn(&SessionStart<'_>) -> Box<dyn Session>,
 }
@@ -95,6 +101,8 @@ pub enum OptionKind {
     },
     /// Options of its own.
     Table(&'static [OptionSpec]),
+    /// Names of the operator's choice, each with text with holes.
+    Templates,
 }
 
 /// The value of an option.
@@ -110,6 +118,8 @@ pub enum OptionValue {
     Secs(u64),
     /// For [`OptionKind::Table`].
     Table(Options),
+    /// For [`OptionKind::Templates`], in the order of the names.
+    Templates(BTreeMap<String, Template>),
 }
 
 /// A source's options, as configured.
@@ -125,7 +135,8 @@ impl Options {
             OptionValue::Word(_)
             | OptionValue::Bool(_)
             | OptionValue::Secs(_)
-            | OptionValue::Table(_) => None,
+            | OptionValue::Table(_)
+            | OptionValue::Templates(_) => None,
         }
     }
 
@@ -137,7 +148,8 @@ impl Options {
             OptionValue::Template(_)
             | OptionValue::Bool(_)
             | OptionValue::Secs(_)
-            | OptionValue::Table(_) => None,
+            | OptionValue::Table(_)
+            | OptionValue::Templates(_) => None,
         }
     }
 
@@ -155,7 +167,8 @@ impl Options {
             OptionValue::Template(_)
             | OptionValue::Bool(_)
             | OptionValue::Word(_)
-            | OptionValue::Table(_) => None,
+            | OptionValue::Table(_)
+            | OptionValue::Templates(_) => None,
         }
     }
 
@@ -167,116 +180,74 @@ impl Options {
             OptionValue::Template(_)
             | OptionValue::Bool(_)
             | OptionValue::Word(_)
-            | OptionValue::Secs(_) => None,
+            | OptionValue::Secs(_)
+            | OptionValue::Templates(_) => None,
+        }
+    }
+
+    /// Text by names that the operator chose.
+    #[must_use]
+    pub fn templates(&self, name: &str) -> Option<&BTreeMap<String, Template>> {
+        match self.0.get(name)? {
+            OptionValue::Templates(templates) => Some(templates),
+            OptionValue::Template(_)
+            | OptionValue::Bool(_)
+            | OptionValue::Word(_)
+            | OptionValue::Secs(_)
+            | OptionValue::Table(_) => None,
         }
     }
 }
 
-/// Text for one place of a request: fixed pieces and encoded values.
-#[derive(Clone, Default)]
-pub struct Piece(Vec<PiecePart>);
-
-#[derive(Clone)]
-enum PiecePart {
-    Fixed(&'static str),
-    Value(Template, Place),
-    Made(Arc<Make>),
-}
-
-/// Makes text, encoded for its place, out of what a client's request brings.
-type Make = dyn Fn(&dyn Variables) -> Result<String, ResolveError> + Send + Sync;
-
-impl Piece {
-    /// Only fixed text.
-    #[must_use]
-    pub fn fixed(text: &'static str) -> Self {
-        Self(vec![PiecePart::Fixed(text)])
-    }
-
-    /// Only a value.
-    #[must_use]
-    pub fn value(template: &Template, place: Place) -> Self {
-        Self(vec![PiecePart::Value(template.clone(), place)])
-    }
-
-    /// Text that no template can express; the function encodes it for its place.
-    #[must_use]
-    pub fn made(
-        make: impl Fn(&dyn Variables) -> Result<String, ResolveError> + Send + Sync + 'static,
-    ) -> Self {
-        Self(vec![PiecePart::Made(Arc::new(make))])
-    }
-
-    /// Fixed text after what is there.
-    #[must_use]
-    pub fn then(mut self, text: &'static str) -> Self {
-        self.0.push(PiecePart::Fixed(text));
-        self
-    }
-
-    /// A value after what is there.
-    #[must_use]
-    pub fn then_value(mut self, template: &Template, place: Place) -> Self {
-        self.0.push(PiecePart::Value(template.clone(), place));
-        self
-    }
-
-    fn resolve(&self, variables: &dyn Variables) -> Result<String, ResolveError> {
-        let mut out = String::new();
-        for part in &self.0 {
-            match part {
-                PiecePart::Fixed(text) => out.push_str(text),
-                PiecePart::Value(template, place) => {
-                    out.push_str(&template.resolve(variables, *place)?)
-                }
-                PiecePart::Made(make) => out.push_str(&make(variables)?),
-            }
-        }
-        Ok(out)
-    }
-}
-
-/// How a stream is asked for: always a GET.
+/// How a stream is asked for.
 #[derive(Clone, Default)]
 pub struct Plan {
-    /// Appended to the path of the source's `url`; starts with `/`.
-    pub path: Piece,
-    /// Query parameters, names as they are sent.
-    pub query: Vec<(&'static str, Piece)>,
-    /// A query parameter that differs on every attempt (milliseconds).
-    pub fresh_query: Option<&'static str>,
-    /// Request headers in order; `Host` is added. Exact: nothing else is sent.
-    pub headers: Vec<(&'static str, Piece)>,
+    /// The request of the stream, or of one poll.
+    pub call: CallPlan,
     /// The header in which the backend takes the last event id, if it replays.
     pub resume_header: Option<&'static str>,
     /// Values that the session wants to know, such as the conversation.
     pub values: Vec<(&'static str, Piece)>,
     /// After so many seconds without a byte the stream (or one poll) counts as dead.
     pub silence_secs: u64,
+    /// How the values for the holes of the call are had.
+    pub recipe: Option<RecipePlan>,
+    /// How what was missed is asked for.
+    pub history: Option<HistoryPlan>,
 }
 
-/// A plan with a client's values in it. Equal requests are the same upstream stream.
+/// A plan with a client's values in it. Equal requests are the same upstream stream: the same
+/// call with the same credentials, or with those of the same recipe for the same subject.
 /// No `Debug`: it holds credentials.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// Path and query, without the fresh parameter.
-    pub target: String,
-    /// Whether `target` already has a query.
-    pub has_query: bool,
     /// As in the plan.
-    pub fresh_query: Option<&'static str>,
-    /// Headers in order.
-    pub headers: Vec<(&'static str, String)>,
+    pub call: Call,
     /// As in the plan.
     pub resume_header: Option<&'static str>,
     /// As in the plan.
     pub silence_secs: u64,
+    /// As in the plan.
+    pub recipe: Option<Recipe>,
 }
 
 /// What a session is told of its request.
 pub type SessionValues = BTreeMap<&'static str, String>;
 
 impl Plan {
+    /// Fills a client's values into the calls of the history. They are no part of the request:
+    /// one stream may carry conversations whose histories are apart.
+    ///
+    /// # Errors
+    /// A value that is absent or cannot stand where it is wanted.
+    pub fn resolve_history(
+        &self,
+        base_path: &str,
+        variables: &dyn Variables,
+    ) -> Result<Option<HistoryCalls>, ResolveError> {
+        self.history.as_ref().map(|plan| plan.resolve(base_path, variables)).transpose()
+    }
+
     /// Fills in a client's values. `base_path` is the path of the source's `url`.
     ///
     /// # Errors
@@ -286,29 +257,16 @@ impl Plan {
         base_path: &str,
         variables: &dyn Variables,
     ) -> Result<(Request, SessionValues), ResolveError> {
-        let mut target = base_path.trim_end_matches('/').to_owned();
-        target.push_str(&self.path.resolve(variables)?);
-        for (index, (name, piece)) in self.query.iter().enumerate() {
-            target.push(if index == 0 { '?' } else { '&' });
-            target.push_str(name);
-            target.push('=');
-            target.push_str(&piece.resolve(variables)?);
-        }
-        let mut headers = Vec::with_capacity(self.headers.len());
-        for (name, piece) in &self.headers {
-            headers.push((*name, piece.resolve(variables)?));
-        }
         let mut values = SessionValues::new();
         for (name, piece) in &self.values {
-            values.insert(name, piece.resolve(variables)?);
+            values.insert(name, piece.text(variables)?);
         }
+        let recipe = self.recipe.as_ref().map(|recipe| recipe.resolve(base_path, variables));
         let request = Request {
-            target,
-            has_query: !self.query.is_empty(),
-            fresh_query: self.fresh_query,
-            headers,
+            call: self.call.resolve(base_path, variables)?,
             resume_header: self.resume_header,
             silence_secs: self.silence_secs,
+            recipe: recipe.transpose()?,
         };
         Ok((request, values))
     }

@@ -39,6 +39,22 @@ pub trait Session: Send {
     /// one bad frame never ends a stream.
     fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject>;
 
+    /// Turns an entry of the history into events, unless the stream told it before.
+    ///
+    /// # Errors
+    /// Why the entry gives none; as for frames.
+    fn on_past(&mut self, _entry: Input<'_>, _out: &mut Outbox<'_>) -> Result<(), Reject> {
+        Err(Reject::Discard(Discard::Filtered, "the backend has no history"))
+    }
+
+    /// Parts of the history that are kept apart and were seen on the stream.
+    fn past_keys(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The backend has told what nobody knew when the session began (`Credential::told`).
+    fn on_grant(&mut self, _values: &SessionValues) {}
+
     /// The backend says that the conversation is gone (HTTP 404 of a poll, say). Emits at most
     /// one event.
     fn on_gone(&mut self, _out: &mut Outbox<'_>) {}
@@ -255,6 +271,38 @@ impl Mapper {
                 Verdict::Mapped { raw: Some(discard) }
             }
         }
+    }
+
+    /// Maps one entry of the history. What gives no event is dropped, whatever the policy.
+    pub fn on_past(&mut self, entry: Input<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Verdict {
+        let is_scoped = self.session.has_scopes();
+        let mut sink = |mut event: Event<'_>| {
+            event.is_scoped = is_scoped;
+            sink(event);
+        };
+        let mut out = Outbox::new(&mut sink);
+        match self.session.on_past(entry, &mut out) {
+            Ok(()) if out.count() > 0 => Verdict::Mapped { raw: None },
+            Ok(()) => Verdict::Discarded(Discard::Filtered, "nothing in it to tell"),
+            Err(Reject::Discard(discard, why)) => Verdict::Discarded(discard, why),
+            Err(Reject::Unmapped { .. }) => {
+                Verdict::Discarded(Discard::Unmapped, "not in the dialect's table")
+            }
+            Err(Reject::Malformed { why, .. } | Reject::Ownerless(why)) => {
+                Verdict::Discarded(Discard::Malformed, why)
+            }
+        }
+    }
+
+    /// Parts of the history that are kept apart and were seen on the stream.
+    #[must_use]
+    pub fn past_keys(&self) -> Vec<String> {
+        self.session.past_keys()
+    }
+
+    /// The backend has told what nobody knew when the session began.
+    pub fn on_grant(&mut self, values: &SessionValues) {
+        self.session.on_grant(values);
     }
 
     /// The backend says that the conversation is gone.

@@ -18,6 +18,9 @@ const IDS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
 /// How many parties of a conversation are remembered as having joined.
 pub(super) const PARTIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
+/// Stands for the content of an entry of the history.
+const FROM_PAST: u64 = u64::MAX;
+
 /// The memory of all conversations of one upstream stream.
 #[derive(Clone)]
 pub struct Memory {
@@ -75,7 +78,19 @@ impl Memory {
     pub fn is_repeat(&mut self, conversation: &str, id: &str, content: &str) -> bool {
         let (id, content) = (self.hash(id), self.hash(content));
         let seen = &mut self.conversation(conversation).seen;
-        seen.put(id, content) == Some(content)
+        matches!(seen.put(id, content), Some(before) if before == content || before == FROM_PAST)
+    }
+
+    /// Whether anything was seen under the id of an entry of the history; remembers it if not.
+    /// What the stream then tells under it is a repeat: it looks different there.
+    pub fn is_known(&mut self, conversation: &str, id: &str) -> bool {
+        let id = self.hash(id);
+        let seen = &mut self.conversation(conversation).seen;
+        let is_known = seen.get(&id).is_some();
+        if !is_known {
+            seen.put(id, FROM_PAST);
+        }
+        is_known
     }
 
     /// A status was told. `false`: the end was told before, this is a `duplicate`.
@@ -182,6 +197,18 @@ mod tests {
         assert!(!memory.is_repeat("c", "1", "an edit"));
         assert!(!memory.is_repeat("c", "1", "a"), "compared with the last seen");
         assert!(!memory.is_repeat("d", "1", "a"), "another conversation");
+    }
+
+    #[test]
+    fn what_the_history_told_is_a_repeat_on_the_stream_once() {
+        let mut memory = Memory::new(1);
+        assert!(!memory.is_repeat("c", "1", "a"));
+        assert!(memory.is_known("c", "1"), "whatever it looks like");
+        assert!(!memory.is_known("c", "2"));
+        assert!(memory.is_known("c", "2"));
+        assert!(memory.is_repeat("c", "2", "a"));
+        assert!(memory.is_repeat("c", "2", "a"));
+        assert!(!memory.is_repeat("c", "2", "an edit"));
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! as mapped or discarded. To add a backend: its file, and the two roster lines below.
 
 mod dialect;
+mod call;
+mod credentials;
+mod history;
 mod mapper;
 mod memory;
 
@@ -16,9 +19,16 @@ pub mod openfire;
 pub mod salesforce;
 pub mod xians;
 
+pub use call::{Call, CallPlan, Message, Method, Piece};
+pub use credentials::{
+    Conduct, Credential, Due, Keyring, Obtained, RENEW_RETRY, Recipe, RecipePlan, jwt_expiry,
+};
 pub use dialect::{
-    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Piece, Plan, Request,
-    SessionValues, SplitAnswer, Transport,
+    Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Plan, Request, SessionValues,
+    SplitAnswer, Transport,
+};
+pub use history::{
+    History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, ReadPage, Wanted,
 };
 pub use mapper::{
     Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,

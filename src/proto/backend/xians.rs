@@ -6,18 +6,21 @@
 //! case; a string given as `data` comes back as JSON text inside a string; an older document
 //! has the event names in lower case, and `Heartbeat` (a message type) differs from
 //! `heartbeat` (a sign of life) by that alone. No ids on the stream, no replay.
-//! Not here: sending, history.
+//! Not here: sending.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{
-    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
-    Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Dialect, Discard, History, HistoryPlan, Input, KEY, KEYS_MAX, Memory,
+    Obtained, OptionKind, OptionSpec, Options, Outbox, PAGE, Page, Past, Piece, Plan, Reject,
+    Session, SessionStart, Transport, Wanted,
 };
 use crate::proto::event::{
     Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
 };
+use crate::proto::json::{self, Object};
 use crate::proto::template::{Place, Template, Variable, Variables, percent_encode};
 use crate::proto::time::UnixMillis;
 use crate::proto::view::{Index, View};
@@ -47,6 +50,8 @@ pub static DIALECT: Dialect = Dialect {
     options: OPTIONS,
     plan,
     answer,
+    obtained: |_, _| Obtained::Failed,
+    history: Some(History { first_page: |_| String::from("1"), read, is_newest_first: true }),
     session: |start| Box::new(Xians::new(start, Memory::new(start.seed))),
 };
 
@@ -146,15 +151,36 @@ fn plan(options: &Options) -> Result<Plan, String> {
         headers
             .push(("Authorization", Piece::fixed("Bearer ").then_value(credential, Place::Header)));
     }
+    let past = |has_scope: bool| {
+        let mut query: Vec<_> =
+            query.iter().filter(|(name, _)| *name != "heartbeatSeconds").cloned().collect();
+        query.push(("page", Piece::hole(PAGE, Place::Query)));
+        query.push(("pageSize", Piece::fixed("50")));
+        if has_scope {
+            query.push(("scope", Piece::hole(KEY, Place::Query)));
+        }
+        let mut headers = headers.clone();
+        if let Some((_, accept)) = headers.first_mut() {
+            *accept = Piece::fixed("application/json");
+        }
+        let path = Piece::fixed("/api/user/rest/history");
+        CallPlan { path, query, headers, ..CallPlan::default() }
+    };
+    // Without a scope the history has only what has none, where the stream has all.
+    let history = HistoryPlan { whole: past(false), part: Some(past(true)) };
     let mut values = Vec::new();
     if options.bool("unwrap_data") {
         values.push((UNWRAP_DATA, Piece::fixed("true")));
     }
     Ok(Plan {
-        path: Piece::fixed("/api/user/sse/events"),
-        query,
-        headers,
+        call: CallPlan {
+            path: Piece::fixed("/api/user/sse/events"),
+            query,
+            headers,
+            ..CallPlan::default()
+        },
         values,
+        history: Some(history),
         silence_secs: HEARTBEATS_MISSED * heartbeat_secs + GRACE_SECS,
         ..Plan::default()
     })
@@ -192,6 +218,26 @@ const fn answer(status: u16, _body: &str) -> Answer {
         429 => Answer::RateLimited,
         _ => Answer::Bad,
     }
+}
+
+/// The most that a page of the history holds, as it is asked for.
+const PAGE_ENTRIES: usize = 50;
+
+/// The history is a bare array, newest first.
+fn read<'a>(answer: &'a str, wanted: &Wanted<'_>) -> Option<Page<'a>> {
+    let elements = json::array(json::value(answer)?)?;
+    let entry = |raw: &'a serde_json::value::RawValue| {
+        let object = Object::parse_part(raw.get()).unwrap_or_default();
+        let at = object.text("createdAt").and_then(|time| UnixMillis::parse_rfc3339(&time));
+        let event = object.word("messageType").unwrap_or(Cow::Borrowed("unknown"));
+        Past { at, event, data: Cow::Borrowed(raw.get()) }
+    };
+    let entries: Vec<Past<'a>> = elements.into_iter().map(entry).collect();
+    let oldest = entries.last().and_then(|entry| entry.at);
+    let has_more =
+        entries.len() >= PAGE_ENTRIES && oldest.is_none_or(|oldest| oldest >= wanted.since);
+    let next = wanted.page.parse::<u32>().ok().filter(|_| has_more).map(|page| page + 1);
+    Some(Page { entries, next: next.map(|page| page.to_string()) })
 }
 
 /// The message object, read where it is needed.
@@ -257,12 +303,14 @@ struct Xians {
     subscription: Arc<Subscription>,
     memory: Memory,
     unwraps: bool,
+    /// Scopes that were seen: histories are read by scope.
+    scopes: BTreeSet<String>,
 }
 
 impl Xians {
     fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
         let unwraps = start.values.get(UNWRAP_DATA).is_some_and(|value| value == "true");
-        Self { subscription: start.subscription.clone(), memory, unwraps }
+        Self { subscription: start.subscription.clone(), memory, unwraps, scopes: BTreeSet::new() }
     }
 
     /// The message, if it is the subscription's own.
@@ -280,8 +328,14 @@ impl Xians {
     }
 }
 
-impl Session for Xians {
-    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+impl Xians {
+    /// Maps a frame, or an entry of the history.
+    fn on_message(
+        &mut self,
+        input: Input<'_>,
+        is_past: bool,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         let message_type = match Name::parse(input.event) {
             Name::Liveness => return Err(Reject::Discard(Discard::Liveness, "a sign of life")),
             Name::Control => {
@@ -294,9 +348,16 @@ impl Session for Xians {
         let message = self.own(index.as_ref())?;
         let object = message.0;
         let (id, thread_id) = (object.id("id"), object.id("threadId"));
-        if let Some(id) = &id
-            && self.memory.is_repeat(thread_id.as_deref().unwrap_or_default(), id, input.data)
-        {
+        // The stream never tells what the participant said.
+        if is_past && message.direction() == Direction::Incoming {
+            return Err(Reject::Discard(Discard::Filtered, "said by the participant"));
+        }
+        let thread = thread_id.as_deref().unwrap_or_default();
+        let is_repeat = id.as_deref().is_some_and(|id| match is_past {
+            true => self.memory.is_known(thread, id),
+            false => self.memory.is_repeat(thread, id, input.data),
+        });
+        if is_repeat {
             return Err(Reject::Discard(Discard::Duplicate, "seen before"));
         }
         let Some(message_type) = message_type else {
@@ -312,6 +373,13 @@ impl Session for Xians {
                 Direction::Incoming => Role::Participant,
             },
         });
+        let scope = message.string("scope");
+        if let Some(scope) = scope.as_deref().filter(|scope| !scope.is_empty())
+            && !self.scopes.contains(scope)
+            && self.scopes.len() < KEYS_MAX
+        {
+            self.scopes.insert(scope.to_owned());
+        }
         let payload = Payload::Passed { message_type, data: message.data(self.unwraps) };
         out.emit(Event {
             id: id.map_or_else(EventId::minted, EventId::given),
@@ -322,7 +390,7 @@ impl Session for Xians {
             direction,
             text: message.string("text"),
             hint: message.string("hint"),
-            scope: message.string("scope"),
+            scope,
             request_id: message.string("requestId"),
             sender,
             created_by,
@@ -331,13 +399,28 @@ impl Session for Xians {
         });
         Ok(())
     }
+}
+
+impl Session for Xians {
+    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        self.on_message(input, false, out)
+    }
+
+    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        self.on_message(entry, true, out)
+    }
+
+    fn past_keys(&self) -> Vec<String> {
+        self.scopes.iter().cloned().collect()
+    }
 
     fn has_scopes(&self) -> bool {
         true
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(Self::new(start, self.memory.clone()))
+        let scopes = self.scopes.clone();
+        Box::new(Self { scopes, ..Self::new(start, self.memory.clone()) })
     }
 }
 
@@ -346,6 +429,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::proto::backend::Credential;
     use crate::proto::backend::dialect::OptionValue;
     use crate::proto::backend::golden;
     use crate::proto::secret::Secret;
@@ -613,15 +697,16 @@ mod tests {
     ) {
         let plan = plan(&options(rows)).expect("a plan");
         let Ok((request, _)) = plan.resolve("/base/", client) else { panic!("not resolved") };
-        assert_eq!(request.target, format!("/base/api/user/sse/events?{want_query}"));
+        let message = request.call.fill(&Credential::default()).expect("filled");
+        assert_eq!(message.target, format!("/base/api/user/sse/events?{want_query}"));
         let header = |name: &str| {
-            request.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+            message.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
         };
         assert_eq!(header("Authorization"), want_authorization);
         assert_eq!(header("Accept"), Some("text/event-stream"));
         assert_eq!(header("Accept-Encoding"), Some("identity"));
         assert!(
-            request.resume_header.is_none() && request.fresh_query.is_none(),
+            request.resume_header.is_none() && message.fresh_query.is_none(),
             "nothing is replayed"
         );
     }

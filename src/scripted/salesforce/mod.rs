@@ -30,6 +30,8 @@ const PING: Duration = Duration::from_secs(5);
 const EVENTS: &str = "/eventrouter/v1/sse";
 /// `_ts` values remembered.
 const MAX_STAMPS: usize = 4096;
+/// Transcript entries of a conversation; the oldest are forgotten first.
+const MAX_ENTRIES: usize = 4096;
 /// Tokens and conversations remembered; then all of the kind are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 /// The id before the first event.
@@ -151,10 +153,9 @@ impl Salesforce {
     fn publish(&mut self, conversation: &str, entry: Entry, stage: &mut Stage) {
         let data = entry.envelope(&self.channel, conversation);
         self.emit(conversation, Frame::new(entry.event, data), stage);
-        let limit = stage.options.replay.max(1);
         let chat = self.chats.entry(conversation.to_owned()).or_default();
         if entry.in_transcript {
-            if chat.entries.len() >= limit {
+            if chat.entries.len() >= MAX_ENTRIES {
                 chat.entries.pop_front();
             }
             chat.entries.push_back(entry);

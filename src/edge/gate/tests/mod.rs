@@ -18,7 +18,9 @@ use crate::config::{
     LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
 };
 use crate::edge::refusal::{Fault, Named, Policy, Quota};
-use crate::proto::backend::{Piece, Plan, Policy as FramePolicy, xians};
+use crate::proto::backend::{
+    CallPlan, Credential, Message, Piece, Plan, Policy as FramePolicy, xians,
+};
 use crate::proto::event::{MessageType, Vocabulary};
 use crate::proto::template::{Place, Template};
 
@@ -118,17 +120,23 @@ fn route(sources: Vec<Arc<Source>>) -> Route {
     }
 }
 
+/// What is sent to a source.
+fn message(resolved: &Resolved) -> Message {
+    resolved.request.call.fill(&Credential::default()).expect("filled")
+}
+
 type Templates = [(&'static str, &'static str)];
 
 fn source(name: &str, query: &Templates, headers: &Templates) -> Arc<Source> {
     let piece =
         |text: &str, place| Piece::value(&Template::parse(text).expect("a template"), place);
-    let plan = Plan {
+    let call = CallPlan {
         path: Piece::fixed("/stream"),
         query: query.iter().map(|(name, text)| (*name, piece(text, Place::Query))).collect(),
         headers: headers.iter().map(|(name, text)| (*name, piece(text, Place::Header))).collect(),
-        ..Plan::default()
+        ..CallPlan::default()
     };
+    let plan = Plan { call, ..Plan::default() };
     Arc::new(Source {
         name: name.to_owned(),
         dialect: &xians::DIALECT,
@@ -382,7 +390,7 @@ fn what_is_asked_for_is_what_is_opened() {
     assert_eq!(usual.filter.scope, None);
     assert!(usual.filter.types.contains(MessageType::Raw));
     assert_eq!(usual.expires, None);
-    assert_eq!(usual.sources[0].request.target, "/base/stream");
+    assert_eq!(message(&usual.sources[0]).target, "/base/stream");
     let other = bench.stream("&vocabulary=full&scope=s&types=Chat&lastEventId=1.0.5");
     assert_eq!(other.filter.vocabulary, Vocabulary::Full);
     assert_eq!(other.filter.scope.as_deref(), Some("s"));
@@ -470,15 +478,16 @@ fn sources_take_what_their_templates_name() {
         panic!("no stream");
     };
     let [named, other] = &admitted.sources[..] else { panic!("two sources") };
+    let (named, other) = (message(named), message(other));
     assert_eq!(
-        named.request.target,
+        named.target,
         "/base/stream?a=acme%2FS%3AM%2Facme%3AS%3AM%2Fa%20b&b=%26%C3%BCacme\
          &c=219f8b3a-a4ea-812d-852c-624bc93b621d&d=t1k2"
     );
-    assert_eq!(named.request.headers, [("Authorization", bearer.clone())]);
+    assert_eq!(named.headers, [("Authorization", bearer.clone())]);
     // Nothing goes where nobody asked for it.
-    assert_eq!(other.request.target, "/base/stream?k=fixed");
-    assert_eq!(other.request.headers, []);
+    assert_eq!(other.target, "/base/stream?k=fixed");
+    assert_eq!(other.headers, []);
 }
 
 /// Routes whose sources want something of the client, under paths that say what.

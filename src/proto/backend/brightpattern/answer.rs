@@ -8,10 +8,27 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::Answer;
+use crate::proto::backend::{History, Page, Past, Wanted};
 use crate::proto::json::{self, Object};
+use crate::proto::time::UnixMillis;
 
 /// The name of a frame that names no event.
 pub(super) const UNKNOWN: &str = "unknown";
+
+/// All events of the chat come in one answer.
+pub(super) const HISTORY: History =
+    History { first_page: |_| String::new(), read: past, is_newest_first: false };
+
+fn past<'a>(answer: &'a str, _: &Wanted<'_>) -> Option<Page<'a>> {
+    let events = Object::parse(answer)?.array("events")?;
+    let entry = |element: &'a RawValue| {
+        let (event, data) = frame(element);
+        let object = Object::parse_part(data).unwrap_or_default();
+        let at = object.int("timestamp").and_then(UnixMillis::from_seconds_or_millis);
+        Past { at, event, data: Cow::Borrowed(data) }
+    };
+    Some(Page { entries: events.into_iter().map(entry).collect(), next: None })
+}
 
 /// An answer without events is `{"events":[]}`, give or take white space. Longer ones are not
 /// looked into twice.

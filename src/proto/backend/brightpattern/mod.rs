@@ -19,7 +19,8 @@ use lru::LruCache;
 use self::plan::CHAT;
 use super::memory::PARTIES_MAX;
 use super::{
-    Answer, Dialect, Discard, Input, Memory, Outbox, Reject, Session, SessionStart, Transport,
+    Answer, Dialect, Discard, Input, Memory, Outbox, Reject, Session, SessionStart, SessionValues,
+    Transport,
 };
 use crate::proto::event::{
     Chat, Direction, Event, EventId, FileItem, Form, Link, Notice, NoticeLevel, Participant, Party,
@@ -62,6 +63,8 @@ pub static DIALECT: Dialect = Dialect {
     options: plan::OPTIONS,
     plan: plan::plan,
     answer: answer::answer,
+    obtained: plan::obtained,
+    history: Some(answer::HISTORY),
     session: |start| Box::new(BrightPattern::new(start)),
 };
 
@@ -129,11 +132,15 @@ const THE_END_WAS_TOLD: Why = Why::Dropped(Discard::Duplicate, "the end was told
 /// The memory of one chat.
 #[derive(Clone)]
 struct BrightPattern {
-    /// Empty if nobody said which chat it is (a capture read without `--chat`).
+    /// Empty if nobody said which chat it is (a capture read without `--chat`), or has yet.
     chat: String,
     memory: Memory,
     /// Who joined, by party id.
     parties: LruCache<String, Known>,
+    /// The participant's own messages come back on the poll.
+    has_echo: bool,
+    /// What is read now is an entry of the history.
+    reads_past: bool,
     is_over: bool,
 }
 
@@ -149,6 +156,8 @@ impl BrightPattern {
             chat: start.values.get(CHAT).cloned().unwrap_or_default(),
             memory: Memory::new(start.seed),
             parties: LruCache::sparse(PARTIES_MAX),
+            has_echo: false,
+            reads_past: false,
             is_over: false,
         }
     }
@@ -374,7 +383,11 @@ impl BrightPattern {
         let Some(id) = frame.fields.id("msg_id").and_then(|id| self.message_id(&id)) else {
             return Ok(EventId::minted());
         };
-        if self.memory.is_repeat(&self.chat, &id, data) {
+        let is_repeat = match self.reads_past {
+            true => self.memory.is_known(&self.chat, &id),
+            false => self.memory.is_repeat(&self.chat, &id, data),
+        };
+        if is_repeat {
             return Err(Why::Dropped(Discard::Duplicate, "the same under the same id"));
         }
         Ok(EventId::given(id))
@@ -441,6 +454,11 @@ impl BrightPattern {
     }
 }
 
+/// Where events without an id are remembered.
+fn unnumbered(chat: &str) -> String {
+    format!("{chat}\0")
+}
+
 fn link<'a>(link: html::Link) -> Link<'a> {
     Link {
         url: link.url.into(),
@@ -455,6 +473,11 @@ impl Session for BrightPattern {
             return Err(self.malformed("no JSON object, or nested too deep"));
         };
         let frame = Frame { name: input.event, fields };
+        self.has_echo |= self.is_own(frame.party_id().as_deref());
+        if frame.fields.id("msg_id").is_none() {
+            // Without an id, the whole event tells it from others when a history is read.
+            let _is_again = self.memory.is_known(&unnumbered(&self.chat), input.data);
+        }
         let result = self.on_event(&frame, input.data, out);
         self.is_over = self.memory.is_ended(&self.chat);
         result.map_err(|why| match why {
@@ -470,6 +493,34 @@ impl Session for BrightPattern {
             Why::Broken(why) => self.malformed(why),
             Why::Dropped(discard, why) => Reject::Discard(discard, why),
         })
+    }
+
+    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        let Some(fields) = Object::parse(entry.data) else {
+            return Err(self.malformed("no JSON object, or nested too deep"));
+        };
+        let frame = Frame { name: entry.event, fields };
+        if self.is_own(frame.party_id().as_deref()) && !self.has_echo {
+            return Err(Reject::Discard(Discard::Filtered, "polls do not tell it either"));
+        }
+        if frame.fields.id("msg_id").is_none() {
+            if frame.time().is_none() {
+                return Err(Reject::Discard(Discard::Filtered, "does not say when it was"));
+            }
+            if self.memory.is_known(&unnumbered(&self.chat), entry.data) {
+                return Err(Reject::Discard(Discard::Duplicate, "a poll told it"));
+            }
+        }
+        self.reads_past = true;
+        let result = self.on_frame(entry, out);
+        self.reads_past = false;
+        result
+    }
+
+    fn on_grant(&mut self, values: &SessionValues) {
+        if let Some(chat) = values.get(CHAT) {
+            chat.clone_into(&mut self.chat);
+        }
     }
 
     fn on_gone(&mut self, out: &mut Outbox<'_>) {

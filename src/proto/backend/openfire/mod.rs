@@ -9,9 +9,10 @@
 //! - the derived frames may be no JSON, hold keys twice, and write `"null"` for what is missing;
 //! - `Accept` must be exactly `text/event-stream`, else 405 (Jetty);
 //! - an unknown token is 503, and the newest token dies with the user's last stream (`SparkWeb`);
-//! - a bare line break every 10 s is the only sign of life (Jetty); there are no ids, no replay.
+//! - a bare line break every 10 s is the only sign of life (Jetty); there are no ids, no replay;
+//! - a token of an older log-in opens a stream that stays silent (`SparkWeb`).
 //!
-//! Not here: logging in (`edge::link`).
+//! Not here: making the log-in's call (`edge::upstream`).
 
 mod people;
 mod lenient;
@@ -23,10 +24,12 @@ mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
-    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
-    Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Conduct, Credential, Dialect, Discard, Input, Memory, Method, Obtained,
+    OptionKind, OptionSpec, Options, Outbox, Piece, Plan, RecipePlan, Reject, Session,
+    SessionStart, Transport,
 };
 use crate::proto::event::Subscription;
 use crate::proto::json::{self, Object};
@@ -53,14 +56,11 @@ pub static DIALECT: Dialect = Dialect {
         "pubsub.item",
         "onAction",
     ],
-    options: &[OptionSpec {
-        name: "token",
-        kind: OptionKind::Secret,
-        is_required: true,
-        doc: "The token that the chat API gave at log-in: fixed, or the client's: `{query.token}`.",
-    }],
+    options: OPTIONS,
     plan,
     answer,
+    obtained,
+    history: None,
     session: |start| Box::new(Desk::new(start)),
 };
 
@@ -70,20 +70,107 @@ const SILENCE_SECS: u64 = 35;
 /// RFC 7622 bounds each part of a JID to this; a longer user name is none.
 const JID_PART_BYTES_MAX: usize = 1023;
 
+/// A closed stream is noticed when a line break cannot be written, within 10 s: until then the
+/// token's session lives on for a stream that comes back.
+const REUSE: Duration = Duration::from_secs(10);
+
+/// A stream opened with a token of earlier use may have no session behind it: six signs of life
+/// with nothing between them, and it is opened anew.
+const SUSPECT: Duration = Duration::from_secs(60);
+
+/// The hole for the token.
+const TOKEN: &str = "token";
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        name: TOKEN,
+        kind: OptionKind::Secret,
+        is_required: false,
+        doc: "The token that the chat API gave at log-in: fixed, or the client's: `{query.token}`; \
+              this or `login`.",
+    },
+    OptionSpec {
+        name: "login",
+        kind: OptionKind::Table(&[
+            OptionSpec {
+                name: "username",
+                kind: OptionKind::Template,
+                is_required: true,
+                doc: "The user's name, such as `{participantId}`.",
+            },
+            OptionSpec {
+                name: "password",
+                kind: OptionKind::Secret,
+                is_required: true,
+                doc: "The user's password.",
+            },
+        ]),
+        is_required: false,
+        doc: "Logs in as this user and keeps the token; this or `token`.",
+    },
+];
+
 fn plan(options: &Options) -> Result<Plan, String> {
-    let token = options.template("token").ok_or_else(|| "`token` is missing".to_owned())?;
+    let (token, recipe) = match (options.template(TOKEN), options.table("login")) {
+        (Some(token), None) => (Piece::value(token, Place::Query), None),
+        (None, Some(login)) => (Piece::hole(TOKEN, Place::Query), Some(recipe(login)?)),
+        (None, None) => {
+            return Err("set `token` or `login`: the stream is nobody's without one".to_owned());
+        }
+        (Some(_), Some(_)) => return Err("set only one of `token` and `login`".to_owned()),
+    };
     Ok(Plan {
-        path: Piece::fixed("/sse"),
-        query: vec![("token", Piece::value(token, Place::Query))],
-        // Nothing else: `Origin` makes the plugin's CORS filter answer 200 to everything, and
-        // `X-Forwarded-For` can stand in for a credential.
-        headers: vec![
-            ("accept", Piece::fixed("text/event-stream")),
-            ("accept-encoding", Piece::fixed("identity")),
-        ],
+        call: CallPlan {
+            path: Piece::fixed("/sse"),
+            query: vec![("token", token)],
+            // Nothing else: `Origin` makes the plugin's CORS filter answer 200 to everything, and
+            // `X-Forwarded-For` can stand in for a credential.
+            headers: vec![
+                ("accept", Piece::fixed("text/event-stream")),
+                ("accept-encoding", Piece::fixed("identity")),
+            ],
+            ..CallPlan::default()
+        },
         silence_secs: SILENCE_SECS,
+        recipe,
         ..Plan::default()
     })
+}
+
+/// The body of a log-in is the bare password.
+fn recipe(login: &Options) -> Result<RecipePlan, String> {
+    let required = |name: &str| {
+        login.template(name).ok_or_else(|| format!("`login` needs `username` and `{name}`"))
+    };
+    let (username, password) = (required("username")?, required("password")?);
+    Ok(RecipePlan {
+        obtain: CallPlan {
+            method: Method::Post,
+            path: Piece::fixed("/api/rest/login/").then_value(username, Place::Segment),
+            headers: vec![
+                ("accept", Piece::fixed("application/json")),
+                ("accept-encoding", Piece::fixed("identity")),
+                ("content-type", Piece::fixed("text/plain;charset=UTF-8")),
+            ],
+            body: Some(Piece::value(password, Place::Plain)),
+            ..CallPlan::default()
+        },
+        conduct: Conduct { reuse: Some(REUSE), suspect: Some(SUSPECT) },
+        ..RecipePlan::default()
+    })
+}
+
+/// The document says 500 for a wrong password, and 400 elsewhere.
+fn obtained(status: u16, body: &str) -> Obtained {
+    match status {
+        200 => match Object::parse(body).and_then(|answer| answer.word("token")) {
+            Some(token) => Obtained::Granted(Credential::new([(TOKEN, token.into_owned())])),
+            None => Obtained::Failed,
+        },
+        429 => Obtained::RateLimited,
+        400..=500 => Obtained::Refused,
+        _ => Obtained::Failed,
+    }
 }
 
 /// 503 is the servlet's word for a token it does not know; 405 means that `Accept` was not exact.

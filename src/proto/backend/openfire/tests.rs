@@ -11,7 +11,7 @@ use super::stanza::{ATTRIBUTES_MAX, PREFIXES_MAX, STANZA_BYTES_MAX, TAGS_MAX};
 use super::{Desk, SILENCE_SECS, answer, plan};
 use crate::proto::backend::golden::{self, Random};
 use crate::proto::backend::{
-    Answer, Input, Keep, Mapper, OptionValue, Options, Policy, SessionStart, Verdict,
+    Answer, Credential, Input, Keep, Mapper, OptionValue, Options, Policy, SessionStart, Verdict,
 };
 use crate::proto::event::{Encoded, Envelope, Subscription};
 use crate::proto::json::DEPTH_MAX;
@@ -1284,16 +1284,15 @@ fn the_request_is_exact() {
     assert!(plan(&options).is_err(), "a token is needed");
     let token = Template::parse("{query.token}").expect("a template");
     options.0.insert("token", OptionValue::Template(token));
-    let (request, values) = plan(&options)
-        .expect("a plan")
-        .resolve("/sparkweb/", &Query)
-        .unwrap_or_else(|_| panic!("resolved"));
-    assert_eq!(request.target, "/sparkweb/sse?token=ey.a%26b%3Dc");
+    let (request, values) =
+        plan(&options).expect("a plan").resolve("/sparkweb/", &Query).expect("resolved");
+    let message = request.call.fill(&Credential::default()).expect("filled");
+    assert_eq!(message.target, "/sparkweb/sse?token=ey.a%26b%3Dc");
     let headers: Vec<_> =
-        request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        message.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(headers, [("accept", "text/event-stream"), ("accept-encoding", "identity")]);
     assert_eq!(
-        (request.resume_header, request.fresh_query, request.silence_secs),
+        (request.resume_header, message.fresh_query, request.silence_secs),
         (None, None, SILENCE_SECS)
     );
     assert!(values.is_empty());

@@ -5,8 +5,10 @@
 //! object). Quirks, from the vendor's pages and clients: the org id must be the 15-character
 //! form, `_ts` must differ on every attempt, the end user's own messages come back, tokens come
 //! out of order, `ping` is a named event, new event types may appear at any time.
-//! Not here: minting tokens, sending, history.
+//! Not here: sending.
 
+mod token;
+mod past;
 mod entry;
 mod frame;
 mod message;
@@ -14,8 +16,8 @@ mod message;
 use std::borrow::Cow;
 
 use super::{
-    Answer, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox, Piece, Plan,
-    Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox,
+    Piece, Plan, Reject, Session, SessionStart, Transport,
 };
 use crate::proto::event::{Direction, Event, Payload, Role, Text};
 use crate::proto::template::{Place, Template, Variable, Variables};
@@ -52,6 +54,8 @@ pub static DIALECT: Dialect = Dialect {
     options: OPTIONS,
     plan,
     answer,
+    obtained: token::obtained,
+    history: Some(past::HISTORY),
     session: |start| Box::new(Salesforce::new(start, Memory::new(start.seed))),
 };
 
@@ -72,8 +76,15 @@ const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         name: "bearer",
         kind: OptionKind::Secret,
-        is_required: true,
-        doc: "The end user's access token, fixed or passed from the client (`{query.token}`).",
+        is_required: false,
+        doc: "The end user's access token, fixed or passed from the client (`{query.token}`); this \
+              or `anonymous`.",
+    },
+    OptionSpec {
+        name: "anonymous",
+        kind: OptionKind::Table(token::OPTIONS),
+        is_required: false,
+        doc: "Gets a token of an anonymous end user, one for each participant; this or `bearer`.",
     },
     OptionSpec {
         name: CONVERSATION,
@@ -88,25 +99,39 @@ fn plan(options: &Options) -> Result<Plan, String> {
     let org_id =
         options.template("org_id").ok_or("set `org_id`: the organisation's id, 15 characters")?;
     check_org_id(org_id)?;
-    let bearer = options.template("bearer").ok_or("set `bearer`: the end user's access token")?;
+    let (authorization, recipe) = match (options.template("bearer"), options.table("anonymous")) {
+        (Some(bearer), None) => (Piece::fixed("Bearer ").then_value(bearer, Place::Header), None),
+        (None, Some(anonymous)) => {
+            (token::authorization(), Some(token::recipe(org_id, anonymous)?))
+        }
+        (None, None) => {
+            return Err("set `bearer` or `anonymous`: the end user's access token".to_owned());
+        }
+        (Some(_), Some(_)) => return Err("set only one of `bearer` and `anonymous`".to_owned()),
+    };
     let conversation = options.template(CONVERSATION);
+    let is_v1 = options.table("anonymous").is_some_and(|table| table.word("api") == Some("v1"));
     Ok(Plan {
-        path: Piece::fixed("/eventrouter/v1/sse"),
-        fresh_query: Some("_ts"),
-        headers: vec![
-            ("Accept", Piece::fixed("text/event-stream")),
-            ("Authorization", Piece::fixed("Bearer ").then_value(bearer, Place::Header)),
-            ("X-Org-Id", Piece::value(org_id, Place::Header)),
-            ("Cache-Control", Piece::fixed("no-cache")),
-            ("Accept-Encoding", Piece::fixed("identity")),
-        ],
+        history: conversation.map(|id| past::plan(id, authorization.clone(), is_v1)),
+        call: CallPlan {
+            path: Piece::fixed("/eventrouter/v1/sse"),
+            fresh_query: Some("_ts"),
+            headers: vec![
+                ("Accept", Piece::fixed("text/event-stream")),
+                ("Authorization", authorization),
+                ("X-Org-Id", Piece::value(org_id, Place::Header)),
+                ("Cache-Control", Piece::fixed("no-cache")),
+                ("Accept-Encoding", Piece::fixed("identity")),
+            ],
+            ..CallPlan::default()
+        },
         resume_header: Some("Last-Event-Id"),
         values: conversation
             .map(|template| (CONVERSATION, Piece::value(template, Place::Plain)))
             .into_iter()
             .collect(),
         silence_secs: SILENCE_SECS,
-        ..Plan::default()
+        recipe,
     })
 }
 
@@ -345,8 +370,14 @@ impl Salesforce {
     }
 }
 
-impl Session for Salesforce {
-    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+impl Salesforce {
+    /// Maps a frame, or an entry of the history in the form of one.
+    fn on_entry(
+        &mut self,
+        input: Input<'_>,
+        is_past: bool,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         if input.event == "ping" {
             return Err(Reject::Discard(Discard::Liveness, "a sign of life"));
         }
@@ -377,9 +408,14 @@ impl Session for Salesforce {
             _ => entry.id("identifier"),
         };
         let frame = Frame::new(input.event, conversation_id, id, entry);
-        if let Some(id) = &frame.id
-            && self.memory.is_repeat(frame.conversation(), id, input.data)
-        {
+        let is_repeat = frame.id.as_deref().is_some_and(|id| {
+            let conversation = frame.conversation();
+            match is_past {
+                true => self.memory.is_known(conversation, id),
+                false => self.memory.is_repeat(conversation, id, input.data),
+            }
+        });
+        if is_repeat {
             return Err(Reject::Discard(Discard::Duplicate, "seen before"));
         }
         match kind {
@@ -388,6 +424,19 @@ impl Session for Salesforce {
                 conversation_id: frame.conversation_id.map(Cow::into_owned),
             }),
         }
+    }
+}
+
+impl Session for Salesforce {
+    fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        self.on_entry(input, false, out)
+    }
+
+    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+        // The call named the conversation; its entries do not.
+        let conversation = self.conversation.as_deref().unwrap_or_default();
+        let data = past::envelope(conversation, entry.data);
+        self.on_entry(Input { event: entry.event, data: &data }, true, out)
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {

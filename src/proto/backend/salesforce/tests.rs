@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::proto::backend::dialect::OptionValue;
 use crate::proto::backend::golden;
+use crate::proto::backend::{Credential, dialect::OptionValue};
 use crate::proto::event::Subscription;
 use crate::proto::secret::Secret;
 
@@ -836,12 +836,13 @@ fn the_stream_is_asked_for_as_in_the_sample() {
     let Ok((request, values)) = plan.resolve("", &Client { conversation: "" }) else {
         panic!("not resolved")
     };
-    assert_eq!(request.target, "/eventrouter/v1/sse");
-    assert!(!request.has_query);
-    assert_eq!(request.fresh_query, Some("_ts"));
+    let message = request.call.fill(&Credential::default()).expect("filled");
+    assert_eq!(message.target, "/eventrouter/v1/sse");
+    assert!(!message.has_query);
+    assert_eq!(message.fresh_query, Some("_ts"));
     assert_eq!(request.resume_header, Some("Last-Event-Id"));
     let headers: Vec<String> =
-        request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        message.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     assert_eq!(
         headers,
         [

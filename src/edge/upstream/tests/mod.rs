@@ -1,0 +1,197 @@
+//! Upstream streams against scripted backends: gate and hub are the real ones, and a client is
+//! whoever reads a log.
+
+mod credentials;
+mod history;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use serde_json::Value;
+
+use super::Dialer;
+use crate::config;
+use crate::edge::clock;
+use crate::edge::gate::{Asked, Decision, Gate, Resolved};
+use crate::edge::hub::{Hub, Listener, Subscribe};
+use crate::proto::channel::{Batch, Filter, Join};
+use crate::proto::event::{TypeSet, Vocabulary};
+use crate::proto::sse::{Decoder, Item, Limits};
+use crate::scripted::{Audience, Backend, Conversation, Kind, Options, Snapshot, Step};
+use crate::telemetry::Metrics;
+
+/// A test that waits longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The edge without its sockets for clients.
+struct Bench {
+    gate: Gate,
+    hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
+    replay: config::Replay,
+}
+
+impl Bench {
+    /// A route `/e` with one source, `s`, of these options (YAML, flow style).
+    fn new(backend: &Backend, options: &str) -> Self {
+        let name = backend.kind().name();
+        let conf = format!(
+            "listen: [{{address: \"127.0.0.1:0\"}}]\n\
+             auth: {{anonymous: true}}\n\
+             replay: {{linger: 1s}}\n\
+             sources:\n  s: {{backend: {name}, url: \"{}\", {options}}}\n\
+             routes: [{{path: /e, sources: [s]}}]\n",
+            backend.url()
+        );
+        let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
+        let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let hub = Hub::new(Arc::new(Dialer::new()), metrics.clone());
+        let replay = config.replay.clone();
+        let gate = Gate::new(config, metrics.clone()).expect("a gate");
+        Self { gate, hub, metrics, replay }
+    }
+
+    /// A client of this participant, with more of a query.
+    fn open(&self, participant: &str, query: &str) -> Client {
+        self.open_with(participant, query, |_| {})
+    }
+
+    /// The same, what was resolved changed.
+    fn open_with(&self, participant: &str, query: &str, change: impl Fn(&mut Resolved)) -> Client {
+        let query =
+            format!("tenantId=acme&workflow=customer-support&participantId={participant}&{query}");
+        let headers = HeaderMap::new();
+        let asked = Asked {
+            method: &Method::GET,
+            path: "/e",
+            query: &query,
+            headers: &headers,
+            peer: Some([127, 0, 0, 1].into()),
+            draining: None,
+        };
+        let Decision::Stream(mut admitted) = self.gate.decide(&asked, clock::wall()).decision
+        else {
+            panic!("refused")
+        };
+        admitted.sources.iter_mut().for_each(change);
+        let listener = self.hub.listen(Subscribe {
+            route: "/e",
+            subscription: &admitted.subscription,
+            sources: admitted.sources,
+            replay: &self.replay,
+            cursor: None,
+            filter: &everything(),
+        });
+        let listener = listener.expect("a log");
+        let (join, _) = listener.channel.join(None, &everything());
+        let limits = Limits { line_bytes_max: 1 << 20, event_bytes_max: 1 << 20 };
+        Client { listener, join, seen: Vec::new(), decoder: Decoder::new(limits) }
+    }
+
+    /// The value of a series.
+    #[track_caller]
+    fn metric(&self, series: &str) -> u64 {
+        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series}")).parse().expect("a number")
+    }
+
+    fn credentials(&self, outcome: &str) -> u64 {
+        let series =
+            format!("chatmux_upstream_credentials_total{{outcome=\"{outcome}\",source=\"s\"}}");
+        self.metric(&series)
+    }
+}
+
+/// A reader of a log, and what it has read.
+struct Client {
+    listener: Listener,
+    join: Join,
+    seen: Vec<(String, Value)>,
+    decoder: Decoder,
+}
+
+impl Client {
+    /// Reads until the events are as wanted; all of them.
+    #[track_caller]
+    fn until<'a>(
+        &'a mut self,
+        what: &'a str,
+        mut is_there: impl FnMut(&[(String, Value)]) -> bool + 'a,
+    ) -> impl Future<Output = &'a [(String, Value)]> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            loop {
+                self.read();
+                if is_there(&self.seen) {
+                    return self.seen.as_slice();
+                }
+                let more = tokio::time::timeout(PATIENCE, self.listener.wake.changed()).await;
+                assert!(matches!(more, Ok(Ok(()))), "{caller}: no {what} in {:#?}", self.seen);
+            }
+        }
+    }
+
+    /// Reads until an event of this name has come so many times; the last of them.
+    #[track_caller]
+    fn nth<'a>(&'a mut self, name: &'a str, count: usize) -> impl Future<Output = Value> + 'a {
+        let seen = self.until(name, move |seen| {
+            seen.iter().filter(|(event, _)| event == name).count() >= count
+        });
+        async move {
+            let mut events = seen.await.iter().filter(|(event, _)| event == name);
+            events.next_back().map(|(_, data)| data.clone()).unwrap_or_default()
+        }
+    }
+
+    fn read(&mut self) {
+        let mut batch = Batch::default();
+        let (join, channel) = (&mut self.join, &self.listener.channel);
+        channel.read(&mut join.position, join.live_from, &everything(), &mut batch);
+        for block in batch.blocks {
+            self.decoder.push(block);
+        }
+        while let Some(Item::Frame(frame)) = self.decoder.next_item() {
+            let data = serde_json::from_str(frame.data).expect("JSON");
+            self.seen.push((frame.event.to_owned(), data));
+        }
+    }
+
+    /// The texts of the chat messages so far.
+    fn texts(&self) -> Vec<&str> {
+        let chats = self.seen.iter().filter(|(event, _)| event == "Chat");
+        chats.filter_map(|(_, data)| data.get("text")?.as_str()).collect()
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.seen.iter().filter(|(event, _)| event == name).count()
+    }
+
+    /// Why the source was down, each time.
+    fn downs(&self) -> Vec<&str> {
+        let downs = self.seen.iter().filter(|(event, _)| event == "source_down");
+        downs.filter_map(|(_, data)| data.get("reason")?.as_str()).collect()
+    }
+}
+
+fn everything() -> Filter {
+    Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Full }
+}
+
+async fn start(kind: Kind, change: impl FnOnce(&mut Options)) -> Backend {
+    let mut options = Options { heartbeat: Some(Duration::MAX), ..Options::default() };
+    change(&mut options);
+    Backend::start(kind, options).await.expect("a backend")
+}
+
+async fn until(backend: &Backend, what: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+    let waited = tokio::time::timeout(PATIENCE, backend.wait_for(what)).await;
+    waited.unwrap_or_else(|_| panic!("not reached: {:?}", backend.now()))
+}
+
+fn say(backend: &Backend, to: &Audience, text: &str) {
+    backend.speak(to, &Conversation::new(Vec::new()), &Step::BotSays(text.to_owned()));
+}
