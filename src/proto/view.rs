@@ -1,8 +1,8 @@
 //! JSON scanned once, whatever its depth: an [`Index`] of where each value stands in its text.
 //!
 //! [`View`]s look things up in it without reading the text again, so nested objects cost no
-//! second pass, as they do with [`Object`](crate::proto::json::Object). The same rules: strict JSON, depth bounded at
-//! [`DEPTH_MAX`], the last of equal keys counts, values stay the text they came as, strings
+//! second pass, as they do with [`Object`](crate::proto::json::Object). The same rules: strict
+//! JSON, depth bounded at [`DEPTH_MAX`], the last of equal keys counts, values stay the text they came as, strings
 //! that are read lose only unpaired surrogates. Hot path: runs once per frame.
 //! Not here: writing.
 
