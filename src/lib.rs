@@ -16,4 +16,4 @@ pub mod scripted;
 #[doc(hidden)]
 pub mod cli;
 
-pub use edge::{Admin, Bound, Edge, Hooks, Proxy, RunOptions, run};
+pub use edge::{Admin, Bound, Edge, Hooks, Passing, Proxy, RunOptions, run};

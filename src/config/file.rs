@@ -4,6 +4,7 @@
 //! whole or not at all. Reads the files and variables that the conf names, nothing else. Not
 //! here: the tables of their own (`auth`, `source`, `route`), how values are read (`read`).
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::read::{Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
     Admin, Config, Cors, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay, Server, Timeouts,
-    Tls, auth, route, source, spec, yaml,
+    Tls, auth, proxy, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 
@@ -148,7 +149,10 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     let write = timeouts.and_then(|table| reader.duration(&table, "write"));
     let event_bytes_max = limits.as_ref().map(|(_, event_bytes_max)| *event_bytes_max);
     let sources = source::sources(reader, &root, event_bytes_max);
-    let routes = route::routes(reader, &root, &sources);
+    let mut used = HashSet::new();
+    let routes = route::routes(reader, &root, &sources, &mut used);
+    let proxy = proxy::proxies(reader, &root, &sources, &routes, &mut used);
+    source::warn_of_unused(reader, &sources, &used);
     let log = log(reader, &root);
     Some(Config {
         listen,
@@ -162,6 +166,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
         timeouts: Timeouts { write: write? },
         sources: sources.into_iter().filter_map(|named| named.source).collect(),
         routes,
+        proxy,
         log: log?,
     })
 }

@@ -9,6 +9,7 @@ mod spec;
 mod auth;
 mod source;
 mod route;
+mod proxy;
 mod read;
 mod secret;
 mod yaml;
@@ -58,6 +59,8 @@ pub struct Config {
     pub sources: Vec<Arc<Source>>,
     /// The routes, in the order of the file: the first that matches counts.
     pub routes: Vec<Arc<Route>>,
+    /// Paths whose calls are passed through, in the order of the file.
+    pub proxy: Vec<Arc<ProxyRoute>>,
     /// What is told, and how.
     pub log: Log,
 }
@@ -316,6 +319,57 @@ impl Route {
     pub fn is_match(&self, tenant: &str, workflow: &str) -> bool {
         self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
             && self.workflow.as_ref().is_none_or(|pattern| pattern.is_match(workflow))
+    }
+}
+
+/// A client-facing path whose calls are passed through to a source.
+pub struct ProxyRoute {
+    /// The path and all below it. No slash at its end, unless it is all.
+    pub path: String,
+    /// Where calls go.
+    pub source: Arc<Source>,
+    /// What takes the place of `path`, below the path of the source's `url`. No slash at its
+    /// end, unless it is all.
+    pub to: String,
+    /// The tenants it serves; `None` = all.
+    pub tenant: Option<Pattern>,
+    /// The workflows it serves; `None` = all.
+    pub workflow: Option<Pattern>,
+    /// The methods that are passed. Never empty; GET stands for HEAD, too.
+    pub methods: Vec<http::Method>,
+    /// Headers of clients that are passed besides those that always are.
+    pub headers: Vec<http::HeaderName>,
+    /// Bytes of a request's body.
+    pub upload_bytes_max: usize,
+    /// Bytes of an answer's body.
+    pub download_bytes_max: usize,
+    /// How long the backend may say nothing.
+    pub timeout: Duration,
+}
+
+impl ProxyRoute {
+    /// What of a path comes after the route's own, if it is one of its paths: empty, or starting
+    /// with a slash.
+    #[must_use]
+    pub fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    }
+
+    /// Whether it serves this tenant and workflow.
+    #[must_use]
+    pub fn is_match(&self, tenant: &str, workflow: &str) -> bool {
+        self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
+            && self.workflow.as_ref().is_none_or(|pattern| pattern.is_match(workflow))
+    }
+
+    /// Whether calls of this method are passed.
+    #[must_use]
+    pub fn takes(&self, method: &http::Method) -> bool {
+        let is_same = |other: &http::Method| {
+            other == method || (other == http::Method::GET && method == http::Method::HEAD)
+        };
+        self.methods.iter().any(is_same)
     }
 }
 

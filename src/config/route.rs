@@ -12,17 +12,17 @@ use super::source::Named;
 use super::{Heartbeat, Pattern, Route, Source, spec};
 use crate::proto::event::Vocabulary;
 
-pub(super) fn routes(
+pub(super) fn routes<'s>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
-    sources: &[Named],
+    sources: &'s [Named],
+    used: &mut HashSet<&'s str>,
 ) -> Vec<Arc<Route>> {
-    let mut used = HashSet::new();
     let values = reader.list(root, "routes");
     let mut out = Vec::new();
     let mut seen: HashMap<(String, String, String), usize> = HashMap::new();
     for (index, value) in values.iter().enumerate() {
-        let Some(route) = route(reader, value, sources, &mut used) else {
+        let Some(route) = route(reader, value, sources, used) else {
             continue;
         };
         let text = |pattern: &Option<Pattern>| {
@@ -37,11 +37,6 @@ pub(super) fn routes(
             seen.insert(key, index);
         }
         out.push(Arc::new(route));
-    }
-    for named in sources {
-        if !used.contains(named.name.as_str()) {
-            reader.warn(named.at, &format!("sources.{}", named.name), "no route uses this source");
-        }
     }
     out
 }

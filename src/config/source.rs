@@ -3,7 +3,7 @@
 //! What every source has is read here by `spec`, what a dialect takes besides by its own
 //! `OptionSpec`s. Not here: what the options mean (`Dialect::plan`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::error::{Position, did_you_mean, quoted};
@@ -57,6 +57,15 @@ pub(super) fn sources(
         out.push(Named { name: entry.key.clone(), at: entry.at, source: source.map(Arc::new) });
     }
     out
+}
+
+/// Tells of sources that nothing uses.
+pub(super) fn warn_of_unused(reader: &mut Reader<'_>, sources: &[Named], used: &HashSet<&str>) {
+    for named in sources {
+        if !used.contains(named.name.as_str()) {
+            reader.warn(named.at, &format!("sources.{}", named.name), "no route uses this source");
+        }
+    }
 }
 
 fn is_name(text: &str) -> bool {

@@ -159,6 +159,11 @@ pub(super) const ROOT: &[Field] = &[
         Kind::List(&Kind::Table(ROUTE)),
         "The paths; the first that matches counts.",
     ),
+    optional(
+        "proxy",
+        Kind::List(&Kind::Table(PROXY)),
+        "Paths whose calls are passed through to a source; the longest path counts.",
+    ),
     optional("log", Kind::Table(LOG), "What is told, and how."),
 ];
 
@@ -359,6 +364,45 @@ pub(super) const ROUTE: &[Field] = &[
 pub(super) const MATCH: &[Field] = &[
     derived("tenant", Kind::Pattern, "any", "The tenants."),
     derived("workflow", Kind::Pattern, "any", "The workflows."),
+];
+
+/// All words that `methods` takes.
+pub(super) const PASSED_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+pub(super) const PROXY: &[Field] = &[
+    required("path", Kind::UrlPath, "The path; it and all below it is passed."),
+    required("source", Kind::Text, "The source."),
+    default(
+        "to",
+        Kind::UrlPath,
+        "/",
+        "What takes the place of path, below the path of the source's url.",
+    ),
+    optional("match", Kind::Table(MATCH), "Which calls it takes."),
+    derived(
+        "methods",
+        Kind::List(&Kind::Word(PASSED_METHODS)),
+        "all of them",
+        "The methods that are passed; GET stands for HEAD, too.",
+    ),
+    optional(
+        "headers",
+        TEXTS,
+        "Headers of clients that are passed besides the usual ones, credentials included.",
+    ),
+    default(
+        "upload",
+        Kind::Size { min: KIB, max: 4096 * MIB },
+        "32MiB",
+        "The largest body of a request.",
+    ),
+    default(
+        "download",
+        Kind::Size { min: KIB, max: 65536 * MIB },
+        "1GiB",
+        "The largest body of an answer; past it the answer breaks off.",
+    ),
+    default("timeout", duration(100, HOUR), "75s", "How long the backend may say nothing."),
 ];
 
 const HEARTBEAT_SECS: Kind = Kind::Seconds { min: 1, max: 300 };

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::channel::{ChannelCell, SourceStanding};
 use super::gate::Resolved;
 use super::upstream::{Dialer, UpstreamCell};
-use crate::config::Replay;
+use crate::config::{Replay, Source};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::{Channel, Filter, RingLimits};
 use crate::proto::cursor::Cursor;
@@ -159,6 +159,19 @@ impl Hub {
             set.insert(upstream.source_name().to_owned());
         }
         failing.difference(&usable).cloned().collect()
+    }
+
+    /// The answer to a passed call: its events enter the logs of the conversation that the poll
+    /// of this decoded path is about. `None`: it is larger than an answer of events may be.
+    pub(super) fn on_answered(&self, source: &Source, path: &str, body: Option<&str>) {
+        let upstreams: Vec<_> = {
+            let tables = self.tables();
+            let of_source = |upstream: &&Arc<UpstreamCell>| upstream.source_name() == source.name;
+            tables.upstreams.values().filter(of_source).cloned().collect()
+        };
+        for upstream in upstreams {
+            upstream.on_answered(source, path, body);
+        }
     }
 
     /// Every log, for the operators' view.

@@ -13,6 +13,7 @@ mod hub;
 mod upstream;
 mod down;
 mod client;
+mod passthrough;
 mod proxy;
 mod admin;
 mod handed;
@@ -20,5 +21,6 @@ mod server;
 
 pub use admin::Admin;
 pub(crate) use clock::wall;
+pub use passthrough::Passing;
 pub use proxy::{Edge, Proxy};
 pub use server::{Bound, Hooks, RunOptions, run};

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Method, Version};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::{ProxyHttp, Session};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use super::cors::Headers;
 use super::down::{Bare, Down};
 use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Permits, Resume, Revoked};
 use super::hub::{Hub, Listener, Subscribe};
+use super::passthrough::Passing;
 use super::refusal::Refusal;
 use super::upstream::Dialer;
 use crate::config::Config;
@@ -43,10 +45,12 @@ const DRAIN_RETRY_SECS: std::ops::Range<u64> = 1..10;
 pub struct Edge {
     running: ArcSwap<Running>,
     hub: Arc<Hub>,
-    dialer: Arc<Dialer>,
+    pub(super) dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
     drain: watch::Sender<Option<Duration>>,
     open: Arc<AtomicUsize>,
+    /// Calls that are being passed.
+    pub(super) calls: Arc<AtomicUsize>,
     reloads: watch::Sender<u64>,
 }
 
@@ -74,6 +78,7 @@ impl Edge {
             metrics,
             drain: watch::Sender::new(None),
             open: Arc::new(AtomicUsize::new(0)),
+            calls: Arc::default(),
             reloads: watch::Sender::new(0),
         }))
     }
@@ -100,6 +105,12 @@ impl Edge {
     #[must_use]
     pub fn open_streams(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+
+    /// Calls that are being passed through.
+    #[must_use]
+    pub fn open_calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     /// Puts another configuration in force, whole or not at all. Open streams go on, but for
@@ -168,7 +179,25 @@ impl Edge {
         is_routed
     }
 
-    /// Answers the request, whatever it is. A client that leaves before its answer is written is
+    /// Answers the request, unless it is a call to be passed through: then `false`, and Pingora
+    /// goes on with what is in `passing`.
+    async fn serve_or_pass(self: &Arc<Self>, session: &mut Session, passing: &mut Passing) -> bool {
+        let decided = {
+            let down = session.as_downstream_mut();
+            self.running.load().gate.decide_pass(&self.asked(down), clock::wall())
+        };
+        let Some(decided) = decided else {
+            self.serve(session).await;
+            return true;
+        };
+        let begun = self.begin(session, decided, request_id(), passing).await;
+        begun.unwrap_or_else(|error| {
+            log::debug!("the client left before its answer was written: {error}");
+            true
+        })
+    }
+
+    /// Answers the request, whatever it is; calls to be passed through are none of it. A client that leaves before its answer is written is
     /// no error: Pingora would log it with the whole URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
         if let Err(error) = self.answer(session).await {
@@ -178,7 +207,7 @@ impl Edge {
 
     async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
         let down = session.as_downstream_mut();
-        let request_id = format!("{:016x}", rand::random::<u64>());
+        let request_id = request_id();
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.subscribe();
         let Decided { decision, headers, route } = self.decide(down);
@@ -209,18 +238,21 @@ impl Edge {
     }
 
     fn decide(&self, down: &ServerSession) -> Decided {
+        self.running.load().gate.decide(&self.asked(down), clock::wall())
+    }
+
+    fn asked<'a>(&self, down: &'a ServerSession) -> Asked<'a> {
         let header = down.req_header();
         let peer = down.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
         let peer: Option<IpAddr> = peer.map(|ip| ip.to_canonical());
-        let asked = Asked {
+        Asked {
             method: &header.method,
             path: header.uri.path(),
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
             peer,
             draining: self.is_draining().then(|| rand::random_range(DRAIN_RETRY_SECS)),
-        };
-        self.running.load().gate.decide(&asked, clock::wall())
+        }
     }
 
     async fn stream(
@@ -324,7 +356,7 @@ impl Edge {
         (join, standings)
     }
 
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         down: &mut ServerSession,
         refusal: &Refusal,
@@ -346,7 +378,7 @@ impl Edge {
     }
 
     /// 204, with the headers that go on every answer.
-    async fn empty(&self, down: &mut ServerSession, answered: &Answered) -> Result<()> {
+    pub(super) async fn empty(&self, down: &mut ServerSession, answered: &Answered) -> Result<()> {
         self.metrics.on_request(&answered.route, 204);
         let mut head = ResponseHeader::build(204, Some(8))?;
         answered.write(&mut head)?;
@@ -427,6 +459,11 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
     Ok(reusable.map(|reusable| reusable.into_parts().0))
 }
 
+/// A name for a request, in its answer and in logs.
+fn request_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 /// The time, as HTTP writes it.
 fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
@@ -439,6 +476,9 @@ fn touch(metrics: &Metrics, config: &Config) {
     metrics.route("none");
     for route in &config.routes {
         metrics.route(&route.path);
+    }
+    for route in &config.proxy {
+        metrics.touch_requests(&route.path);
     }
     for source in &config.sources {
         metrics.source(&source.name, source.dialect);
@@ -459,12 +499,12 @@ fn left(at: UnixMillis) -> Duration {
 }
 
 /// What goes on every answer to a request.
-struct Answered {
-    request_id: String,
+pub(super) struct Answered {
+    pub(super) request_id: String,
     /// CORS, and what else the gate wants on it.
-    headers: Headers,
+    pub(super) headers: Headers,
     /// The route's path, or `none`.
-    route: String,
+    pub(super) route: String,
 }
 
 impl Answered {
@@ -477,27 +517,105 @@ impl Answered {
     }
 }
 
-/// The edge as a Pingora proxy. Everything is answered in `request_filter`; no request is
-/// proxied.
+/// The edge as a Pingora proxy. Streams and refusals are answered in `request_filter`; calls of
+/// the conf's `proxy` take Pingora's own path to the backend, with these filters.
 pub struct Proxy(pub Arc<Edge>);
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = ();
+    type CTX = Passing;
 
-    fn new_ctx(&self) -> Self::CTX {}
-
-    async fn request_filter(&self, session: &mut Session, _ctx: &mut Self::CTX) -> Result<bool> {
-        self.0.serve(session).await;
-        Ok(true)
+    fn new_ctx(&self) -> Self::CTX {
+        Passing::default()
     }
 
-    async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        Error::e_explain(ErrorType::InternalError, "every request is answered before this phase")
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        Ok(self.0.serve_or_pass(session, ctx).await)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        match &mut ctx.0 {
+            Some(call) => call.next_peer(),
+            None => Error::e_explain(ErrorType::InternalError, "there is no call to pass"),
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut Self::CTX,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        error.set_retry(ctx.0.as_ref().is_some_and(|call| call.has_next()));
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        header: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        ctx.0.as_ref().map_or(Ok(()), |call| call.on_request(header))
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        ctx.0.as_mut().map_or(Ok(()), |call| call.on_upload(body.as_ref()))
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        header: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        ctx.0.as_mut().map_or(Ok(()), |call| call.on_answer(header))
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        if let Some(call) = &mut ctx.0
+            && call.on_download(body, is_end)?
+        {
+            self.0.on_events_answered(call);
+        }
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Self::CTX,
+    ) -> FailToProxy {
+        let error_code = self.0.fail(session, error, ctx).await;
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
+        self.0.on_passed(session, ctx);
+    }
+
+    fn request_summary(&self, session: &Session, _: &Self::CTX) -> String {
+        // Pingora's own has the whole URL, credentials included.
+        session.req_header().method.to_string()
     }
 
     fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
-        // A client that leaves is no error; the access line says how its stream ended.
+        // A client that leaves is no error; the access line says how its stream ended, and calls
+        // that fail are logged where they do.
         true
     }
 }

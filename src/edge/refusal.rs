@@ -12,6 +12,7 @@ use http::header::{
 };
 
 use super::cors::{Headers, METHODS};
+use super::passthrough::PassFault;
 use crate::proto::event::{MessageType, write_refused};
 use crate::proto::json::Fields;
 use crate::proto::sse::write_retry;
@@ -39,6 +40,8 @@ pub(crate) enum Refusal {
     Forbidden,
     /// Too much at a time.
     Limited(Limited),
+    /// A call was not passed through.
+    Pass(PassFault),
     /// The process is going away.
     Draining {
         /// When to come back, to whoever runs then.
@@ -164,6 +167,7 @@ impl Refusal {
             Self::NoSuchPath | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Pass(fault) => fault.status(),
             Self::Draining { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -179,6 +183,7 @@ impl Refusal {
             | Self::Bad(..)
             | Self::NoSuchRoute
             | Self::Forbidden
+            | Self::Pass(_)
             | Self::Draining { .. } => self.status().canonical_reason().unwrap_or_default(),
         }
     }
@@ -189,6 +194,7 @@ impl Refusal {
         let fixed = match self {
             Self::Bad(named, fault) => return bad_message(named, fault),
             Self::Limited(limited) => return limited.message(),
+            Self::Pass(fault) => return fault.message(),
             Self::Draining { retry_secs } => {
                 return format!("This server is restarting. Try again in {retry_secs} s.");
             }
@@ -223,6 +229,7 @@ impl Refusal {
             | Self::Unauthorized
             | Self::Bad(..)
             | Self::NoSuchRoute
+            | Self::Pass(_)
             | Self::Forbidden => None,
         }
     }
@@ -243,6 +250,11 @@ impl Refusal {
             }
             Self::MethodNotAllowed => headers.push((ALLOW, HeaderValue::from_static(METHODS))),
             Self::Limited(limited) => limited.write_headers(&mut headers),
+            Self::Pass(fault) => {
+                // Names of methods and commas: always a header value.
+                let allow = fault.allow().and_then(|allow| HeaderValue::from_str(allow).ok());
+                headers.extend(allow.map(|allow| (ALLOW, allow)));
+            }
             Self::NoSuchPath
             | Self::Bad(..)
             | Self::NoSuchRoute

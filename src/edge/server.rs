@@ -367,7 +367,7 @@ fn spread(drain: Duration) -> Duration {
 /// Until the last stream is gone, or the time is over.
 async fn drained(edge: &Edge, drain: Duration) {
     let deadline = tokio::time::Instant::now() + drain;
-    while edge.open_streams() > 0 && tokio::time::Instant::now() < deadline {
+    while edge.open_streams() + edge.open_calls() > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(DRAIN_POLL).await;
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod sse;
 pub mod json;
+pub mod prune;
 pub mod view;
 pub mod time;
 pub mod secret;

@@ -64,7 +64,8 @@ pub struct Options {
     /// Bright Pattern: chat id and client id that exist from the start; an empty client id is
     /// everybody's.
     pub chats: Vec<(String, String)>,
-    /// Bright Pattern: whether polls give the participant's own messages too.
+    /// Bright Pattern: whether polls give the participant's own messages too. Openfire: whether
+    /// messages sent over REST come back as carbons.
     pub echo: bool,
     /// Bright Pattern: the only good app id; empty: any.
     pub app_id: String,

@@ -175,6 +175,16 @@ impl Xians {
         Ok(Response::new(200, "application/json; charset=utf-8", body))
     }
 
+    fn delete(&mut self, request: &Request, stage: &Stage) -> Result<Response, Response> {
+        let (tenant, workflow_id, participant) = Self::subject(request, stage)?;
+        let before = self.messages.len();
+        self.messages.retain(|message| {
+            (&message.tenant, &message.workflow_id, &message.participant)
+                != (&tenant, &workflow_id, &participant)
+        });
+        Ok(Response::empty(if self.messages.len() < before { 200 } else { 404 }))
+    }
+
     fn keep(&mut self, message: Message) {
         if self.messages.len() >= MAX_MESSAGES {
             self.messages.remove(0);
@@ -209,6 +219,7 @@ impl Dialect for Xians {
             },
             ("GET", "/api/user/rest/history") => self.history(request, stage),
             ("POST", "/api/user/rest/send") => self.send(request, stage),
+            ("DELETE", "/api/user/rest/thread") => self.delete(request, stage),
             ("GET", "/health") => Ok(Response::new(200, "text/plain", "Healthy")),
             _ => Err(Response::empty(404)),
         };

@@ -20,6 +20,7 @@ mod parameters;
 mod auth;
 mod limits;
 mod hygiene;
+mod passthrough;
 mod sharing;
 mod resume;
 mod trouble;

@@ -49,17 +49,44 @@ impl Identity {
 
     /// The one tenant that the credential names; none if it names several, or leaves it open.
     pub(super) fn tenant(&self) -> Option<Cow<'_, str>> {
+        self.single(Bound::TenantId)
+    }
+
+    /// The one value of a part of the request that the credential names; none if it names
+    /// several, or leaves it open.
+    pub(super) fn single(&self, bound: Bound) -> Option<Cow<'_, str>> {
         match self {
             Self::Anonymous => None,
-            Self::Key(key) => match key.tenants.as_slice() {
-                [tenant] => Some(Cow::Borrowed(tenant)),
-                _ => None,
-            },
+            Self::Key(key) => {
+                let list = match bound {
+                    Bound::ParticipantId => key.participants.as_slice(),
+                    Bound::TenantId => key.tenants.as_slice(),
+                    // Expressions, of which none is a name.
+                    Bound::Workflow => &[],
+                };
+                match list {
+                    [value] => Some(Cow::Borrowed(value)),
+                    _ => None,
+                }
+            }
             Self::Token(token, _) => {
                 let mut bind = token.issuer.bind.iter();
-                let (_, claim) = bind.find(|(bound, _)| *bound == Bound::TenantId)?;
+                let (_, claim) = bind.find(|(other, _)| *other == bound)?;
                 token.claims.single(claim)
             }
+        }
+    }
+
+    /// Whether the credential is for some values of it only.
+    pub(super) fn restricts(&self, bound: Bound) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Key(key) => match bound {
+                Bound::ParticipantId => !key.participants.is_empty(),
+                Bound::TenantId => !key.tenants.is_empty(),
+                Bound::Workflow => !key.workflows.is_empty(),
+            },
+            Self::Token(token, _) => token.issuer.bind.iter().any(|(other, _)| *other == bound),
         }
     }
 

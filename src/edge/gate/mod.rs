@@ -13,6 +13,7 @@ mod identity;
 mod jwt;
 mod limits;
 mod parameters;
+mod pass;
 mod query;
 mod rate;
 mod values;
@@ -39,8 +40,8 @@ use self::values::Values;
 use super::clock::Ticks;
 use super::cors::{self, Headers};
 use super::refusal::Refusal;
-use crate::config::{Config, Route, Source};
-use crate::proto::backend::{HistoryCalls, Request, SessionValues};
+use crate::config::{Config, ProxyRoute, Route, Source};
+use crate::proto::backend::{FILES, HistoryCalls, Request, SessionValues, describe_files};
 use crate::proto::channel::Filter;
 use crate::proto::event::Subscription;
 use crate::proto::secret::Secret;
@@ -50,6 +51,7 @@ use crate::telemetry::Metrics;
 pub(crate) use identity::Grant;
 pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
+pub(crate) use pass::{PassDecided, PassDecision, Passed};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -142,6 +144,8 @@ pub(crate) struct Gate {
     issuers: Issuers,
     limiter: Limiter,
     metrics: Arc<Metrics>,
+    /// By source: which paths serve its files, as sessions are told.
+    files: HashMap<String, String>,
 }
 
 /// A refusal, and whether its route lets it be told inside a stream.
@@ -186,6 +190,7 @@ impl Gate {
             routes.entry(route.path.clone()).or_default().push(route.clone());
         }
         Ok(Self {
+            files: files(&config),
             routes,
             api_keys: ApiKeys::new(&config.auth.api_keys),
             issuers: Issuers::new(&config.auth.jwt)?,
@@ -317,7 +322,12 @@ impl Gate {
             query,
             headers: asked.headers,
         };
-        let sources = resolve(route, &values).map_err(turned)?;
+        let mut sources = resolve(route, &values).map_err(turned)?;
+        for resolved in &mut sources {
+            if let Some(files) = self.files.get(&resolved.source.name) {
+                resolved.values.insert(FILES, files.clone());
+            }
+        }
         if asked.method == Method::GET {
             self.limiter
                 .enter_stream(&identity, tenant, &mut permits)
@@ -364,6 +374,23 @@ impl Gate {
     fn by_digest(&self, digest: &[u8; 32], wall: UnixMillis) -> Option<Identity> {
         self.api_keys.by_digest(digest, wall).cloned().map(Identity::Key)
     }
+}
+
+/// The paths behind which each source's files are found.
+fn files(config: &Config) -> HashMap<String, String> {
+    let mut files = HashMap::new();
+    for source in &config.sources {
+        let is_its = |proxy: &&Arc<ProxyRoute>| {
+            proxy.source.name == source.name && proxy.takes(&Method::GET)
+        };
+        let its = config.proxy.iter().filter(is_its);
+        let places: Vec<_> = its.map(|proxy| (proxy.to.as_str(), proxy.path.as_str())).collect();
+        if !places.is_empty() {
+            let text = describe_files(&source.url.to_string(), places.into_iter());
+            files.insert(source.name.clone(), text);
+        }
+    }
+    files
 }
 
 fn heartbeat(route: &Route, parameters: &Parameters) -> Duration {

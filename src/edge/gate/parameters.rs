@@ -70,7 +70,7 @@ impl Parameters {
     }
 }
 
-fn bad(name: &'static str, fault: Fault) -> Refusal {
+pub(super) fn bad(name: &'static str, fault: Fault) -> Refusal {
     Refusal::Bad(Named::Parameter(Cow::Borrowed(name)), fault)
 }
 
@@ -89,11 +89,14 @@ fn read<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, str>>
 }
 
 /// An empty value is as good as none.
-fn optional<'a>(query: Query<'a>, name: &'static str) -> Result<Option<Cow<'a, str>>, Refusal> {
+pub(super) fn optional<'a>(
+    query: Query<'a>,
+    name: &'static str,
+) -> Result<Option<Cow<'a, str>>, Refusal> {
     Ok(read(query, name)?.filter(|value| !value.is_empty()))
 }
 
-fn required(value: Option<Cow<'_, str>>, name: &'static str) -> Result<String, Refusal> {
+pub(super) fn required(value: Option<Cow<'_, str>>, name: &'static str) -> Result<String, Refusal> {
     let value = value.ok_or_else(|| bad(name, Fault::Missing))?;
     if value.len() > ID_BYTES_MAX {
         return Err(bad(name, Fault::TooLong { bytes_max: ID_BYTES_MAX }));

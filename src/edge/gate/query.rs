@@ -34,7 +34,7 @@ impl<'a> Query<'a> {
 }
 
 /// Undoes percent-encoding; `None` for a broken escape or what is no UTF-8.
-fn decode(raw: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {
         return Some(Cow::Borrowed(raw));
     }

@@ -13,8 +13,9 @@ use crate::config::Source;
 use crate::edge::channel::ChannelCell;
 use crate::edge::clock;
 use crate::edge::gate::Resolved;
+use crate::edge::passthrough::path;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Transport, Verdict,
 };
 use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
@@ -40,6 +41,8 @@ struct Shared {
     last_byte: Option<UnixMillis>,
     /// Failures since it was last up.
     failures: u32,
+    /// The path that is polled, if it is.
+    polled: Option<String>,
 }
 
 /// So many failures in a row are no hiccup.
@@ -92,6 +95,7 @@ impl UpstreamCell {
                 lost_at: None,
                 last_byte: None,
                 failures: 0,
+                polled: None,
             }),
             stop: Notify::new(),
         })
@@ -188,6 +192,37 @@ impl UpstreamCell {
     pub(super) fn on_overflow(&self) {
         for attachment in &self.shared().attachments {
             attachment.channel.on_gap(attachment.index, GapReason::Overflow, None);
+        }
+    }
+
+    /// This path is polled from now on.
+    pub(super) fn on_polled(&self, path: &str) {
+        self.shared().polled = Some(path.to_owned());
+    }
+
+    /// Takes the answer to a call as if a poll had been answered with it, if it is
+    /// about the conversation of this decoded path. `None`: larger than may be.
+    pub(in crate::edge) fn on_answered(&self, source: &Source, path: &str, body: Option<&str>) {
+        let Transport::Poll { frames } = self.source.dialect.transport else {
+            return;
+        };
+        let is_same = source.name == self.source.name && source.url == self.source.url;
+        let is_polled = |polled: &String| path::decoded(polled).as_deref() == Some(path);
+        if !is_same || !self.shared().polled.as_ref().is_some_and(is_polled) {
+            return;
+        }
+        match body {
+            Some(body) => {
+                let arrived = clock::wall();
+                for (event, data) in &frames(body) {
+                    self.on_frame(Input { event, data }, arrived);
+                }
+                self.wake();
+            }
+            None => {
+                self.on_oversize("other");
+                self.on_overflow();
+            }
         }
     }
 

@@ -1,13 +1,14 @@
-//! Gets, keeps and renews the credential of one upstream stream, as its dialect describes.
+//! Gets, keeps and renews a credential, as its dialect describes.
 //!
 //! What is due says `proto::backend::Keyring`, what an answer means says the dialect; here the
 //! calls are made, within the source's budget. Nothing of an answer's body is logged.
 
 use std::time::Duration;
 
-use super::{End, Life, UpstreamCell};
-use crate::edge::clock;
-use crate::edge::upstream::http::Dialer;
+use super::http::Dialer;
+use super::ring::Ring;
+use super::{End, Life};
+use crate::config::Source;
 use crate::proto::backend::{Call, Credential, Due, Message, Obtained};
 use crate::proto::event::DownReason;
 
@@ -19,55 +20,67 @@ const ABSENT_RETRY: Duration = Duration::from_secs(5);
 
 /// The request to dial with: with a credential that is good, as far as is known.
 pub(super) async fn ready(life: &mut Life<'_>) -> Result<Message, End> {
-    provide(life).await?;
-    let nothing = Credential::default();
-    let grant = life.keys.as_ref().and_then(|keys| keys.credential()).unwrap_or(&nothing);
-    // A backend that gives what cannot be sent has given nothing.
-    life.cell.request.call.fill(grant).ok_or(End::lost(DownReason::BadStatus))
-}
-
-/// Sees to it that a good credential is held, where the source gets its own.
-async fn provide(life: &mut Life<'_>) -> Result<(), End> {
     let cell = life.cell;
-    let (Some(recipe), Some(keys)) = (&cell.request.recipe, &mut life.keys) else {
-        return Ok(());
-    };
-    let due = keys.due(clock::now());
-    let call = match due {
-        Due::Nothing => return Ok(()),
-        Due::Obtaining => &recipe.obtain,
-        Due::Renewal => recipe.renew.as_ref().unwrap_or(&recipe.obtain),
-    };
-    let nothing = Credential::default();
-    let miss = match ask(life.dialer, cell, call, keys.credential().unwrap_or(&nothing)).await {
-        Ok(grant) => {
-            let is_renewal = due == Due::Renewal;
-            cell.metrics.on_credential(if is_renewal { "renewed" } else { "obtained" });
-            if !is_renewal {
+    let credential = match &life.keys {
+        Some(ring) => {
+            let credential = ring.provide(life.dialer).await.map_err(|miss| miss.end)?;
+            let (seen, count) = (life.seen, ring.count());
+            life.seen = count;
+            if count.subjects != seen.subjects {
                 // Of another subject there is nothing to go on from.
                 life.is_continued = false;
+                life.last_event_id.clear();
             }
-            if !is_renewal || life.last_event_id.is_empty() {
-                life.last_event_id = grant.resume_from.clone().unwrap_or_default();
+            if count != seen {
+                if life.last_event_id.is_empty() {
+                    life.last_event_id = credential.resume_from.clone().unwrap_or_default();
+                }
+                cell.on_grant(&credential.told);
             }
-            cell.on_grant(&grant.told);
-            keys.on_granted(grant, rand::random(), clock::wall(), clock::now());
-            return Ok(());
+            credential
         }
-        Err(miss) => miss,
+        None => Credential::default(),
     };
-    cell.metrics.on_credential(miss.outcome);
-    if miss.outcome == REFUSED {
-        keys.on_refused_renewal();
-    } else if due == Due::Renewal && keys.on_failed_renewal(clock::now()) {
-        return Ok(());
+    // A backend that gives what cannot be sent has given nothing.
+    cell.request.call.fill(&credential).ok_or(End::lost(DownReason::BadStatus))
+}
+
+impl Ring {
+    /// A credential that is good, as far as is known. One asks, all others wait for it.
+    pub(super) async fn provide(&self, dialer: &Dialer) -> Result<Credential, Miss> {
+        let held = || self.credential().unwrap_or_default();
+        if self.due() == Due::Nothing {
+            return Ok(held());
+        }
+        let _turn = self.asking.lock().await;
+        let due = self.due();
+        let call = match due {
+            Due::Nothing => return Ok(held()),
+            Due::Obtaining => &self.recipe.obtain,
+            Due::Renewal => self.recipe.renew.as_ref().unwrap_or(&self.recipe.obtain),
+        };
+        let miss = match ask(dialer, &self.source, call, &held()).await {
+            Ok(grant) => {
+                let is_renewal = due == Due::Renewal;
+                self.metrics.on_credential(if is_renewal { "renewed" } else { "obtained" });
+                self.on_granted(grant, is_renewal);
+                return Ok(held());
+            }
+            Err(miss) => miss,
+        };
+        self.metrics.on_credential(miss.outcome);
+        if miss.outcome == REFUSED {
+            self.on_refused_renewal();
+        } else if due == Due::Renewal && self.on_failed_renewal() {
+            return Ok(held());
+        }
+        log::debug!("source={} gives no credential: {}", self.source.name, miss.outcome);
+        Err(miss)
     }
-    log::debug!("source={} gives no credential: {}", cell.source.name, miss.outcome);
-    Err(miss.end)
 }
 
 /// Why there is no credential: a label of metrics, and what it means for the link.
-struct Miss {
+pub(super) struct Miss {
     outcome: &'static str,
     end: End,
 }
@@ -76,7 +89,7 @@ const REFUSED: &str = "refused";
 
 async fn ask(
     dialer: &Dialer,
-    cell: &UpstreamCell,
+    source: &Source,
     call: &Call,
     held: &Credential,
 ) -> Result<Credential, Miss> {
@@ -84,12 +97,12 @@ async fn ask(
     let Some(message) = call.fill(held) else {
         return Err(failed(End::lost(DownReason::BadStatus)));
     };
-    let budget = dialer.budget(&cell.source);
+    let budget = dialer.budget(source);
     let _leave = budget.credential().await;
-    let called = dialer.call(&cell.source, &message, ANSWER_BYTES_MAX).await;
+    let called = dialer.call(source, &message, ANSWER_BYTES_MAX).await;
     let (head, answered) = called.map_err(|reason| failed(End::lost(reason)))?;
     let body = String::from_utf8_lossy(&answered.body);
-    match (cell.source.dialect.obtained)(head.status, &body) {
+    match (source.dialect.obtained)(head.status, &body) {
         Obtained::Granted(grant) => Ok(grant),
         Obtained::Refused => {
             Err(Miss { outcome: REFUSED, end: head.end(DownReason::Unauthorized) })

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::cell::Behind;
 use super::{Life, UpstreamCell};
 use crate::edge::clock;
-use crate::proto::backend::{Call, Credential, HistoryCalls, KEY, PAGE, Wanted};
+use crate::proto::backend::{Call, HistoryCalls, KEY, PAGE, Wanted};
 use crate::proto::time::UnixMillis;
 
 /// Live events wait no longer than this for those before them.
@@ -112,8 +112,7 @@ async fn fetch_part(
 ) -> Option<()> {
     let UpstreamCell { source, .. } = life.cell;
     let history = source.dialect.history?;
-    let nothing = Credential::default();
-    let held = life.keys.as_ref().and_then(|keys| keys.credential()).unwrap_or(&nothing);
+    let held = life.keys.as_ref().and_then(|keys| keys.credential()).unwrap_or_default();
     let mut page = (history.first_page)(since);
     let first = fetched.events.len();
     for number in 1..=PAGES_MAX {

@@ -18,11 +18,13 @@ use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
 use super::End;
 use super::budget::Budget;
+use super::ring::Rings;
 use crate::config::{Scheme, Source};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
@@ -46,10 +48,27 @@ const POOL_IDLE: Duration = Duration::from_secs(55);
 /// For a whole call beside the stream, answer included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Certificates to trust, as Pingora takes them.
+pub(super) type Authorities = Arc<CaType>;
+
+#[cfg(feature = "openssl")]
+fn authorities(pem: &[u8]) -> Result<Authorities, String> {
+    use pingora::tls::x509::X509;
+    let all = X509::stack_from_pem(pem).map_err(|error| error.to_string())?;
+    Ok(Arc::new(all.into_boxed_slice()))
+}
+
+#[cfg(not(feature = "openssl"))]
+fn authorities(_pem: &[u8]) -> Result<Authorities, String> {
+    Err("this build has no TLS".to_owned())
+}
+
 /// Opens connections to sources. One for the process.
 pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
+    rings: Rings,
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
+    authorities: Mutex<HashMap<PathBuf, Authorities>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
     /// Conversations that are being polled.
     polled: Arc<Mutex<HashSet<String>>>,
@@ -93,7 +112,9 @@ impl Dialer {
     pub(crate) fn new() -> Self {
         Self {
             budgets: Mutex::default(),
+            rings: Rings::new(),
             connectors: Mutex::default(),
+            authorities: Mutex::default(),
             resolved: Mutex::default(),
             polled: Arc::default(),
         }
@@ -103,6 +124,11 @@ impl Dialer {
     pub(super) fn budget(&self, source: &Source) -> Arc<Budget> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         budgets.entry(source.name.clone()).or_default().clone()
+    }
+
+    /// Credentials that were got for sources, and are shared.
+    pub(super) const fn rings(&self) -> &Rings {
+        &self.rings
     }
 
     /// A call beside the stream: its head, and its body if it is no larger than `bytes_max`.
@@ -148,7 +174,24 @@ impl Dialer {
     /// # Errors
     /// Its certificate authorities cannot be read.
     pub(crate) fn prepare(&self, source: &Source) -> Result<(), String> {
-        self.connector(source.ca.as_ref()).map(|_| ())
+        self.connector(source.ca.as_ref())?;
+        self.authorities(source.ca.as_ref()).map(|_| ())
+    }
+
+    /// The authorities of a file, for connections that Pingora opens by itself.
+    pub(super) fn authorities(&self, ca: Option<&PathBuf>) -> Result<Option<Authorities>, String> {
+        let Some(path) = ca else {
+            return Ok(None);
+        };
+        let mut known = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(authorities) = known.get(path) {
+            return Ok(Some(authorities.clone()));
+        }
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let read = read.and_then(|pem| authorities(&pem));
+        let read = read.map_err(|error| format!("{}: {error}", path.display()))?;
+        known.insert(path.clone(), read.clone());
+        Ok(Some(read))
     }
 
     /// Takes the right to poll a conversation; `None` if somebody has it.
@@ -213,7 +256,11 @@ impl Dialer {
         Ok(connector)
     }
 
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DownReason> {
+    pub(super) async fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, DownReason> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
@@ -368,7 +415,7 @@ impl Head {
     }
 }
 
-fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
+pub(super) fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
     let is_tls = source.url.scheme == Scheme::Https;
     let sni = source.server_name().to_owned();
     let mut peer = HttpPeer::new(address, is_tls, sni);

@@ -9,7 +9,9 @@ mod cell;
 mod credentials;
 mod history;
 mod http;
+mod pass;
 mod poll;
+mod ring;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cell::UpstreamCell;
 pub(crate) use http::Dialer;
+pub(crate) use pass::PassKey;
 
 use self::history::Missed;
 use self::http::Head;
+use self::ring::{Count, Ring};
 use super::clock;
-use crate::proto::backend::{Keyring, Transport};
+use crate::proto::backend::Transport;
 use crate::proto::event::DownReason;
 use crate::proto::link::{Link, Next, Told};
 
@@ -73,7 +77,12 @@ async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
         cell: &cell,
         dialer: &dialer,
         link: Link::new(),
-        keys: cell.request.recipe.as_ref().map(Keyring::new),
+        keys: cell
+            .request
+            .recipe
+            .as_ref()
+            .map(|recipe| dialer.rings().of(&cell.source, recipe, &cell.metrics, false)),
+        seen: Count::default(),
         last_event_id: String::new(),
         is_continued: false,
     };
@@ -89,7 +98,9 @@ pub(super) struct Life<'a> {
     pub(super) dialer: &'a Dialer,
     pub(super) link: Link,
     /// For sources that get their credentials themselves.
-    pub(super) keys: Option<Keyring>,
+    keys: Option<Arc<Ring>>,
+    /// What was taken up of it.
+    seen: Count,
     /// The last id that the backend gave, for those that replay.
     pub(super) last_event_id: String,
     /// Whether a stream of the same subject was open before, so that one can go on.
@@ -145,12 +156,12 @@ impl Life<'_> {
                 history::tell(self.cell, &missed, is_resumed);
             }
         }
-        self.keys.as_mut().and_then(|keys| keys.on_open(now))
+        self.keys.as_ref().and_then(|keys| keys.on_open())
     }
 
     /// The backend refuses the credential: what that means for the link.
     fn on_refused(&mut self, head: &Head) -> End {
-        let is_worth_it = self.keys.as_mut().is_some_and(Keyring::on_refused);
+        let is_worth_it = self.keys.as_ref().is_some_and(|keys| keys.on_refused());
         // A backend that names a pause is not asked for another credential before it is over.
         if is_worth_it && head.retry_after.is_none() {
             End::Redial
@@ -161,8 +172,8 @@ impl Life<'_> {
 
     fn on_end(&mut self, end: End) {
         let was_live = self.link.is_live();
-        if was_live && let Some(keys) = &mut self.keys {
-            keys.on_lost(clock::now());
+        if was_live && let Some(keys) = &self.keys {
+            keys.on_lost();
         }
         let told = match end {
             End::Lost { reason, retry_after, is_own_fault } => {

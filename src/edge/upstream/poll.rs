@@ -24,6 +24,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
     let Some(_turn) = life.dialer.take_turn(&life.cell.source, message) else {
         return failed(life, DownReason::RateLimited);
     };
+    life.cell.on_polled(message.target.split('?').next().unwrap_or_default());
     // A poll may be held for long, so what a lost one had been given is asked for first.
     if let Some(since) = life.cell.lost_since() {
         let missed = history::gather(life, since).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::http::{Connection, Head};
 use super::{End, Life, UpstreamCell};
 use crate::edge::clock;
-use crate::proto::backend::{Answer, Discard, Input, Keyring, Message, Verdict};
+use crate::proto::backend::{Answer, Discard, Input, Message, Verdict};
 use crate::proto::event::DownReason;
 use crate::proto::sse::{Decoder, Item, Limits};
 use crate::proto::time::UnixMillis;
@@ -73,7 +73,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
     let opened = clock::wall();
     let mut suspect_until = life.on_open(None).await;
     // Streams that were asked for without a credential of our own have no such moment.
-    let renew_at = life.keys.as_ref().and_then(Keyring::renew_at);
+    let renew_at = life.keys.as_ref().and_then(|keys| keys.renew_at());
     let mut due = suspect_until.or(renew_at);
     let sleep = tokio::time::sleep_until(due.unwrap_or_else(clock::now).into());
     tokio::pin!(sleep);
@@ -88,7 +88,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             biased;
             chunk = connection.read() => chunk,
             () = &mut sleep, if due.is_some() => {
-                if suspect_until.is_some() && let Some(keys) = &mut life.keys {
+                if suspect_until.is_some() && let Some(keys) = &life.keys {
                     keys.on_silent();
                     cell.note_loss_since(opened);
                 }

@@ -73,7 +73,7 @@ impl Piece {
         self
     }
 
-    fn resolve(&self, variables: &dyn Variables) -> Result<Line, ResolveError> {
+    pub(super) fn resolve(&self, variables: &dyn Variables) -> Result<Line, ResolveError> {
         let mut line = Line::default();
         for part in &self.0 {
             match part {
@@ -100,7 +100,7 @@ impl Piece {
 
 /// Text with holes that the backend fills. No `Debug`: it may hold credentials.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-struct Line(Vec<LinePart>);
+pub(super) struct Line(Vec<LinePart>);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum LinePart {
@@ -126,7 +126,13 @@ impl Line {
         }
     }
 
-    fn fill(&self, grant: &Credential) -> Option<String> {
+    /// Whether something of it is the backend's to give.
+    pub(super) fn has_holes(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, LinePart::Hole(..)))
+    }
+
+    /// The text, once the backend gave its part.
+    pub(super) fn fill(&self, grant: &Credential) -> Option<String> {
         let mut out = String::new();
         for part in &self.0 {
             match part {

@@ -276,6 +276,12 @@ impl Keyring {
         self.held.as_ref().map(|held| &held.grant)
     }
 
+    /// Whether what is held is past its end.
+    #[must_use]
+    pub fn has_ended(&self, now: Instant) -> bool {
+        self.held.as_ref().and_then(|held| held.ends_at).is_some_and(|ends| ends <= now)
+    }
+
     /// When a new one is due while a stream is open with this.
     #[must_use]
     pub fn renew_at(&self) -> Option<Instant> {
@@ -368,6 +374,7 @@ mod tests {
         assert!(keys.on_failed_renewal(start + secs(85)));
         assert_eq!(keys.due(start + secs(94)), Due::Nothing);
         assert_eq!(keys.due(start + secs(95)), Due::Renewal);
+        assert!(!keys.has_ended(start + secs(99)) && keys.has_ended(start + secs(100)));
         assert!(!keys.on_failed_renewal(start + secs(100)), "at its end");
         keys.on_granted(grant(Some(100)), 0.0, WALL, start);
         keys.on_refused();

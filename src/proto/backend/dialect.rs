@@ -10,6 +10,7 @@ use super::call::{Call, CallPlan, Piece};
 use super::credentials::{Obtained, Recipe, RecipePlan};
 use super::history::{History, HistoryCalls, HistoryPlan};
 use super::mapper::{Session, SessionStart};
+use super::pass::PassPlan;
 use crate::proto::template::{ResolveError, Template, Variables};
 
 /// One kind of backend.
@@ -214,6 +215,8 @@ pub struct Plan {
     pub recipe: Option<RecipePlan>,
     /// How what was missed is asked for.
     pub history: Option<HistoryPlan>,
+    /// How calls of clients are passed through.
+    pub pass: PassPlan,
 }
 
 /// A plan with a client's values in it. Equal requests are the same upstream stream: the same

@@ -8,6 +8,8 @@ mod dialect;
 mod call;
 mod credentials;
 mod history;
+mod pass;
+mod files;
 mod mapper;
 mod memory;
 
@@ -27,6 +29,7 @@ pub use dialect::{
     Answer, Dialect, OptionKind, OptionSpec, OptionValue, Options, Plan, Request, SessionValues,
     SplitAnswer, Transport,
 };
+pub use files::{FILES, Files, describe as describe_files};
 pub use history::{
     History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, ReadPage, Wanted,
 };
@@ -34,6 +37,7 @@ pub use mapper::{
     Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,
 };
 pub use memory::{Handover, Memory};
+pub use pass::{Dress, Pass, PassPlan};
 
 /// All dialects.
 pub static ROSTER: &[&Dialect] =

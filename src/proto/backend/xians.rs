@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use super::{
     Answer, CallPlan, Dialect, Discard, History, HistoryPlan, Input, KEY, KEYS_MAX, Memory,
-    Obtained, OptionKind, OptionSpec, Options, Outbox, PAGE, Page, Past, Piece, Plan, Reject,
-    Session, SessionStart, Transport, Wanted,
+    Obtained, OptionKind, OptionSpec, Options, Outbox, PAGE, Page, PassPlan, Past, Piece, Plan,
+    Reject, Session, SessionStart, Transport, Wanted, pass::segments,
 };
 use crate::proto::event::{
     Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
@@ -151,6 +151,17 @@ fn plan(options: &Options) -> Result<Plan, String> {
         headers
             .push(("Authorization", Piece::fixed("Bearer ").then_value(credential, Place::Header)));
     }
+    let is_passed = |name: &&str| !matches!(*name, "heartbeatSeconds");
+    let pass = PassPlan {
+        query: query.iter().filter(|(name, _)| is_passed(name)).cloned().collect(),
+        headers: headers.iter().filter(|(name, _)| *name == "Authorization").cloned().collect(),
+        // The id of a key is a credential to the backend, and wins over a header.
+        stripped: &["apikeyId", "apikey", "access_token"],
+        is_events,
+        // A message that was sent with a token in its header has that token for its origin.
+        private_keys: &["origin"],
+        ..PassPlan::default()
+    };
     let past = |has_scope: bool| {
         let mut query: Vec<_> =
             query.iter().filter(|(name, _)| *name != "heartbeatSeconds").cloned().collect();
@@ -182,8 +193,17 @@ fn plan(options: &Options) -> Result<Plan, String> {
         values,
         history: Some(history),
         silence_secs: HEARTBEATS_MISSED * heartbeat_secs + GRACE_SECS,
+        pass,
         ..Plan::default()
     })
+}
+
+/// The server's three streams. Their participant filter does not hold, or they have none.
+fn is_events(_method: &str, path: &str) -> bool {
+    let segments = segments(path);
+    let is = |segment: &&str, name: &str| segment.eq_ignore_ascii_case(name);
+    segments.iter().any(|segment| is(segment, "sse"))
+        || segments.last().is_some_and(|last| is(last, "events") || is(last, "listen"))
 }
 
 /// The key under which the session learns of the option.

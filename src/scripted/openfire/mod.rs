@@ -157,7 +157,11 @@ impl Openfire {
                     request.json().get("body").and_then(|body| body.as_str().map(str::to_owned));
                 let body = body.unwrap_or_else(|| String::from_utf8_lossy(&request.body).into());
                 let from = format!("{user}@{}", stage.options.domain);
-                self.archive(&user, &from, &to, &body);
+                if stage.options.echo {
+                    self.own_copy(&user, &to, &body, stage);
+                } else {
+                    self.archive(&user, &from, &to, &body);
+                }
                 Response::empty(200)
             }
             ("POST", path)

@@ -147,6 +147,13 @@ impl Openfire {
         self.emit(&jids.user, &outer, &[], stage);
     }
 
+    /// A message that was sent over REST, as the participant's other devices are told of it.
+    pub(super) fn own_copy(&mut self, user: &str, peer: &str, text: &str, stage: &mut Stage) {
+        let who = Conversation::new(Vec::new());
+        let jids = Jids { peer: peer.to_owned(), ..self.jids(user, &who, stage) };
+        self.carbon(&jids, text, stage);
+    }
+
     fn receipt(&self, jids: &Jids, name: &str, namespace: &str, stage: &mut Stage) {
         let inside = format!("<{name} xmlns=\"{namespace}\" id=\"{}\"/>", jids.last_own_id);
         let stanza = stanza(&jids.peer, &jids.to, "chat", &jids.id, &inside);

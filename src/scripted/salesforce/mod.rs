@@ -2,7 +2,8 @@
 //!
 //! `entryPayload` is JSON in a string in JSON on the stream, and an object in the history. A
 //! conversation that nobody created over HTTP is everybody's: scripts need no token first.
-//! Entries are in `entry`, the other calls in `rest`. Not here: files, v1's history call.
+//! Entries are in `entry`, the other calls in `rest`. Not here: what becomes of
+//! files, v1's history call.
 
 mod entry;
 mod rest;

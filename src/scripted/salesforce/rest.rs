@@ -14,6 +14,9 @@ use crate::scripted::{
     stage::Stage,
 };
 
+/// Bytes of an upload, with its form.
+const MAX_FILE: usize = 5 * 1024 * 1024;
+
 impl Salesforce {
     /// `keys` are all that the schema allows, the first three required.
     pub(super) fn mint(&mut self, request: &Request, keys: &[&str], stage: &mut Stage) -> Response {
@@ -121,6 +124,10 @@ impl Salesforce {
                 self.publish(id, entry, stage);
                 Ok(Response::json(200, "{}"))
             }
+            ("POST", "file") => Ok(match request.body.len() {
+                0..=MAX_FILE => Response::json(200, "{}"),
+                _ => Response::json(413, r#"{"code":"TOO_LARGE","message":"File too large"}"#),
+            }),
             ("DELETE", "") => {
                 let entry = Entry::close(stage, Sender::participant(&subject), id);
                 self.publish(id, entry, stage);

@@ -17,11 +17,12 @@ pub(crate) struct Ask {
     target: String,
     version: &'static str,
     headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
 }
 
 impl Ask {
     pub(crate) fn new(method: &'static str, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), version: "HTTP/1.1", headers: Vec::new() }
+        Self { method, target: target.into(), version: "HTTP/1.1", headers: Vec::new(), body: None }
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -30,6 +31,20 @@ impl Ask {
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a body, and its length.
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        self = self.header("Content-Length", &body.len().to_string());
+        self.body = Some(body);
+        self
+    }
+
+    /// With a body whose framing the headers tell.
+    pub(crate) fn raw_body(mut self, body: Vec<u8>) -> Self {
+        self.body = Some(body);
         self
     }
 
@@ -74,6 +89,9 @@ impl Ask {
         }
         text.push_str("\r\n");
         wire.socket.write_all(text.as_bytes()).await?;
+        if let Some(body) = &self.body {
+            wire.socket.write_all(body).await?;
+        }
         wire.head().await
     }
 }

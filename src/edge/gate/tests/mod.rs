@@ -57,6 +57,7 @@ fn config() -> Config {
         timeouts: Timeouts { write: zero },
         sources: Vec::new(),
         routes: vec![Arc::new(route(vec![source("desk", &[], &[])]))],
+        proxy: Vec::new(),
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
     }
 }

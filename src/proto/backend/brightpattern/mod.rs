@@ -19,8 +19,8 @@ use lru::LruCache;
 use self::plan::CHAT;
 use super::memory::PARTIES_MAX;
 use super::{
-    Answer, Dialect, Discard, Input, Memory, Outbox, Reject, Session, SessionStart, SessionValues,
-    Transport,
+    Answer, Dialect, Discard, Files, Input, Memory, Outbox, Reject, Session, SessionStart,
+    SessionValues, Transport,
 };
 use crate::proto::event::{
     Chat, Direction, Event, EventId, FileItem, Form, Link, Notice, NoticeLevel, Participant, Party,
@@ -137,6 +137,8 @@ struct BrightPattern {
     memory: Memory,
     /// Who joined, by party id.
     parties: LruCache<String, Known>,
+    /// Where clients find the chat's files.
+    files: Files,
     /// The participant's own messages come back on the poll.
     has_echo: bool,
     /// What is read now is an entry of the history.
@@ -156,6 +158,7 @@ impl BrightPattern {
             chat: start.values.get(CHAT).cloned().unwrap_or_default(),
             memory: Memory::new(start.seed),
             parties: LruCache::sparse(PARTIES_MAX),
+            files: Files::of(start),
             has_echo: false,
             reads_past: false,
             is_over: false,
@@ -364,12 +367,15 @@ impl BrightPattern {
     fn file<'f>(&mut self, frame: &Frame<'f>, data: &str) -> Result<Event<'f>, Why> {
         let id = self.new_id(frame, data)?;
         let fields = &frame.fields;
+        let file_id = fields.id("file_id");
+        let url =
+            file_id.as_deref().and_then(|id| self.files.at(&["chats", &self.chat, "files", id]));
         let file = FileItem {
-            id: fields.id("file_id"),
+            id: file_id,
             name: fields.word("file_name"),
             is_image: fields.word("file_type").as_deref() == Some("image"),
             media_type: None,
-            url: None,
+            url: url.map(Text::Owned),
         };
         if file.id.is_none() {
             return Err(Why::Broken("no file_id"));
@@ -535,8 +541,8 @@ impl Session for BrightPattern {
         self.is_over
     }
 
-    fn fork(&self, _: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(self.clone())
+    fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
+        Box::new(Self { files: Files::of(start), ..self.clone() })
     }
 }
 

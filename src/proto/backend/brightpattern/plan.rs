@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use crate::proto::backend::{
-    CallPlan, Credential, HistoryPlan, Method, Obtained, OptionKind, OptionSpec, Options, Piece,
-    Plan, RecipePlan,
+    CallPlan, Credential, HistoryPlan, Method, Obtained, OptionKind, OptionSpec, Options, PassPlan,
+    Piece, Plan, RecipePlan, pass::segments,
 };
 use crate::proto::json::{Object, push_escaped};
 use crate::proto::template::{Place, ResolveError, Template, Variable, Variables};
@@ -96,6 +96,7 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
         ],
         ..CallPlan::default()
     };
+    let pass = pass(&authorization, tenant_url);
     let word = constant(chat);
     let has_words = options.template("from").is_some() || options.templates("parameters").is_some();
     let (id, obtain) = match word.as_deref() {
@@ -113,8 +114,34 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
         values: id.map(|id| (CHAT, Piece::value(id, Place::Plain))).into_iter().collect(),
         silence_secs: SILENCE_SECS,
         recipe: obtain.map(|obtain| RecipePlan { obtain, ..RecipePlan::default() }),
+        pass,
         ..Plan::default()
     })
+}
+
+/// Calls of clients. Which chat they are about stands in their path; the backend knows whose it
+/// is by the client's id.
+fn pass(authorization: &Piece, tenant_url: &Template) -> PassPlan {
+    PassPlan {
+        query: vec![("tenantUrl", Piece::value(tenant_url, Place::Query))],
+        fresh_query: Some("nonce"),
+        headers: vec![
+            ("Authorization", authorization.clone()),
+            ("User-Agent", Piece::fixed("MobileClient")),
+            ("Cache-Control", Piece::fixed("no-cache")),
+        ],
+        stripped: &["timestamp"],
+        // Reading consumes: a client that polls would take what the stream waits for.
+        is_events: |method, path| {
+            method != "POST" && matches!(segments(path)[..], ["chats", _, "events"])
+        },
+        // Version 1 answers sent events with those that a poll would have told.
+        polled: |method, path| {
+            let is_send = method == "POST" && matches!(segments(path)[..], ["chats", _, "events"]);
+            is_send.then(|| format!("/{}", segments(path).join("/")))
+        },
+        ..PassPlan::default()
+    }
 }
 
 /// Asks for a chat; a client that has one is given that.

@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use super::{
     Answer, CallPlan, Conduct, Credential, Dialect, Discard, Input, Memory, Method, Obtained,
-    OptionKind, OptionSpec, Options, Outbox, Piece, Plan, RecipePlan, Reject, Session,
-    SessionStart, Transport,
+    OptionKind, OptionSpec, Options, Outbox, PassPlan, Piece, Plan, RecipePlan, Reject, Session,
+    SessionStart, Transport, pass::segments,
 };
 use crate::proto::event::Subscription;
 use crate::proto::json::{self, Object};
@@ -111,9 +111,14 @@ const OPTIONS: &[OptionSpec] = &[
 ];
 
 fn plan(options: &Options) -> Result<Plan, String> {
-    let (token, recipe) = match (options.template(TOKEN), options.table("login")) {
-        (Some(token), None) => (Piece::value(token, Place::Query), None),
-        (None, Some(login)) => (Piece::hole(TOKEN, Place::Query), Some(recipe(login)?)),
+    let (token, bare, recipe) = match (options.template(TOKEN), options.table("login")) {
+        (Some(token), None) => {
+            (Piece::value(token, Place::Query), Piece::value(token, Place::Header), None)
+        }
+        (None, Some(login)) => {
+            let hole = |place| Piece::hole(TOKEN, place);
+            (hole(Place::Query), hole(Place::Header), Some(recipe(login)?))
+        }
         (None, None) => {
             return Err("set `token` or `login`: the stream is nobody's without one".to_owned());
         }
@@ -133,6 +138,17 @@ fn plan(options: &Options) -> Result<Plan, String> {
         },
         silence_secs: SILENCE_SECS,
         recipe,
+        pass: PassPlan {
+            // The bare token, without a scheme.
+            headers: vec![("Authorization", bare)],
+            stripped: &[TOKEN],
+            // An address can stand in for a credential there.
+            tells_address: false,
+            is_events: |_, path| {
+                segments(path).iter().take(2).any(|part| part.eq_ignore_ascii_case("sse"))
+            },
+            ..PassPlan::default()
+        },
         ..Plan::default()
     })
 }

@@ -202,8 +202,8 @@ fn files<'a>(content: View<'a>) -> Result<Told<'a>, Fault> {
                 .and_then(|media_type| media_type.get(..IMAGE.len()))
                 .is_some_and(|prefix| prefix.eq_ignore_ascii_case(IMAGE)),
             media_type,
-            // The vendor's address wants the end user's token, so no browser can open it.
-            url: None,
+            // The vendor's own; it wants the end user's token, so no browser can open it.
+            url: file.word("url"),
         })
     };
     let items = content.array("attachments").ok_or(Fault::Malformed("no attachments"))?;

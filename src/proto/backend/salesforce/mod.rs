@@ -16,8 +16,8 @@ mod message;
 use std::borrow::Cow;
 
 use super::{
-    Answer, CallPlan, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox,
-    Piece, Plan, Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Dialect, Discard, Files, Input, Memory, OptionKind, OptionSpec, Options,
+    Outbox, PassPlan, Piece, Plan, Reject, Session, SessionStart, Transport, pass::segments,
 };
 use crate::proto::event::{Direction, Event, Payload, Role, Text};
 use crate::proto::template::{Place, Template, Variable, Variables};
@@ -112,6 +112,14 @@ fn plan(options: &Options) -> Result<Plan, String> {
     let conversation = options.template(CONVERSATION);
     let is_v1 = options.table("anonymous").is_some_and(|table| table.word("api") == Some("v1"));
     Ok(Plan {
+        pass: PassPlan {
+            headers: vec![("Authorization", authorization.clone())],
+            is_events: |_, path| {
+                let first = segments(path).first().copied().unwrap_or_default();
+                first.eq_ignore_ascii_case("eventrouter")
+            },
+            ..PassPlan::default()
+        },
         history: conversation.map(|id| past::plan(id, authorization.clone(), is_v1)),
         call: CallPlan {
             path: Piece::fixed("/eventrouter/v1/sse"),
@@ -251,11 +259,14 @@ struct Salesforce {
     memory: Memory,
     /// The only conversation to tell of.
     conversation: Option<String>,
+    /// Where clients find files.
+    files: Files,
 }
 
 impl Salesforce {
     fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
-        Self { memory, conversation: start.values.get(CONVERSATION).cloned() }
+        let conversation = start.values.get(CONVERSATION).cloned();
+        Self { memory, conversation, files: Files::of(start) }
     }
 
     /// Reads the envelope as far as to say whose it is.
@@ -318,7 +329,13 @@ impl Salesforce {
             Kind::ClientAction => Ok(entry::kind("client_action", payload)),
             Kind::ClientMenu => Ok(entry::kind("client_menu", payload)),
         };
-        let Told { payload, text } = told.map_err(reject)?;
+        let Told { mut payload, text } = told.map_err(reject)?;
+        if let Payload::File(files) = &mut payload {
+            for file in files {
+                let url = file.url.take();
+                file.url = url.and_then(|url| self.files.at_url(&url)).map(Text::Owned);
+            }
+        }
         let mut sender = frame.sender.clone();
         if let Payload::Status(status) = &payload {
             if !self.memory.on_status(frame.conversation(), status.state) {

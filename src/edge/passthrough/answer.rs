@@ -1,0 +1,130 @@
+//! The head of a passed answer: the backend's status and content, the edge's rules.
+//!
+//! What a backend says about pages, origins, cookies and connections is taken away, and said
+//! anew: CORS by the conf, and that an answer is nothing to be run. Not here: bodies.
+
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+
+use super::{Call, PassFault};
+use crate::config::ProxyRoute;
+
+/// What only the edge says to a client.
+const TAKEN: &[&str] = &[
+    "alt-svc",
+    "clear-site-data",
+    "connection",
+    "content-security-policy",
+    "content-security-policy-report-only",
+    "expect-ct",
+    "keep-alive",
+    "nel",
+    "origin-agent-cluster",
+    "permissions-policy",
+    "proxy-authenticate",
+    "proxy-connection",
+    "public-key-pins",
+    "referrer-policy",
+    "refresh",
+    "report-to",
+    "reporting-endpoints",
+    "server",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "sourcemap",
+    "strict-transport-security",
+    "te",
+    "timing-allow-origin",
+    "trailer",
+    "upgrade",
+    "via",
+    "www-authenticate",
+    "x-aspnet-version",
+    "x-aspnetmvc-version",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-permitted-cross-domain-policies",
+    "x-powered-by",
+    "x-request-id",
+    "x-xss-protection",
+];
+
+/// The same, by how their names begin.
+const TAKEN_PREFIXES: &[&str] = &["access-control-", "cross-origin-"];
+
+/// Turns the backend's head into the one that the client gets.
+pub(super) fn dress(header: &mut ResponseHeader, call: &Call) -> Result<()> {
+    let taken = |name: &HeaderName| {
+        let name = name.as_str();
+        TAKEN.contains(&name) || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let names: Vec<_> = header.headers.keys().filter(|name| taken(name)).cloned().collect();
+    for name in names {
+        header.remove_header(&name);
+    }
+    if call.pruner.is_some() {
+        // Of the whole document, which is not what leaves.
+        for name in [CONTENT_LENGTH, ETAG, ACCEPT_RANGES] {
+            header.remove_header(&name);
+        }
+    }
+    let location = header.remove_header(&LOCATION);
+    let location = location.as_ref().and_then(|location| location.to_str().ok());
+    if let Some(location) = location.and_then(|at| client_location(&call.passed.route, at)) {
+        header.insert_header(LOCATION, location)?;
+    }
+    if !header.headers.contains_key(CACHE_CONTROL) {
+        header.insert_header(CACHE_CONTROL, "no-store")?;
+    }
+    header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    header.insert_header(REFERRER_POLICY, "no-referrer")?;
+    header.insert_header(CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox")?;
+    header.insert_header("x-request-id", &call.request_id)?;
+    for (name, value) in &call.headers {
+        header.append_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Why an answer cannot be passed on at all.
+pub(super) fn fault(header: &ResponseHeader, call: &Call) -> Option<PassFault> {
+    let text = |name: &HeaderName| {
+        header.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let essence = text(&CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("text/event-stream") {
+        return Some(PassFault::Events);
+    }
+    let is_read = call.pruner.is_some() || call.copy.is_some();
+    if is_read && !matches!(text(&CONTENT_ENCODING), "" | "identity") {
+        return Some(PassFault::BadAnswer);
+    }
+    let length = text(&CONTENT_LENGTH).parse::<usize>().ok();
+    let bytes_max = call.passed.route.download_bytes_max;
+    (length.is_some_and(|length| length > bytes_max)).then_some(PassFault::BadAnswer)
+}
+
+/// Whether an answer's body may hold private keys.
+pub(super) fn is_json(header: &ResponseHeader) -> bool {
+    let value = header.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    value.is_empty() || value.contains("json") || value.starts_with("text/plain")
+}
+
+/// Where a client finds what the backend has moved; `None` if nowhere behind this path.
+fn client_location(route: &ProxyRoute, location: &str) -> Option<String> {
+    let url = &route.source.url;
+    let scheme = url.to_string();
+    let origin = scheme.strip_suffix(url.path.as_str()).unwrap_or(&scheme);
+    let path = location.strip_prefix(origin).unwrap_or(location);
+    let prefix = [&url.path, &route.to].map(|part| part.trim_end_matches('/')).concat();
+    let rest = path.strip_prefix(&prefix)?;
+    let is_below = rest.is_empty() || rest.starts_with(['/', '?']);
+    let is_path = path.starts_with('/') && !path.starts_with("//");
+    (is_below && is_path).then(|| format!("{}{rest}", route.path.trim_end_matches('/')))
+}

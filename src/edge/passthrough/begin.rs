@@ -1,0 +1,178 @@
+//! Before Pingora dials: the decision, the credential, the addresses.
+//!
+//! Whatever can be refused is refused here. Not here: what happens once the backend is dialled.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, EXPECT};
+use pingora::Result;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::Session;
+
+use super::{Bodies, Call, Copy, OpenCall, PassFault, Passing};
+use crate::edge::gate::{PassDecided, PassDecision, Passed};
+use crate::edge::proxy::{Answered, Edge};
+use crate::edge::refusal::Refusal;
+use crate::proto::backend::Credential;
+use crate::proto::event::DownReason;
+use crate::proto::prune::Pruner;
+
+/// Past it a client that still sends what it was refused for is cut off.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Edge {
+    /// Answers the request, unless it is a call to be passed: `false`, and Pingora goes on with
+    /// what is in `passing`. Only for paths of `proxy`.
+    pub(in crate::edge) async fn begin(
+        &self,
+        session: &mut Session,
+        decided: PassDecided,
+        request_id: String,
+        passing: &mut Passing,
+    ) -> Result<bool> {
+        let PassDecided { decision, headers, label } = decided;
+        let answered = Answered { request_id, headers, route: label };
+        let down = session.as_downstream_mut();
+        let refusal = match decision {
+            PassDecision::Options => return self.empty(down, &answered).await.map(|()| true),
+            PassDecision::Refused(refusal) => refusal,
+            PassDecision::Pass(passed) => match self.prepare_call(down, *passed, &answered).await {
+                Ok(call) => {
+                    self.ready(down, &call).await?;
+                    passing.0 = Some(Box::new(call));
+                    return Ok(false);
+                }
+                Err(fault) => Refusal::Pass(fault),
+            },
+        };
+        down.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        self.refuse(down, &refusal, &answered).await.map(|()| true)
+    }
+
+    /// Gets what the call needs.
+    async fn prepare_call(
+        &self,
+        down: &ServerSession,
+        passed: Passed,
+        answered: &Answered,
+    ) -> std::result::Result<Call, PassFault> {
+        let open = OpenCall::new(&self.calls);
+        let route = passed.route.clone();
+        let source = &route.source;
+        let bytes_max = route.upload_bytes_max;
+        let header = down.req_header();
+        let length = header.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length = length.and_then(|length| length.parse::<usize>().ok());
+        if length.is_some_and(|length| length > bytes_max) {
+            return Err(PassFault::TooLarge { bytes_max });
+        }
+        let (key, credential) = match &passed.recipe {
+            Some(recipe) => {
+                let metrics = self.metrics().source(&source.name, source.dialect);
+                let got = self.dialer.pass_key(source, recipe, &metrics).await;
+                let (key, credential) = got.ok_or(PassFault::NoCredential)?;
+                (Some(key), credential)
+            }
+            None => (None, Credential::default()),
+        };
+        let dress = passed.pass.fill(&credential).ok_or(PassFault::NoCredential)?;
+        let peers = self.dialer.pass_peers(source, route.timeout).await;
+        let peers = peers.map_err(|reason| match reason {
+            DownReason::Timeout => PassFault::Silent,
+            _ => PassFault::Unreachable,
+        })?;
+        let plan = &source.plan.pass;
+        let polled = (plan.polled)(header.method.as_str(), &passed.decoded);
+        let private = plan.private_keys;
+        Ok(Call {
+            dress,
+            peers,
+            tried: 0,
+            request_id: answered.request_id.clone(),
+            headers: answered.headers.clone(),
+            label: answered.route.clone(),
+            key,
+            _open: open,
+            bodies: Bodies::default(),
+            pruner: (!private.is_empty()).then(|| Pruner::new(private)),
+            copy: polled.map(|polled| Copy::new(polled, source.event_bytes_max)),
+            fault: None,
+            passed,
+        })
+    }
+
+    /// Sets how long the client may take, and lets one go on that waits for leave.
+    async fn ready(&self, down: &mut ServerSession, call: &Call) -> Result<()> {
+        down.set_read_timeout(Some(call.passed.route.timeout));
+        down.set_write_timeout(Some(self.config().timeouts.write));
+        down.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        let expects = down.req_header().headers.get(EXPECT);
+        let is_waiting =
+            expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        if is_waiting && !down.is_http2() {
+            down.write_continue_response().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the client why its call failed, if it is there and nothing was answered yet. The
+    /// status; 0 where nobody is told.
+    pub(in crate::edge) async fn fail(
+        &self,
+        session: &mut Session,
+        error: &pingora::Error,
+        passing: &mut Passing,
+    ) -> u16 {
+        let Some(call) = &mut passing.0 else {
+            return 0;
+        };
+        let Some(fault) = call.fault_of(error) else {
+            return 0;
+        };
+        log::warn!(
+            "a call was not passed: request_id={} route={} source={} status={} error={}",
+            call.request_id,
+            call.label,
+            call.passed.route.source.name,
+            fault.status().as_u16(),
+            error.etype().as_str()
+        );
+        let down = session.as_downstream_mut();
+        if down.response_written().is_some() {
+            return 0;
+        }
+        down.set_keepalive(None);
+        let answered = Answered {
+            request_id: call.request_id.clone(),
+            headers: call.headers.clone(),
+            route: call.label.clone(),
+        };
+        let status = fault.status().as_u16();
+        // It is counted as it is written.
+        passing.0 = None;
+        if let Err(error) = self.refuse(down, &Refusal::Pass(fault), &answered).await {
+            log::debug!("the client left before its answer was written: {error}");
+        }
+        status
+    }
+
+    /// The end of a call: counts it.
+    pub(in crate::edge) fn on_passed(&self, session: &Session, passing: &mut Passing) {
+        let Some(call) = passing.0.take() else {
+            return;
+        };
+        if let Some(written) = session.response_written() {
+            self.metrics().on_request(&call.label, written.status.as_u16());
+        }
+    }
+
+    /// The answer to a call is whole, and events stand in it.
+    pub(in crate::edge) fn on_events_answered(&self, call: &Call) {
+        let Some(copy) = &call.copy else {
+            return;
+        };
+        let source = &call.passed.route.source;
+        let path = format!("{}{}", source.url.path.trim_end_matches('/'), copy.polled);
+        self.hub().on_answered(source, &path, copy.text().as_deref());
+    }
+}

@@ -1,0 +1,211 @@
+//! Calls that are passed through to a backend: what Pingora's proxy does not do by itself.
+//!
+//! The gate has let the call in before Pingora dials. Here its head is made the backend's, the
+//! answer's head the client's, bodies are counted and looked through as they stream past, and
+//! failures become refusals. Memory does not grow with bodies. Not here: which calls there are
+//! (`gate`), dialling (`edge::upstream`, Pingora).
+
+mod answer;
+mod begin;
+mod fault;
+pub(super) mod path;
+mod request;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, Error, ErrorSource, ErrorType, Result};
+
+pub(crate) use fault::PassFault;
+
+use super::cors::Headers;
+use super::gate::Passed;
+use super::upstream::PassKey;
+use crate::proto::backend::Dress;
+use crate::proto::prune::Pruner;
+
+/// What Pingora keeps of a passed call between its phases; nothing for all other requests.
+#[derive(Default)]
+pub struct Passing(pub(super) Option<Box<Call>>);
+
+/// One call on its way.
+pub(super) struct Call {
+    pub(super) passed: Passed,
+    pub(super) dress: Dress,
+    /// Addresses of the backend, and how many were tried.
+    pub(super) peers: Vec<HttpPeer>,
+    pub(super) tried: usize,
+    pub(super) request_id: String,
+    /// What goes on every answer.
+    pub(super) headers: Headers,
+    /// The route's path, for metrics.
+    pub(super) label: String,
+    /// The credential it goes with, where the edge got it.
+    pub(super) key: Option<PassKey>,
+    pub(super) _open: OpenCall,
+    pub(super) bodies: Bodies,
+    pub(super) pruner: Option<Pruner>,
+    /// The answer, as far as it is to enter a log, too.
+    pub(super) copy: Option<Copy>,
+    /// Why it is ended here.
+    pub(super) fault: Option<PassFault>,
+}
+
+/// Bytes that went by.
+#[derive(Default)]
+pub(super) struct Bodies {
+    up: usize,
+    down: usize,
+}
+
+/// An answer whose events are to enter a log.
+pub(super) struct Copy {
+    /// The poll that would have told them, below the source's `url`.
+    pub(super) polled: String,
+    body: BytesMut,
+    bytes_max: usize,
+    is_oversize: bool,
+}
+
+impl Copy {
+    pub(super) fn new(polled: String, bytes_max: usize) -> Self {
+        Self { polled, body: BytesMut::new(), bytes_max, is_oversize: false }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.is_oversize |= self.body.len() + piece.len() > self.bytes_max;
+        if self.is_oversize {
+            self.body = BytesMut::new();
+        } else {
+            self.body.extend_from_slice(piece);
+        }
+    }
+
+    /// The whole of it; `None` if it is larger than an answer of events may be.
+    pub(super) fn text(&self) -> Option<String> {
+        (!self.is_oversize).then(|| String::from_utf8_lossy(&self.body).into_owned())
+    }
+}
+
+/// A call that the process waits for before it ends.
+pub(super) struct OpenCall(Arc<AtomicUsize>);
+
+impl OpenCall {
+    pub(super) fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self(open.clone())
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Call {
+    /// The next address to try.
+    pub(super) fn next_peer(&mut self) -> Result<Box<HttpPeer>> {
+        let peer = self.peers.get(self.tried).or_else(|| self.peers.last());
+        self.tried += 1;
+        peer.cloned().map(Box::new).ok_or_else(|| internal("there is no address"))
+    }
+
+    /// Whether there is another address to try.
+    pub(super) fn has_next(&self) -> bool {
+        self.tried < self.peers.len()
+    }
+
+    /// The head that the backend gets.
+    pub(super) fn on_request(&self, header: &mut RequestHeader) -> Result<()> {
+        request::dress(header, self)
+    }
+
+    /// A piece of the request's body.
+    pub(super) fn on_upload(&mut self, piece: Option<&Bytes>) -> Result<()> {
+        self.bodies.up += piece.map_or(0, Bytes::len);
+        let bytes_max = self.passed.route.upload_bytes_max;
+        if self.bodies.up > bytes_max {
+            return Err(self.end(PassFault::TooLarge { bytes_max }));
+        }
+        Ok(())
+    }
+
+    /// The head of the answer.
+    pub(super) fn on_answer(&mut self, header: &mut ResponseHeader) -> Result<()> {
+        if header.status.is_informational() {
+            return Ok(());
+        }
+        if matches!(header.status.as_u16(), 401 | 403)
+            && let Some(key) = &self.key
+        {
+            key.on_refused();
+        }
+        if !answer::is_json(header) {
+            self.pruner = None;
+        }
+        if let Some(fault) = answer::fault(header, self) {
+            return Err(self.end(fault));
+        }
+        answer::dress(header, self)
+    }
+
+    /// A piece of the answer's body. Whether the answer is whole and its events are wanted.
+    pub(super) fn on_download(&mut self, piece: &mut Option<Bytes>, is_end: bool) -> Result<bool> {
+        self.bodies.down += piece.as_ref().map_or(0, Bytes::len);
+        if self.bodies.down > self.passed.route.download_bytes_max {
+            return Err(self.end(PassFault::BadAnswer));
+        }
+        if let (Some(copy), Some(piece)) = (&mut self.copy, piece.as_ref()) {
+            copy.push(piece);
+        }
+        if let Some(mut pruner) = self.pruner.take() {
+            let mut out = piece.as_ref().map(|piece| pruner.push(piece)).unwrap_or_default();
+            if is_end {
+                out.extend(pruner.finish());
+            } else {
+                self.pruner = Some(pruner);
+            }
+            *piece = (!out.is_empty()).then(|| out.into());
+        }
+        Ok(is_end && self.copy.is_some())
+    }
+
+    /// What a client is told of a failure; `None` if nobody is there to be told.
+    pub(super) fn fault_of(&mut self, error: &Error) -> Option<PassFault> {
+        if let Some(fault) = self.fault.take() {
+            return Some(fault);
+        }
+        let is_late = matches!(
+            error.etype(),
+            ErrorType::ConnectTimedout
+                | ErrorType::TLSHandshakeTimedout
+                | ErrorType::ReadTimedout
+                | ErrorType::WriteTimedout
+        );
+        match (error.esource(), is_late) {
+            (ErrorSource::Upstream, true) => Some(PassFault::Silent),
+            (ErrorSource::Upstream, false) => Some(PassFault::Unreachable),
+            (ErrorSource::Downstream, true) => Some(PassFault::Slow),
+            (ErrorSource::Downstream, false) => match error.etype() {
+                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => None,
+                // An open set of Pingora's: all others are about what the client sent.
+                _ => Some(PassFault::Broken),
+            },
+            (ErrorSource::Internal | ErrorSource::Unset, _) => Some(PassFault::Internal),
+        }
+    }
+
+    fn end(&mut self, fault: PassFault) -> BError {
+        self.fault = Some(fault);
+        Error::explain(ErrorType::InternalError, "the call is ended here")
+    }
+}
+
+/// An error that is ours.
+pub(super) fn internal(what: &'static str) -> BError {
+    Error::explain(ErrorType::InternalError, what)
+}
