@@ -307,8 +307,10 @@ pub struct Route {
     pub sources: Vec<Arc<Source>>,
     /// Seconds between heartbeats.
     pub heartbeat: Heartbeat,
-    /// For clients that do not say.
+    /// For clients that do not say; `Raw` is for all. Invariant: `Raw` only with one source.
     pub vocabulary: Vocabulary,
+    /// Parameters that stand in for those that a client leaves out.
+    pub defaults: Vec<(&'static str, String)>,
     /// Whether `errors=event` works.
     pub allow_errors_event: bool,
 }

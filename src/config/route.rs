@@ -62,8 +62,14 @@ fn route<'s>(
     let vocabulary = reader.word(&table, "vocabulary", |word| match word {
         "full" => Some(Vocabulary::Full),
         "core" => Some(Vocabulary::Core),
+        "raw" => Some(Vocabulary::Raw),
         _ => None,
     });
+    if vocabulary == Some(Vocabulary::Raw) && sources.len() > 1 {
+        let message = "raw leaves every backend its own words: it takes one source";
+        reader.error(table.at("vocabulary"), &format!("{}.vocabulary", table.path), message);
+    }
+    let defaults = defaults(reader, &table);
     let allow_errors_event = reader.bool(&table, "allow_errors_event");
     Some(Route {
         path: path?,
@@ -72,6 +78,7 @@ fn route<'s>(
         sources,
         heartbeat: heartbeat?,
         vocabulary: vocabulary?,
+        defaults: defaults?,
         allow_errors_event: allow_errors_event?,
     })
 }
@@ -108,6 +115,14 @@ fn sources<'s>(
         out.extend(found.source.clone());
     }
     out
+}
+
+/// The parameters of clients that do not know them.
+fn defaults(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Vec<(&'static str, String)>> {
+    let table = reader.sub_table(table, "defaults", spec::DEFAULTS)?;
+    let names = ["tenantId", "workflow", "participantId"];
+    let read = |name| reader.text(&table, name, parse_text).map(|value| (name, value));
+    Some(names.into_iter().filter_map(read).collect())
 }
 
 fn heartbeat(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Heartbeat> {

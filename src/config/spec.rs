@@ -357,7 +357,13 @@ pub(super) const ROUTE: &[Field] = &[
     optional("match", Kind::Table(MATCH), "Which requests it takes."),
     required("sources", TEXTS, "The sources that are merged."),
     optional("heartbeat", Kind::Table(HEARTBEAT), "How often clients hear of it that all is well."),
-    default("vocabulary", Kind::Word(&["full", "core"]), "full", "For clients that do not say."),
+    default(
+        "vocabulary",
+        Kind::Word(&["full", "core", "raw"]),
+        "full",
+        "For clients that do not say; raw: the backend's own events, for all.",
+    ),
+    optional("defaults", Kind::Table(DEFAULTS), "Parameters of clients that do not know them."),
     default("allow_errors_event", Kind::Bool, "false", "Whether errors=event works."),
 ];
 
@@ -403,6 +409,12 @@ pub(super) const PROXY: &[Field] = &[
         "The largest body of an answer; past it the answer breaks off.",
     ),
     default("timeout", duration(100, HOUR), "75s", "How long the backend may say nothing."),
+];
+
+pub(super) const DEFAULTS: &[Field] = &[
+    optional("tenantId", Kind::Text, "The tenant."),
+    optional("workflow", Kind::Text, "The workflow."),
+    optional("participantId", Kind::Text, "The participant."),
 ];
 
 const HEARTBEAT_SECS: Kind = Kind::Seconds { min: 1, max: 300 };

@@ -26,6 +26,8 @@ pub(crate) struct ChannelCell {
     pub(crate) route: String,
     /// Whose it is.
     pub(crate) subscription: Arc<Subscription>,
+    /// It holds the backend's own frames.
+    pub(crate) is_raw: bool,
     log: Mutex<Log>,
     wake: watch::Sender<u64>,
     listeners: AtomicUsize,
@@ -74,6 +76,7 @@ impl ChannelCell {
     pub(super) fn new(
         route: &str,
         subscription: Arc<Subscription>,
+        is_raw: bool,
         channel: Channel,
         sources: Vec<SourceStanding>,
         metrics: Arc<Metrics>,
@@ -81,6 +84,7 @@ impl ChannelCell {
         Self {
             route: route.to_owned(),
             subscription,
+            is_raw,
             log: Mutex::new(Log { channel, sources, minted: 0 }),
             wake: watch::Sender::new(0),
             listeners: AtomicUsize::new(0),

@@ -19,7 +19,7 @@ use super::down::{Down, WriteFailure};
 use super::gate::Revoked;
 use super::hub::Listener;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
-use crate::proto::event::{Control, DisconnectReason, GapReason};
+use crate::proto::event::{Control, DisconnectReason, GapReason, Vocabulary};
 use crate::proto::sse::write_retry;
 use crate::telemetry::{Metrics, RouteMetrics};
 
@@ -296,6 +296,11 @@ async fn end(
 fn opening(stream: &Stream) -> Bytes {
     let mut block = Vec::with_capacity(512);
     write_retry(&mut block, rand::random_range(RETRY_MILLIS));
+    if stream.filter.vocabulary == Vocabulary::Raw {
+        // Nothing but the block that `retry:` makes.
+        block.push(b'\n');
+        return block.into();
+    }
     block.extend(control(stream, &Control::Connected { is_resumed: stream.join.is_resumed }));
     if let Some(reason) = stream.join.gap {
         stream.metrics.on_gap(reason);

@@ -19,7 +19,7 @@ use crate::config::{Replay, Source};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::{Channel, Filter, RingLimits};
 use crate::proto::cursor::Cursor;
-use crate::proto::event::{SourceTag, Subscription};
+use crate::proto::event::{SourceTag, Subscription, Vocabulary};
 use crate::telemetry::Metrics;
 
 /// What tells one log from another. Holds credentials; never shown.
@@ -206,6 +206,7 @@ impl Hub {
         let channel = Arc::new(ChannelCell::new(
             subscribe.route,
             subscribe.subscription.clone(),
+            subscribe.filter.vocabulary == Vocabulary::Raw,
             Channel::new(rand::random(), limits),
             standings,
             self.metrics.clone(),

@@ -309,6 +309,8 @@ impl Channel {
             Body::Control { full, core, .. } => match filter.vocabulary {
                 Vocabulary::Full => full,
                 Vocabulary::Core => core,
+                // The backend tells of itself, and knows nothing of the others.
+                Vocabulary::Raw => return,
             },
             Body::Message { framed, core } => {
                 if !filter.passes(framed) {
@@ -324,7 +326,7 @@ impl Channel {
                 }
                 match filter.vocabulary {
                     Vocabulary::Core if !framed.is_core() => core.get_or_init(|| framed.core()),
-                    Vocabulary::Core | Vocabulary::Full => framed.full(),
+                    Vocabulary::Core | Vocabulary::Full | Vocabulary::Raw => framed.full(),
                 }
             }
         };

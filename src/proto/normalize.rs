@@ -96,7 +96,7 @@ impl Writer {
         let cursor = Cursor { epoch: self.epoch, sequence: left }.to_string();
         let framed = encoded.frame(Some(&cursor));
         match self.filter.vocabulary {
-            Vocabulary::Full => out.extend_from_slice(framed.full()),
+            Vocabulary::Full | Vocabulary::Raw => out.extend_from_slice(framed.full()),
             Vocabulary::Core => out.extend_from_slice(&framed.core()),
         }
     }

@@ -735,3 +735,66 @@ async fn files_are_where_their_events_say() {
     assert_eq!((reply.head.status, reply.text().as_str()), (200, "label.pdf\n"));
     one.check_law().await;
 }
+
+/// A route in the backend's own words, at the backend's own path.
+fn in_place(path: &str, source: &str) -> String {
+    let defaults = "{tenantId: acme, workflow: customer-support, participantId: jane}";
+    format!("{{path: {path}, sources: [{source}], vocabulary: raw, defaults: {defaults}}}")
+}
+
+#[tokio::test]
+async fn a_backends_own_stream_is_fronted_in_its_own_words() {
+    for (kind, path, own) in [
+        (Kind::Openfire, "/sparkweb/sse", &["chatapi.xmpp", "chatapi.chat"][..]),
+        (Kind::Xians, "/api/user/sse/events", &["Chat"][..]),
+        (Kind::Salesforce, "/eventrouter/v1/sse", &["CONVERSATION_MESSAGE"][..]),
+        (Kind::BrightPattern, "/chats/events", &["chat_session_message"][..]),
+    ] {
+        let route = in_place(path, source_name(kind));
+        let one = One::start_with(kind, |conf| conf.another_route(&route)).await;
+        // A client that knows nothing of the edge but its key.
+        let ids = ["tenantId", "workflow", "participantId"];
+        let client = ids.iter().fold(Client::new("jane"), |client, name| client.without(name));
+        let client = client.path(path).query("heartbeatSeconds", "1").query("types", "Typing");
+        let mut raw = one.edge.open(&client).await;
+        let mut unified = one.edge.open(&Client::new("jane")).await;
+        unified.all_up(&[source_name(kind)]).await;
+        for text in ["one", "two\nlines"] {
+            say(&one.backend, text);
+            unified.chat(text).await;
+        }
+        let mut names = Vec::new();
+        while !names.iter().any(|name| name == "heartbeat")
+            || !own.iter().all(|name| names.iter().any(|got| got == name))
+        {
+            let (name, data) = raw.next_frame().await;
+            assert!(name == "heartbeat" || !data.contains("\"source\":"), "{name}: {data}");
+            names.push(name);
+        }
+        for name in ["source_up", "source_down", "gap", "Typing"] {
+            assert!(!names.iter().any(|got| got == name), "{kind:?}: {names:?}");
+        }
+        one.check_law().await;
+    }
+}
+
+#[tokio::test]
+async fn in_its_own_words_a_backend_tells_nobody_elses_either() {
+    let route = in_place("/raw", "agent");
+    let one = One::start_with(Kind::Xians, |conf| conf.another_route(&route)).await;
+    let client = Client::new("jane").path("/raw");
+    let mut raw = one.edge.open(&client).await;
+    assert_eq!(raw.next_frame().await.0, "connected");
+    let who = chatmux::scripted::Conversation::new(Vec::new());
+    let step = chatmux::scripted::Step::AgentSays("for Joe alone".to_owned());
+    one.backend.speak(&chatmux::scripted::Audience::new("joe"), &who, &step);
+    say(&one.backend, "for Jane");
+    let (name, data) = raw.next_frame().await;
+    assert!(name == "Chat" && data.contains("for Jane"), "{name} {data}");
+    // It has a place in the log, and comes back to it.
+    let id = raw.last_frame_id().to_owned();
+    say(&one.backend, "meanwhile");
+    let mut again = one.edge.open(&client.after(&id)).await;
+    assert!(again.next_frame().await.1.contains("meanwhile"));
+    one.check_law().await;
+}

@@ -21,6 +21,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,8 +44,9 @@ use super::refusal::Refusal;
 use crate::config::{Config, ProxyRoute, Route, Source};
 use crate::proto::backend::{FILES, HistoryCalls, Request, SessionValues, describe_files};
 use crate::proto::channel::Filter;
-use crate::proto::event::Subscription;
+use crate::proto::event::{Subscription, TypeSet, Vocabulary};
 use crate::proto::secret::Secret;
+use crate::proto::template::percent_encode;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
@@ -206,6 +208,8 @@ impl Gate {
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
         let routes = self.routes.get(asked.path).map_or(&[][..], Vec::as_slice);
         let route = routes.first().cloned();
+        let query = with_defaults(asked.query, route.as_deref());
+        let asked = &Asked { query: &query, ..*asked };
         let decision = if route.is_none() {
             Decision::Refused(Refusal::NoSuchPath)
         } else if asked.method == Method::OPTIONS {
@@ -336,11 +340,7 @@ impl Gate {
         Ok(Box::new(Admitted {
             route: route.clone(),
             heartbeat: heartbeat(route, &parameters),
-            filter: Filter {
-                types: parameters.types,
-                scope: parameters.scope,
-                vocabulary: parameters.vocabulary.unwrap_or(route.vocabulary),
-            },
+            filter: filter(route, parameters.types, parameters.scope, parameters.vocabulary),
             resume: parameters.resume,
             sources,
             expires: identity.expires(),
@@ -374,6 +374,35 @@ impl Gate {
     fn by_digest(&self, digest: &[u8; 32], wall: UnixMillis) -> Option<Identity> {
         self.api_keys.by_digest(digest, wall).cloned().map(Identity::Key)
     }
+}
+
+/// What of the log a client wants. A log of the backend's own words is for all as it is.
+fn filter(
+    route: &Route,
+    types: TypeSet,
+    scope: Option<Box<str>>,
+    vocabulary: Option<Vocabulary>,
+) -> Filter {
+    match route.vocabulary {
+        Vocabulary::Raw => Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Raw },
+        Vocabulary::Full | Vocabulary::Core => {
+            Filter { types, scope, vocabulary: vocabulary.unwrap_or(route.vocabulary) }
+        }
+    }
+}
+
+/// A query with the route's own values behind it: of two the first counts, the client's.
+fn with_defaults<'a>(query: &'a str, route: Option<&Route>) -> Cow<'a, str> {
+    let defaults = route.map_or(&[][..], |route| &route.defaults);
+    let mut query = Cow::Borrowed(query);
+    for (name, value) in defaults {
+        let query = query.to_mut();
+        query.push_str(if query.is_empty() { "" } else { "&" });
+        query.push_str(name);
+        query.push('=');
+        percent_encode(query, value);
+    }
+    query
 }
 
 /// The paths behind which each source's files are found.

@@ -15,9 +15,10 @@ use crate::edge::clock;
 use crate::edge::gate::Resolved;
 use crate::edge::passthrough::path;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Transport, Verdict,
+    Discard, HistoryCalls, Input, Keep, Mapper, Policy, Request, SessionStart, SessionValues,
+    Transport, Verdict,
 };
-use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
+use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
 use crate::proto::link::Told;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
@@ -44,6 +45,9 @@ struct Shared {
     /// The path that is polled, if it is.
     polled: Option<String>,
 }
+
+/// Where frames leave as they came, none is kept back for its shape.
+const AS_THEY_CAME: Policy = Policy { unmapped: Keep::Raw, malformed: Keep::Raw };
 
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
@@ -119,6 +123,8 @@ impl UpstreamCell {
             Some(first) => first.mapper.fork(&start),
             None => Mapper::new((self.source.dialect.session)(&start), self.source.policy),
         };
+        let policy = if channel.is_raw { AS_THEY_CAME } else { self.source.policy };
+        let mapper = mapper.under(policy);
         let mint = format!("{:016x}", rand::random::<u64>());
         shared.attachments.push(Attachment {
             channel: channel.clone(),
@@ -247,7 +253,11 @@ impl UpstreamCell {
         for attachment in &mut shared.attachments {
             let Attachment { channel, mapper, mint, frames, .. } = attachment;
             *frames += 1;
+            let is_raw = channel.is_raw;
             mapper.on_gone(&mut |event| {
+                if is_raw {
+                    return;
+                }
                 publish(&event, channel, mint, *frames, arrived, &self.source, &self.metrics);
             });
             channel.wake();
@@ -424,6 +434,10 @@ impl Attachment {
         let Self { channel, mapper, mint, frames, .. } = self;
         *frames += 1;
         let input = Input { event: &event.event, data: &event.data };
+        if channel.is_raw {
+            // An entry is no frame: there is none to leave as it came.
+            return mapper.on_past(input, &mut |_| {});
+        }
         mapper.on_past(input, &mut |event| {
             publish(&event, channel, mint, *frames, arrived, source, metrics);
         })
@@ -438,9 +452,33 @@ impl Attachment {
     ) -> Verdict {
         let Self { channel, mapper, mint, frames, .. } = self;
         *frames += 1;
+        if channel.is_raw {
+            let verdict = mapper.on_frame(input, &mut |_| {});
+            if is_own(verdict) {
+                metrics.on_event(MessageType::Raw);
+                channel.append(Encoded::raw(input.event, input.data));
+            }
+            return verdict;
+        }
         mapper.on_frame(input, &mut |event| {
             publish(&event, channel, mint, *frames, arrived, source, metrics);
         })
+    }
+}
+
+/// Whether a frame is the participant's own, and news: then it leaves as it came, whatever it
+/// means. Of one that is broken and was kept back, the owner cannot be read.
+const fn is_own(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Mapped { .. } => true,
+        Verdict::Discarded(reason, _) => match reason {
+            Discard::Shadowed
+            | Discard::Filtered
+            | Discard::Unmapped
+            | Discard::Liveness
+            | Discard::Control => true,
+            Discard::Foreign | Discard::Duplicate | Discard::Malformed | Discard::Oversize => false,
+        },
     }
 }
 

@@ -88,11 +88,12 @@ fn is_json(head: &Head) -> bool {
 fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> bool {
     let arrived = clock::wall();
     let mut is_news = false;
-    for (event, data) in &frames(text) {
+    let frames = frames(text);
+    for (event, data) in &frames {
         let verdict = life.cell.on_frame(Input { event, data }, arrived);
         is_news |= matches!(verdict, Some(Verdict::Mapped { .. }));
     }
-    if is_news {
+    if !frames.is_empty() {
         life.cell.wake();
     }
     is_news

@@ -237,6 +237,12 @@ impl Mapper {
         Self { session: self.session.fork(start), policy: self.policy }
     }
 
+    /// The same, but for what becomes of frames without a mapping.
+    #[must_use]
+    pub fn under(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
     /// Maps one frame. Hot path: runs once per frame.
     pub fn on_frame(&mut self, input: Input<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Verdict {
         let is_scoped = self.session.has_scopes();

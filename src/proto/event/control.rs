@@ -165,7 +165,14 @@ impl Control {
         minted: impl FnOnce() -> String,
     ) {
         match (self, vocabulary) {
-            (Self::SourceUp { .. } | Self::SourceDown { .. }, Vocabulary::Core) => {}
+            (Self::SourceUp { .. } | Self::SourceDown { .. }, Vocabulary::Core)
+            | (
+                Self::Connected { .. }
+                | Self::SourceUp { .. }
+                | Self::SourceDown { .. }
+                | Self::Gap { .. },
+                Vocabulary::Raw,
+            ) => {}
             (Self::Gap { source, .. }, Vocabulary::Core) => {
                 self.write_core_gap(out, subscription, now, source.as_ref(), &minted());
             }
@@ -173,6 +180,7 @@ impl Control {
                 Self::Connected { .. } | Self::Disconnected(_) | Self::Heartbeat { .. },
                 Vocabulary::Core,
             )
+            | (Self::Disconnected(_) | Self::Heartbeat { .. }, Vocabulary::Raw)
             | (_, Vocabulary::Full) => {
                 let json = self.json(subscription, now);
                 write_event(out, self.name(), None, &json);

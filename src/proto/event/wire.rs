@@ -14,7 +14,7 @@ use super::payload::{
 };
 use super::{Direction, Event, EventId, MessageType, Part, Payload, Role, Sender, Subscription};
 use crate::proto::json::{Fields, write_text};
-use crate::proto::sse::write_event;
+use crate::proto::sse::{write_event, write_frame};
 use crate::proto::time::UnixMillis;
 
 /// Which names a client knows.
@@ -25,6 +25,8 @@ pub enum Vocabulary {
     Full,
     /// The six names of the XiansAi API; everything else travels as `Data`.
     Core,
+    /// The backend's own names and data. A log is in it as a whole, or not at all.
+    Raw,
 }
 
 /// What an event does not know of itself.
@@ -53,6 +55,8 @@ pub struct Encoded {
     pub token_of: Option<Box<str>>,
     /// Whether the tokens of `token_of` that came before are superseded by this event.
     pub completes_tokens: bool,
+    /// The backend's own name, where its own data leaves.
+    raw_name: Option<Box<str>>,
     json: Vec<u8>,
     message_type_at: Range<usize>,
     text_at: Option<Range<usize>>,
@@ -103,10 +107,27 @@ impl Encoded {
             scope: event.scope.as_deref().or_else(|| event.is_scoped.then_some("")).map(Box::from),
             token_of: token_of(event, &id),
             completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
+            raw_name: None,
             json,
             message_type_at,
             text_at,
             data_at,
+        }
+    }
+
+    /// A frame as the backend wrote it, for a log in the [`Vocabulary::Raw`].
+    #[must_use]
+    pub fn raw(event: &str, data: &str) -> Self {
+        Self {
+            message_type: MessageType::Raw,
+            scope: None,
+            token_of: None,
+            completes_tokens: false,
+            raw_name: Some(event.into()),
+            json: data.as_bytes().to_vec(),
+            message_type_at: 0..0,
+            text_at: None,
+            data_at: None,
         }
     }
 
@@ -121,6 +142,19 @@ impl Encoded {
     #[must_use]
     pub fn frame(self, cursor: Option<&str>) -> Framed {
         let mut full = Vec::with_capacity(self.json.len() + 96);
+        if let Some(name) = &self.raw_name {
+            write_frame(&mut full, name, cursor, self.json());
+            return Framed {
+                message_type: self.message_type,
+                scope: None,
+                token_of: None,
+                completes_tokens: false,
+                full: full.into(),
+                message_type_at: 0..0,
+                text_at: None,
+                data_at: None,
+            };
+        }
         let name = self.message_type.as_str();
         write_event(&mut full, name, cursor, self.json());
         // The JSON text stands last in the block, but for the two line breaks that end it.

@@ -26,6 +26,23 @@ pub fn write_event(out: &mut Vec<u8>, event: &str, id: Option<&str>, data: &str)
     out.extend_from_slice(b"\n\n");
 }
 
+/// Appends a frame with the data that it came with: a `data:` line for each of its lines. CR in
+/// it becomes a space; names and ids are as in [`write_event`].
+pub fn write_frame(out: &mut Vec<u8>, event: &str, id: Option<&str>, data: &str) {
+    if !write_name(out, b"event: ", event) {
+        out.extend_from_slice(b"event: message\n");
+    }
+    if let Some(id) = id {
+        write_name(out, b"id: ", id);
+    }
+    for line in data.split('\n') {
+        out.extend_from_slice(b"data: ");
+        write_data(out, line.as_bytes());
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}
+
 /// Appends the line `retry: MILLIS`, which belongs to the block of the event written next.
 pub fn write_retry(out: &mut Vec<u8>, millis: u64) {
     out.extend_from_slice(b"retry: ");
@@ -60,4 +77,22 @@ fn write_data(out: &mut Vec<u8>, mut data: &[u8]) {
         data = rest.get(1..).unwrap_or_default();
     }
     out.extend_from_slice(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_keeps_its_lines_and_cannot_leave_them() {
+        for (event, data, want) in [
+            ("Chat", "{\"a\":1}", "event: Chat\nid: 7\ndata: {\"a\":1}\n\n"),
+            ("", "a\nb\n", "event: message\nid: 7\ndata: a\ndata: b\ndata: \n\n"),
+            ("x\ny\0", "a\rb\0", "event: xy\nid: 7\ndata: a b\0\n\n"),
+        ] {
+            let mut out = Vec::new();
+            write_frame(&mut out, event, Some("7"), data);
+            assert_eq!(String::from_utf8_lossy(&out), want);
+        }
+    }
 }

@@ -9,7 +9,7 @@ mod decode;
 mod encode;
 
 pub use decode::{Decoder, Frame, Item, Limits};
-pub use encode::{write_event, write_retry};
+pub use encode::{write_event, write_frame, write_retry};
 
 #[cfg(test)]
 mod tests;

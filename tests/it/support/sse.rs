@@ -149,6 +149,7 @@ pub(crate) struct EventSource {
     framing: Framing,
     unread: Vec<u8>,
     seen: Vec<Event>,
+    frame_id: String,
 }
 
 impl EventSource {
@@ -172,7 +173,7 @@ impl EventSource {
             panic!("no stream: {head:?} {}", String::from_utf8_lossy(&body));
         }
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
-        Self { head, wire, framing, unread: Vec::new(), seen: Vec::new() }
+        Self { head, wire, framing, unread: Vec::new(), seen: Vec::new(), frame_id: String::new() }
     }
 
     /// The next event, whichever it is; `None` at the end of the answer.
@@ -185,14 +186,21 @@ impl EventSource {
     }
 
     async fn read_event(&mut self) -> io::Result<Option<Event>> {
+        let Some(block) = self.read_block().await? else {
+            return Ok(None);
+        };
+        let event = Event::parse(&block)
+            .unwrap_or_else(|why| panic!("{why} in\n{block}\nseen: {}", self.show()));
+        self.seen.push(event.clone());
+        Ok(Some(event))
+    }
+
+    /// The next block; `None` at the end of the answer.
+    async fn read_block(&mut self) -> io::Result<Option<String>> {
         loop {
             if let Some(at) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = self.unread.drain(..at + 2).take(at).collect();
-                let block = String::from_utf8(block).expect("UTF-8");
-                let event = Event::parse(&block)
-                    .unwrap_or_else(|why| panic!("{why} in\n{block}\nseen: {}", self.show()));
-                self.seen.push(event.clone());
-                return Ok(Some(event));
+                return Ok(Some(String::from_utf8(block).expect("UTF-8")));
             }
             match self.wire.piece(&mut self.framing).await? {
                 Some(piece) => {
@@ -206,6 +214,32 @@ impl EventSource {
                 }
             }
         }
+    }
+
+    /// The next event of a stream in a backend's own words: name and data, lines joined. Blocks
+    /// without data are none.
+    pub(crate) async fn next_frame(&mut self) -> (String, String) {
+        let what = "a frame";
+        loop {
+            let block = soon(what, self.read_block()).await.expect("a whole stream");
+            let block = block.expect("the stream goes on");
+            let field = |name: &str| -> Vec<String> {
+                let lines = block.lines().filter_map(|line| line.strip_prefix(name));
+                lines.map(str::to_owned).collect()
+            };
+            if let Some(id) = field("id: ").pop() {
+                self.frame_id = id;
+            }
+            let data = field("data: ");
+            if !data.is_empty() {
+                return (field("event: ").pop().expect("a name"), data.join("\n"));
+            }
+        }
+    }
+
+    /// The last `id:` that a frame had.
+    pub(crate) fn last_frame_id(&self) -> &str {
+        &self.frame_id
     }
 
     /// The next event, which must have this name.

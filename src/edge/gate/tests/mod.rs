@@ -117,6 +117,7 @@ fn route(sources: Vec<Arc<Source>>) -> Route {
         sources,
         heartbeat: Heartbeat { default_secs: 5, min_secs: 2, max_secs: 100 },
         vocabulary: Vocabulary::Core,
+        defaults: Vec::new(),
         allow_errors_event: false,
     }
 }
