@@ -355,7 +355,7 @@ fn keys_are_checked() {
     check(
         "\"a\\nb\": 1",
         &["c:1:1: \"a\\nb\": no such option; there are version, listen, admin, server, \
-         trusted_proxies, cors, auth, limits, replay, timeouts, sources, routes, log"],
+         trusted_proxies, cors, auth, limits, replay, timeouts, sources, routes, proxy, log"],
     );
     check(
         "listen: [{}]",
@@ -564,6 +564,58 @@ fn keys_and_issuers_are_checked() {
 #[track_caller]
 fn check_source(source: &str, want: &[&str]) {
     check(&format!("sources:\n  desk: {source}"), want);
+}
+
+#[test]
+fn proxied_paths_are_checked() {
+    let check_proxy = |proxy: &str, want: &[&str]| check(&format!("proxy: [{proxy}]"), want);
+    check_proxy("{path: /a}", &["c:1:9: proxy[0].source: this is missing: the source"]);
+    check_proxy(
+        "{path: /a, source: dsk}",
+        &["c:1:28: proxy[0].source: no source is called \"dsk\"; did you mean \"desk\"?"],
+    );
+    check_proxy(
+        "{path: /events/, source: desk}",
+        &["c:1:9: proxy[0]: \"/events\" is the path of a route, too"],
+    );
+    check_proxy(
+        "{path: /a, source: desk}, {path: /a/, source: desk}",
+        &["c:1:35: proxy[1]: no call ever comes here: proxy[0] has the same path and match"],
+    );
+    check_proxy(
+        "{path: /a, source: desk, methods: [TRACE]}",
+        &["c:1:44: proxy[0].methods[0]: \"TRACE\" is none of GET, HEAD, POST, PUT, PATCH, DELETE"],
+    );
+    check_proxy(
+        "{path: /a, source: desk, headers: [Host]}",
+        &["c:1:44: proxy[0].headers[0]: \"Host\" is never passed on from a client"],
+    );
+    check_proxy(
+        "{path: /a, source: desk, to: /a/../b}",
+        &["c:1:38: proxy[0].to: a path holds no . or .. between its slashes"],
+    );
+    let Loaded { config, .. } = accepted("proxy: [{path: /a/, source: desk}]");
+    let proxy = &config.proxy[0];
+    assert_eq!((proxy.path.as_str(), proxy.to.as_str()), ("/a", "/"));
+    assert_eq!(proxy.methods.len(), 6);
+    assert_eq!((proxy.upload_bytes_max, proxy.timeout.as_secs()), (32 << 20, 75));
+    for (path, want) in [("/a", Some("")), ("/a/b", Some("/b")), ("/ab", None), ("/", None)] {
+        assert_eq!(proxy.rest(path), want, "{path}");
+    }
+}
+
+#[test]
+fn raw_takes_one_source_and_defaults_are_text() {
+    check(
+        "sources: {a: {backend: fake, url: 'https://a', token: t}, b: {backend: fake, url: \
+         'https://b', token: t}}\nroutes: [{path: /, sources: [a, b], vocabulary: raw}]",
+        &["c:2:49: routes[0].vocabulary: raw leaves every backend its own words: it takes one \
+           source"],
+    );
+    check(
+        "routes: [{path: /, sources: [desk], defaults: {tenant: a}}]",
+        &["c:1:48: routes[0].defaults.tenant: no such option; did you mean \"tenantId\"?"],
+    );
 }
 
 #[test]
@@ -834,7 +886,7 @@ fn every_conf_that_is_shipped_loads() {
     let mut paths: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
     paths.sort();
     let names: Vec<_> = paths.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
-    assert_eq!(names, ["all-four", "brightpattern", "openfire", "salesforce", "xians"]);
+    assert_eq!(names, ["all-four", "brightpattern", "openfire", "proxy", "salesforce", "xians"]);
     paths.push(folder.join("chatmux.yaml"));
     for path in paths {
         match load(&path, &example_env) {

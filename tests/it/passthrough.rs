@@ -798,3 +798,40 @@ async fn in_its_own_words_a_backend_tells_nobody_elses_either() {
     assert!(again.next_frame().await.1.contains("meanwhile"));
     one.check_law().await;
 }
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_a_refusal_and_no_panic() {
+    let entry = "voice: {backend: brightpattern, app_id: a, tenant_url: x.example, chat: c, \
+                 url: \"http://nobody.invalid\"}";
+    let conf = Conf::new().entry("voice", entry.to_owned());
+    let edge = Edge::start(&conf.line("proxy: [{path: /voice, source: voice}]").yaml()).await;
+    for _ in 0..2 {
+        let reply = call("GET", "/voice/x").send(edge.streams()).await;
+        reply.refuses(502, "Bad Gateway", "reached");
+    }
+}
+
+#[tokio::test]
+async fn calls_come_over_http_2_as_well() {
+    let backend = backend(Kind::Xians).await;
+    let conf = Conf::new().backend(&backend).line(&proxy(Kind::Xians, ""));
+    let edge = Edge::start(&conf.listen("{address: \"127.0.0.1:0\", h2c: true}").yaml()).await;
+    let url = format!(
+        "http://{}/agent/api/user/rest/send?type=Chat&text=over&{WHO}&apikey={KEY}",
+        edge.streams()
+    );
+    let curl = tokio::process::Command::new("curl")
+        .args(["-s", "-i", "--http2-prior-knowledge", "--max-time", "30", "-d", "{\"a\":1.0}"])
+        .args(["-H", "Content-Type: application/json", &url])
+        .output();
+    let Ok(curl) = curl.await else {
+        eprintln!("skipped: there is no curl here");
+        return;
+    };
+    let text = String::from_utf8_lossy(&curl.stdout);
+    assert!(text.starts_with("HTTP/2 200"), "{text}");
+    let requests = backend.requests();
+    let request = requests.last().expect("a request");
+    assert_eq!(request.body, "{\"a\":1.0}".as_bytes());
+    assert_eq!(request.header("host"), Some(backend.addr().to_string().as_str()));
+}

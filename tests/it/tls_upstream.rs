@@ -10,7 +10,7 @@ use pingora::tls::ssl::{Ssl, SslAcceptor, SslFiletype, SslMethod};
 use pingora::tls::tokio_ssl::SslStream;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Client, Conf, Edge, Scratch, backend_with, say};
+use crate::support::{Ask, Client, Conf, Edge, KEY, Scratch, backend_with, say};
 
 /// A certificate for `localhost` that only itself vouches for.
 fn self_signed(scratch: &Scratch) {
@@ -62,7 +62,15 @@ async fn a_backend_behind_tls_is_read_where_its_authority_is_trusted() {
     let ca = format!(", tls: {{ca: \"{}\"}}", scratch.path().join("cert.pem").display());
     let conf =
         Conf::new().entry("trusted", entry("trusted", &ca)).entry("plain", entry("plain", ""));
-    let edge = Edge::start(&conf.yaml()).await;
+    let proxies = "proxy: [{path: /trusted, source: trusted}, {path: /plain, source: plain}]";
+    let edge = Edge::start(&conf.line(proxies).yaml()).await;
+    let call = |path: &str| {
+        let who = "tenantId=acme&workflow=w&participantId=jane";
+        Ask::get(format!("{path}/health?{who}&apikey={KEY}"))
+    };
+    let reply = call("/trusted").send(edge.streams()).await;
+    assert_eq!((reply.head.status, reply.text().as_str()), (200, "Healthy"));
+    call("/plain").send(edge.streams()).await.refuses(502, "Bad Gateway", "reached");
     let mut client = edge.open(&Client::new("jane")).await;
     let mut told = Vec::new();
     for _ in 0..2 {

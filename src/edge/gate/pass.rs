@@ -215,9 +215,9 @@ impl Gate {
             path: at_backend(&format!("{base}{to}{rest}")),
             decoded,
             query: left_over(asked.query, |name| {
-                let is_own = |own: &&str| own.eq_ignore_ascii_case(name);
-                OWN_PARAMETERS.iter().any(|own| is_own(&own))
-                    || read.iter().any(|read| is_own(&read.as_str()))
+                let is_own = |own: &str| own.eq_ignore_ascii_case(name);
+                OWN_PARAMETERS.iter().any(|own| is_own(own))
+                    || read.iter().any(|read| is_own(read))
                     || source.plan.pass.is_stripped(name)
             }),
             address,

@@ -67,10 +67,10 @@ impl PassPlan {
     /// are compared without case: some backends do.
     #[must_use]
     pub fn is_stripped(&self, name: &str) -> bool {
-        let is_same = |other: &&str| name.eq_ignore_ascii_case(other);
-        self.stripped.iter().any(|other| is_same(&other))
-            || self.query.iter().any(|(other, _)| is_same(&other))
-            || self.fresh_query.iter().any(|other| is_same(&other))
+        let is_same = |other: &str| name.eq_ignore_ascii_case(other);
+        self.stripped.iter().any(|other| is_same(other))
+            || self.query.iter().any(|(other, _)| is_same(other))
+            || self.fresh_query.iter().any(|other| is_same(other))
     }
 }
 

@@ -151,34 +151,12 @@ fn plan(options: &Options) -> Result<Plan, String> {
         headers
             .push(("Authorization", Piece::fixed("Bearer ").then_value(credential, Place::Header)));
     }
-    let is_passed = |name: &&str| !matches!(*name, "heartbeatSeconds");
-    let pass = PassPlan {
-        query: query.iter().filter(|(name, _)| is_passed(name)).cloned().collect(),
-        headers: headers.iter().filter(|(name, _)| *name == "Authorization").cloned().collect(),
-        // The id of a key is a credential to the backend, and wins over a header.
-        stripped: &["apikeyId", "apikey", "access_token"],
-        is_events,
-        // A message that was sent with a token in its header has that token for its origin.
-        private_keys: &["origin"],
-        ..PassPlan::default()
-    };
-    let past = |has_scope: bool| {
-        let mut query: Vec<_> =
-            query.iter().filter(|(name, _)| *name != "heartbeatSeconds").cloned().collect();
-        query.push(("page", Piece::hole(PAGE, Place::Query)));
-        query.push(("pageSize", Piece::fixed("50")));
-        if has_scope {
-            query.push(("scope", Piece::hole(KEY, Place::Query)));
-        }
-        let mut headers = headers.clone();
-        if let Some((_, accept)) = headers.first_mut() {
-            *accept = Piece::fixed("application/json");
-        }
-        let path = Piece::fixed("/api/user/rest/history");
-        CallPlan { path, query, headers, ..CallPlan::default() }
-    };
+    let pass = pass(&query, &headers);
     // Without a scope the history has only what has none, where the stream has all.
-    let history = HistoryPlan { whole: past(false), part: Some(past(true)) };
+    let history = HistoryPlan {
+        whole: past(&query, &headers, false),
+        part: Some(past(&query, &headers, true)),
+    };
     let mut values = Vec::new();
     if options.bool("unwrap_data") {
         values.push((UNWRAP_DATA, Piece::fixed("true")));
@@ -196,6 +174,40 @@ fn plan(options: &Options) -> Result<Plan, String> {
         pass,
         ..Plan::default()
     })
+}
+
+type Pieces = [(&'static str, Piece)];
+
+/// A page of the history.
+fn past(query: &Pieces, headers: &Pieces, has_scope: bool) -> CallPlan {
+    let mut query: Vec<_> =
+        query.iter().filter(|(name, _)| *name != "heartbeatSeconds").cloned().collect();
+    query.push(("page", Piece::hole(PAGE, Place::Query)));
+    query.push(("pageSize", Piece::fixed("50")));
+    if has_scope {
+        query.push(("scope", Piece::hole(KEY, Place::Query)));
+    }
+    let mut headers = headers.to_vec();
+    if let Some((_, accept)) = headers.first_mut() {
+        *accept = Piece::fixed("application/json");
+    }
+    let path = Piece::fixed("/api/user/rest/history");
+    CallPlan { path, query, headers, ..CallPlan::default() }
+}
+
+/// Calls of clients, of the subscription and with the credential of the stream.
+fn pass(query: &Pieces, headers: &Pieces) -> PassPlan {
+    let passed = query.iter().filter(|(name, _)| *name != "heartbeatSeconds");
+    PassPlan {
+        query: passed.cloned().collect(),
+        headers: headers.iter().filter(|(name, _)| *name == "Authorization").cloned().collect(),
+        // The id of a key is a credential to the backend, and wins over a header.
+        stripped: &["apikeyId", "apikey", "access_token"],
+        is_events,
+        // A message that was sent with a token in its header has that token for its origin.
+        private_keys: &["origin"],
+        ..PassPlan::default()
+    }
 }
 
 /// The server's three streams. Their participant filter does not hold, or they have none.
