@@ -18,6 +18,7 @@ use super::clock;
 use super::down::{Down, WriteFailure};
 use super::gate::Revoked;
 use super::hub::Listener;
+use crate::proto::beat::first_beat;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
 use crate::proto::sse::write_retry;
@@ -27,6 +28,9 @@ use crate::telemetry::{Metrics, RouteMetrics};
 const RETRY_MILLIS: std::ops::Range<u64> = 2_000..4_000;
 /// After a drain: the node that takes over must not be met by all at once.
 const DRAIN_RETRY_MILLIS: std::ops::Range<u64> = 1_000..10_000;
+/// A drained client that is behind is given what it has not got for at most this long: whoever
+/// reads that slowly must not hold up the others' drain.
+const LAST_NEWS: Duration = Duration::from_secs(1);
 
 /// What a stream needs to run.
 pub(super) struct Stream {
@@ -177,17 +181,17 @@ async fn run(
     down.write(opening(stream)).await?;
     loop {
         stream.listener.wake.mark_unchanged();
-        match send_news(down, stream, &mut position, tally).await? {
-            (Standing::Behind, _) => continue,
+        let is_behind = match send_news(down, stream, &mut position, tally).await? {
             (Standing::Overtaken, _) => {
                 return end(down, stream, DisconnectReason::SlowConsumer).await;
             }
             (Standing::Current, true) => {
                 return end(down, stream, DisconnectReason::SourcesEnded).await;
             }
-            (Standing::Current, false) => {}
-        }
-        match wait(down, stream, &mut heartbeat, deadlines.next()).await {
+            (Standing::Behind, _) => true,
+            (Standing::Current, false) => false,
+        };
+        match wait(down, stream, &mut heartbeat, deadlines.next(), is_behind).await {
             Woken::Gone => return Ok(CloseReason::ClientGone),
             Woken::Log => {}
             Woken::Heartbeat => {
@@ -206,16 +210,38 @@ async fn run(
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Deadline(DisconnectReason::Draining) => {
+                return drain(down, stream, &mut position, tally).await;
+            }
             Woken::Deadline(reason) => return end(down, stream, reason).await,
         }
     }
 }
 
+/// Gives what has come, then ends: the next process knows nothing of this log.
+async fn drain(
+    down: &mut Down<'_>,
+    stream: &Stream,
+    position: &mut u64,
+    tally: &mut Tally,
+) -> Result<CloseReason, WriteFailure> {
+    let until = Instant::now() + LAST_NEWS;
+    while let (Standing::Behind, _) = send_news(down, stream, position, tally).await? {
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    end(down, stream, DisconnectReason::Draining).await
+}
+
+/// Waits for the next thing to do. Ends come first, so that neither news without pause nor a
+/// client that is always behind can put them off; such a client does without heartbeats.
 async fn wait(
     down: &mut Down<'_>,
     stream: &mut Stream,
     heartbeat: &mut Interval,
     deadline: Option<(Instant, DisconnectReason)>,
+    is_behind: bool,
 ) -> Woken {
     let until_deadline = async {
         let Some((at, reason)) = deadline else {
@@ -225,12 +251,14 @@ async fn wait(
         reason
     };
     tokio::select! {
+        biased;
         () = down.gone() => Woken::Gone,
-        _ = stream.listener.wake.changed() => Woken::Log,
-        _ = heartbeat.tick() => Woken::Heartbeat,
-        Ok(()) = stream.drain.changed() => Woken::Drain,
         Ok(()) = stream.reloads.changed() => Woken::Reload,
+        Ok(()) = stream.drain.changed() => Woken::Drain,
         reason = until_deadline => Woken::Deadline(reason),
+        () = std::future::ready(()), if is_behind => Woken::Log,
+        _ = heartbeat.tick() => Woken::Heartbeat,
+        _ = stream.listener.wake.changed() => Woken::Log,
     }
 }
 
@@ -253,9 +281,12 @@ async fn send_news(
     }
     let bytes = batch.bytes as u64;
     down.write(joined(batch.blocks)).await?;
-    if let Some(arrived) = batch.first_arrived {
-        let latency = clock::now().saturating_duration_since(arrived);
-        stream.metrics.event_latency.observe(latency.as_secs_f64());
+    if !batch.arrived.is_empty() {
+        let now = clock::now();
+        for arrived in &batch.arrived {
+            let latency = now.saturating_duration_since(*arrived);
+            stream.metrics.event_latency.observe(latency.as_secs_f64());
+        }
     }
     for message_type in &batch.messages {
         stream.route.on_event_sent(*message_type);
@@ -338,7 +369,8 @@ fn joined(mut blocks: Vec<Bytes>) -> Bytes {
 }
 
 fn heartbeats(period: Duration) -> Interval {
-    let mut heartbeat = interval_at(Instant::now() + period, period);
+    let first = first_beat(period, rand::random());
+    let mut heartbeat = interval_at(Instant::now() + first, period);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat
 }

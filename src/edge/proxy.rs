@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -46,7 +46,9 @@ pub struct Edge {
     dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
     drain: watch::Sender<Option<Duration>>,
+    is_refusing: AtomicBool,
     open: Arc<AtomicUsize>,
+    answering: Arc<AtomicUsize>,
     reloads: watch::Sender<u64>,
 }
 
@@ -73,7 +75,9 @@ impl Edge {
             dialer,
             metrics,
             drain: watch::Sender::new(None),
+            is_refusing: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
+            answering: Arc::new(AtomicUsize::new(0)),
             reloads: watch::Sender::new(0),
         }))
     }
@@ -148,6 +152,14 @@ impl Edge {
 
     /// Refuses new streams from now on and ends the open ones, spread over this time.
     pub fn drain(&self, spread: Duration) {
+        self.is_refusing.store(true, Ordering::SeqCst);
+        self.leave(spread);
+    }
+
+    /// Ends the open streams, spread over this time. What still comes in, by a connection that
+    /// was accepted before the listeners went to another process, is served, and ends with them:
+    /// a browser takes a refusal for the end of its stream.
+    pub(super) fn leave(&self, spread: Duration) {
         self.drain.send_replace(Some(spread));
     }
 
@@ -155,6 +167,12 @@ impl Edge {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.borrow().is_some()
+    }
+
+    /// Whether no request is being answered, by a stream or otherwise.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        self.answering.load(Ordering::SeqCst) == 0
     }
 
     /// Serves the request if its path is one of the routes; `false` if it is none, and nothing
@@ -177,6 +195,8 @@ impl Edge {
     }
 
     async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
+        // Before it is asked whether the process drains: a drain that is not seen here sees this.
+        let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
@@ -188,7 +208,9 @@ impl Edge {
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
         match decision {
-            Decision::Stream(admitted) => self.stream(session, *admitted, answered, reloads).await,
+            Decision::Stream(admitted) => {
+                self.stream(session, *admitted, answered, (reloads, answering)).await
+            }
             Decision::Head(_) => {
                 let head = self.head(down, &answered)?;
                 down.write_response_header(Box::new(head)).await
@@ -218,7 +240,7 @@ impl Edge {
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
             peer,
-            draining: self.is_draining().then(|| rand::random_range(DRAIN_RETRY_SECS)),
+            draining: self.is_refusing.load(Ordering::SeqCst).then(|| rand::random_range(DRAIN_RETRY_SECS)),
         };
         self.running.load().gate.decide(&asked, clock::wall())
     }
@@ -228,7 +250,7 @@ impl Edge {
         session: &mut Session,
         admitted: Admitted,
         answered: Answered,
-        reloads: watch::Receiver<u64>,
+        (reloads, answering): (watch::Receiver<u64>, Answering),
     ) -> Result<()> {
         let down = session.as_downstream_mut();
         let opened = match self.open(admitted, answered, reloads) {
@@ -254,6 +276,7 @@ impl Edge {
                 Ok(bare) => opened.run(&edge, Down::Bare(bare)).await,
                 Err(_) => log::debug!("the client left before its stream began"),
             }
+            drop(answering);
         });
         Ok(())
     }
@@ -369,6 +392,22 @@ impl Edge {
             head.insert_header("transfer-encoding", "chunked")?;
         }
         Ok(head)
+    }
+}
+
+/// Counts a request for as long as it is answered.
+struct Answering(Arc<AtomicUsize>);
+
+impl Answering {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
