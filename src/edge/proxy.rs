@@ -28,7 +28,7 @@ use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Permits, Resu
 use super::hub::{Hub, Listener, Subscribe};
 use super::refusal::Refusal;
 use super::upstream::Dialer;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
@@ -113,23 +113,17 @@ impl Edge {
     ///
     /// # Errors
     /// A key of a token issuer that cannot be used. Nothing was changed then.
-    pub fn reload(&self, config: Arc<Config>) -> Result<Vec<&'static str>, String> {
+    pub fn reload(&self, config: Arc<Config>) -> Result<Vec<String>, String> {
         let before = self.running.load_full();
         let gate = before.gate.reloaded(config.clone());
         let gate = gate.and_then(|gate| prepare(&self.dialer, &config).map(|()| gate));
         let gate = gate.inspect_err(|_| self.metrics.on_reload(None))?;
         touch(&self.metrics, &config);
-        let old = &before.config;
-        let differing = [
-            ("listen", old.listen != config.listen),
-            ("admin", old.admin != config.admin),
-            ("server", old.server != config.server),
-            ("log", old.log != config.log),
-        ];
+        let differing = differing(&before.config, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(differing.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect())
+        Ok(differing)
     }
 
     /// Whether an open stream is still allowed, and until when.
@@ -240,7 +234,10 @@ impl Edge {
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
             peer,
-            draining: self.is_refusing.load(Ordering::SeqCst).then(|| rand::random_range(DRAIN_RETRY_SECS)),
+            draining: self
+                .is_refusing
+                .load(Ordering::SeqCst)
+                .then(|| rand::random_range(DRAIN_RETRY_SECS)),
         };
         self.running.load().gate.decide(&asked, clock::wall())
     }
@@ -471,6 +468,26 @@ fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()
+}
+
+/// What of a configuration is not taken while the process runs, where it differs. Listeners are
+/// named one by one.
+fn differing(old: &Config, new: &Config) -> Vec<String> {
+    let moved = |a: &[Listen], b: &[Listen]| {
+        let only_in_a = a.iter().filter(|one| !b.contains(one));
+        only_in_a.map(|one| format!("listen {}", one.address)).collect::<Vec<_>>()
+    };
+    let mut names = moved(&old.listen, &new.listen);
+    names.extend(moved(&new.listen, &old.listen));
+    let others = [
+        ("admin", old.admin != new.admin),
+        ("server", old.server != new.server),
+        ("log", old.log != new.log),
+    ];
+    let differing = others.iter().filter(|(_, differs)| *differs);
+    names.extend(differing.map(|(name, _)| (*name).to_owned()));
+    names.dedup();
+    names
 }
 
 /// Makes the series of everything that is configured exist.
