@@ -392,3 +392,110 @@ pub(super) const fn replay_outcome(join: Join) -> &'static str {
 pub(super) const fn unreadable_cursor(join: Join) -> Join {
     Join { gap: Some(GapReason::CursorExpired), ..join }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::config::Replay;
+    use crate::edge::down::Bare;
+    use crate::edge::hub::{Hub, Subscribe};
+    use crate::edge::upstream::Dialer;
+    use crate::proto::event::{
+        Chat, Encoded, Envelope, Event, Payload, Subscription, TypeSet, Vocabulary,
+    };
+
+    /// More than some writes' worth.
+    const EVENTS: usize = 4_000;
+
+    /// A stream that starts at the beginning of a log of [`EVENTS`] events without sources.
+    fn behind() -> Stream {
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let hub = Hub::new(Arc::new(Dialer::new()), metrics.clone());
+        let subscription = Arc::new(Subscription::new("t", "w", "p"));
+        let filter = Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Full };
+        let age = Duration::from_secs(600);
+        let replay = Replay { events: EVENTS, bytes: 1 << 24, age, linger: Duration::ZERO };
+        let listener = hub.listen(Subscribe {
+            route: "/events",
+            subscription: &subscription,
+            sources: Vec::new(),
+            replay: &replay,
+            cursor: None,
+            filter: &filter,
+        });
+        let listener = listener.expect("a new log");
+        let (join, standings) = listener.channel.join(None, &filter);
+        for number in 0..EVENTS {
+            let event = Event::new("x", Payload::Chat(Box::<Chat<'_>>::default()));
+            let mut minted = || number.to_string();
+            let mut envelope = Envelope {
+                subscription: &subscription,
+                source: "s",
+                backend: "b",
+                arrived: clock::wall(),
+                minted: &mut minted,
+            };
+            listener.channel.append(Encoded::new(&event, &mut envelope), clock::now());
+        }
+        Stream {
+            listener,
+            filter,
+            join,
+            standings,
+            heartbeat: Duration::from_secs(5),
+            expires_in: None,
+            drain: watch::Sender::new(None).subscribe(),
+            reloads: watch::Sender::new(0).subscribe(),
+            route: metrics.route("/events"),
+            metrics,
+            open: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    /// Runs a stream over a pipe: how it ended, and all that was written.
+    async fn run_to_end(stream: Stream, is_allowed: bool) -> (CloseReason, String) {
+        let (near, mut far) = tokio::io::duplex(16 * 1024);
+        let mut head = pingora::http::ResponseHeader::build(200, None).expect("a head");
+        head.insert_header("cache-control", "no-cache").expect("a header");
+        let read = tokio::spawn(async move {
+            let mut text = Vec::new();
+            far.read_to_end(&mut text).await.expect("a pipe");
+            String::from_utf8(text).expect("text")
+        });
+        let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
+        let mut down = Down::Bare(bare.expect("a pipe that is read"));
+        let recheck = || if is_allowed { Ok(None) } else { Err(Revoked) };
+        let (reason, _) = serve(&mut down, stream, &recheck).await;
+        drop(down);
+        (reason, read.await.expect("no panic"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_always_behind_is_ended_all_the_same() {
+        let expired = Stream { expires_in: Some(Duration::ZERO), ..behind() };
+        let (reloads, told) = watch::channel(0);
+        reloads.send_replace(1);
+        let revoked = Stream { reloads: told, ..behind() };
+        for (stream, is_allowed, want) in [
+            (expired, true, DisconnectReason::TokenExpired),
+            (revoked, false, DisconnectReason::Revoked),
+        ] {
+            let (reason, text) = run_to_end(stream, is_allowed).await;
+            assert_eq!(reason, CloseReason::Told(want));
+            let events = text.matches("event: Chat").count();
+            assert!(events < EVENTS / 2, "{events} of {EVENTS} were written before {want:?}");
+            assert_eq!(text.matches("event: disconnected").count(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drained_client_gets_what_has_come_first() {
+        let (_keep, drain) = watch::channel(Some(Duration::ZERO));
+        let (reason, text) = run_to_end(Stream { drain, ..behind() }, true).await;
+        assert_eq!(reason, CloseReason::Told(DisconnectReason::Draining));
+        assert_eq!(text.matches("event: Chat").count(), EVENTS);
+        assert!(text.trim_end().lines().last().is_some_and(|line| line.contains("draining")));
+    }
+}
