@@ -9,9 +9,9 @@ use pingora::Result;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
-use super::{Bodies, Call, Copy, OpenCall, PassFault, Passing};
+use super::{Bodies, Call, Copy, PassFault, Passing};
 use crate::edge::gate::{PassDecided, PassDecision, Passed};
-use crate::edge::proxy::{Answered, Edge};
+use crate::edge::proxy::{Answered, Answering, Edge};
 use crate::edge::refusal::Refusal;
 use crate::proto::backend::Credential;
 use crate::proto::event::DownReason;
@@ -27,7 +27,7 @@ impl Edge {
         &self,
         session: &mut Session,
         decided: PassDecided,
-        request_id: String,
+        (request_id, answering): (String, Answering),
         passing: &mut Passing,
     ) -> Result<bool> {
         let PassDecided { decision, headers, label } = decided;
@@ -36,27 +36,29 @@ impl Edge {
         let refusal = match decision {
             PassDecision::Options => return self.empty(down, &answered).await.map(|()| true),
             PassDecision::Refused(refusal) => refusal,
-            PassDecision::Pass(passed) => match self.prepare_call(down, *passed, &answered).await {
-                Ok(call) => {
-                    self.ready(down, &call).await?;
-                    passing.0 = Some(Box::new(call));
-                    return Ok(false);
+            PassDecision::Pass(passed) => {
+                match self.call(down, *passed, &answered, answering).await {
+                    Ok(call) => {
+                        self.ready(down, &call).await?;
+                        passing.0 = Some(Box::new(call));
+                        return Ok(false);
+                    }
+                    Err(fault) => Refusal::Pass(fault),
                 }
-                Err(fault) => Refusal::Pass(fault),
-            },
+            }
         };
         down.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         self.refuse(down, &refusal, &answered).await.map(|()| true)
     }
 
     /// Gets what the call needs.
-    async fn prepare_call(
+    async fn call(
         &self,
         down: &ServerSession,
         passed: Passed,
         answered: &Answered,
+        answering: Answering,
     ) -> std::result::Result<Call, PassFault> {
-        let open = OpenCall::new(&self.calls);
         let route = passed.route.clone();
         let source = &route.source;
         let bytes_max = route.upload_bytes_max;
@@ -92,7 +94,7 @@ impl Edge {
             headers: answered.headers.clone(),
             label: answered.route.clone(),
             key,
-            _open: open,
+            _answering: answering,
             bodies: Bodies::default(),
             pruner: (!private.is_empty()).then(|| Pruner::new(private)),
             copy: polled.map(|polled| Copy::new(polled, source.event_bytes_max)),

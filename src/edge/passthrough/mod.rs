@@ -11,9 +11,6 @@ mod fault;
 pub(super) mod path;
 mod request;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
@@ -23,6 +20,7 @@ pub(crate) use fault::PassFault;
 
 use super::cors::Headers;
 use super::gate::Passed;
+use super::proxy::Answering;
 use super::upstream::PassKey;
 use crate::proto::backend::Dress;
 use crate::proto::prune::Pruner;
@@ -45,7 +43,8 @@ pub(super) struct Call {
     pub(super) label: String,
     /// The credential it goes with, where the edge got it.
     pub(super) key: Option<PassKey>,
-    pub(super) _open: OpenCall,
+    /// The process waits for it before it ends.
+    pub(super) _answering: Answering,
     pub(super) bodies: Bodies,
     pub(super) pruner: Option<Pruner>,
     /// The answer, as far as it is to enter a log, too.
@@ -87,22 +86,6 @@ impl Copy {
     /// The whole of it; `None` if it is larger than an answer of events may be.
     pub(super) fn text(&self) -> Option<String> {
         (!self.is_oversize).then(|| String::from_utf8_lossy(&self.body).into_owned())
-    }
-}
-
-/// A call that the process waits for before it ends.
-pub(super) struct OpenCall(Arc<AtomicUsize>);
-
-impl OpenCall {
-    pub(super) fn new(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::SeqCst);
-        Self(open.clone())
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
