@@ -12,6 +12,7 @@ mod http;
 mod pass;
 mod poll;
 mod ring;
+mod probe;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cell::UpstreamCell;
-pub(crate) use http::Dialer;
+pub(crate) use http::{Dialer, parse_retry_after};
 pub(crate) use pass::PassKey;
+pub(crate) use probe::{PROBE_TIMEOUT, Probed, probe};
 
 use self::history::Missed;
 use self::http::Head;
