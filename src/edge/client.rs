@@ -249,10 +249,12 @@ async fn send_news(
         stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
     if batch.blocks.is_empty() {
+        channel.on_taken(*position);
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
     down.write(joined(batch.blocks)).await?;
+    channel.on_taken(*position);
     if let Some(arrived) = batch.first_arrived {
         let latency = clock::now().saturating_duration_since(arrived);
         stream.metrics.event_latency.observe(latency.as_secs_f64());

@@ -4,7 +4,10 @@
 //! decoded once and counted once, however many logs want it.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -42,6 +45,8 @@ struct Shared {
     failures: u32,
 }
 
+/// Nobody is waited for longer: a client that takes nothing for so long is stuck, not slow.
+const PACE_MAX: Duration = Duration::from_secs(1);
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
 
@@ -195,6 +200,29 @@ impl UpstreamCell {
     pub(super) fn wake(&self) {
         for attachment in &self.shared().attachments {
             attachment.channel.wake();
+        }
+    }
+
+    /// Lets readers catch up, where even the fastest of each log is about to be overtaken: a
+    /// backend that sends faster than any client can take is read no faster than that. A slow
+    /// client beside a fast one is never waited for, and no one for longer than [`PACE_MAX`].
+    pub(super) async fn pace(&self) {
+        let behind: Vec<Arc<ChannelCell>> = {
+            let shared = self.shared();
+            let mut channels = shared.attachments.iter().map(|attachment| &attachment.channel);
+            if !channels.all(|channel| channel.is_ahead()) {
+                return;
+            }
+            shared.attachments.iter().map(|attachment| attachment.channel.clone()).collect()
+        };
+        let mut waits: Vec<_> =
+            behind.iter().map(|channel| Box::pin(channel.until_taken())).collect();
+        let any = poll_fn(|context| {
+            let is_done = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+            if is_done || waits.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        if tokio::time::timeout(PACE_MAX, any).await.is_err() {
+            behind.iter().for_each(|channel| channel.give_up());
         }
     }
 

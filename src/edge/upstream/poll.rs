@@ -62,6 +62,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
         if life.cell.is_over() {
             return End::Gone;
         }
+        life.cell.pace().await;
         let period = if is_news { NEWS_PERIOD_MIN } else { IDLE_PERIOD_MIN };
         tokio::time::sleep_until((started + period).into()).await;
     }

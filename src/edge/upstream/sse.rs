@@ -120,6 +120,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             due = renew_at;
             sleep.as_mut().reset(due.unwrap_or_else(clock::now).into());
         }
+        cell.pace().await;
     }
 }
 
