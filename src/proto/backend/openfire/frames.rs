@@ -312,7 +312,7 @@ impl<'x> Frame<'x> {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             let (name, value) = (name.trim(), value.trim());
             if !name.is_empty() && names.insert(name) {
-                fields.text(name, value);
+                json::write_text(fields.foreign_key(name), value);
             }
         }
         fields.close();
