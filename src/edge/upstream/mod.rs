@@ -4,6 +4,7 @@
 //! next says `proto::link`, what frames mean says the dialect. Not here: who may share the
 //! stream (`hub`).
 
+mod bare;
 mod budget;
 mod cell;
 mod credentials;
