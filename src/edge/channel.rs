@@ -6,10 +6,11 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
+use super::bell::Bells;
 use super::clock;
 use crate::proto::channel::{Batch, Channel, Filter, Join, Standing};
 use crate::proto::cursor::Cursor;
@@ -27,7 +28,7 @@ pub(crate) struct ChannelCell {
     /// Whose it is.
     pub(crate) subscription: Arc<Subscription>,
     log: Mutex<Log>,
-    wake: watch::Sender<u64>,
+    bells: Bells,
     listeners: AtomicUsize,
     visits: AtomicU64,
     pace: Pace,
@@ -95,7 +96,7 @@ impl ChannelCell {
             route: route.to_owned(),
             subscription,
             log: Mutex::new(Log { channel, sources, minted: 0 }),
-            wake: watch::Sender::new(0),
+            bells: Bells::default(),
             listeners: AtomicUsize::new(0),
             visits: AtomicU64::new(0),
             pace: Pace::default(),
@@ -103,14 +104,14 @@ impl ChannelCell {
         }
     }
 
-    /// Appends an event. Readers are woken by [`Self::wake`].
-    pub(super) fn append(&self, encoded: Encoded) {
-        self.change(|log| log.channel.append(encoded, clock::now()));
+    /// Appends an event whose last byte came then. Readers are woken by [`Self::wake`].
+    pub(super) fn append(&self, encoded: Encoded, arrived: Instant) {
+        self.change(|log| log.channel.append(encoded, arrived));
     }
 
     /// Wakes the readers: once per batch, not per event.
     pub(super) fn wake(&self) {
-        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+        self.bells.ring();
     }
 
     /// A source's link has news.
@@ -237,8 +238,9 @@ impl ChannelCell {
         self.listeners.load(Ordering::Relaxed)
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.wake.subscribe()
+    /// The bells of those who read.
+    pub(super) const fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     pub(super) fn enter(&self) {

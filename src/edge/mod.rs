@@ -8,6 +8,7 @@ mod clock;
 mod refusal;
 mod cors;
 mod gate;
+mod bell;
 mod channel;
 mod hub;
 mod upstream;
@@ -16,6 +17,7 @@ mod client;
 mod proxy;
 mod admin;
 mod handed;
+mod leaving;
 mod server;
 
 pub use admin::Admin;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
@@ -156,7 +156,7 @@ impl UpstreamCell {
     }
 
     /// One frame came; what became of it. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: Moment) -> Option<Verdict> {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -235,7 +235,7 @@ impl UpstreamCell {
 
     /// The backend says that the conversation is gone.
     pub(super) fn on_gone(&self) {
-        let arrived = clock::wall();
+        let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
             let Attachment { channel, mapper, mint, frames, .. } = attachment;
@@ -298,7 +298,7 @@ impl UpstreamCell {
     }
 
     /// Tells these logs what they missed, in order.
-    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: Moment) {
         for attachment in &mut self.shared().attachments {
             if !behind.is_of(attachment) {
                 continue;
@@ -410,7 +410,7 @@ impl Attachment {
     fn on_past(
         &mut self,
         event: &PastEvent,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -425,7 +425,7 @@ impl Attachment {
     fn on_frame(
         &mut self,
         input: Input<'_>,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -442,20 +442,21 @@ fn publish(
     channel: &ChannelCell,
     mint: &str,
     frame: u64,
-    arrived: UnixMillis,
+    arrived: Moment,
     source: &Source,
     metrics: &SourceMetrics,
 ) {
     metrics.on_event(event.message_type());
     let mut minted = || format!("{mint}-{frame}");
-    channel.append(Encoded::new(
+    let encoded = Encoded::new(
         event,
         &mut Envelope {
             subscription: &channel.subscription,
             source: &source.name,
             backend: source.dialect.name,
-            arrived,
+            arrived: arrived.wall,
             minted: &mut minted,
         },
-    ));
+    );
+    channel.append(encoded, arrived.at);
 }

@@ -6,6 +6,7 @@ mod history;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use super::Dialer;
 use crate::config;
+use crate::edge::bell::Bell;
 use crate::edge::clock;
 use crate::edge::gate::{Asked, Decision, Gate, Resolved};
 use crate::edge::hub::{Hub, Listener, Subscribe};
@@ -129,8 +131,8 @@ impl Client {
                 if is_there(&self.seen) {
                     return self.seen.as_slice();
                 }
-                let more = tokio::time::timeout(PATIENCE, self.listener.wake.changed()).await;
-                assert!(matches!(more, Ok(Ok(()))), "{caller}: no {what} in {:#?}", self.seen);
+                let more = tokio::time::timeout(PATIENCE, rung(&self.listener.bell)).await;
+                assert!(more.is_ok(), "{caller}: no {what} in {:#?}", self.seen);
             }
         }
     }
@@ -194,4 +196,13 @@ async fn until(backend: &Backend, what: impl FnMut(&Snapshot) -> bool) -> Snapsh
 
 fn say(backend: &Backend, to: &Audience, text: &str) {
     backend.speak(to, &Conversation::new(Vec::new()), &Step::BotSays(text.to_owned()));
+}
+
+/// Until a bell is rung.
+async fn rung(bell: &Bell) {
+    std::future::poll_fn(|context| {
+        bell.register(context.waker());
+        if bell.take() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
