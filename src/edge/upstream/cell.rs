@@ -341,6 +341,11 @@ impl UpstreamCell {
         self.shared().lost_at
     }
 
+    /// The same, and it is asked for now.
+    pub(super) fn take_loss(&self) -> Option<UnixMillis> {
+        self.shared().lost_at.take()
+    }
+
     /// Since then events may have been missed.
     pub(super) fn note_loss_since(&self, since: UnixMillis) {
         self.shared().lost_at.get_or_insert(since);

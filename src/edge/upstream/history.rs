@@ -118,7 +118,10 @@ async fn fetch_part(
     let first = fetched.events.len();
     for number in 1..=PAGES_MAX {
         let message = call.fill(&held.with([(PAGE, page.clone()), (KEY, key.to_owned())]))?;
+        let budget = life.dialer.budget(source);
+        let leave = budget.history().await;
         let (head, answered) = life.dialer.call(source, &message, PAGE_BYTES_MAX).await.ok()?;
+        drop(leave);
         if head.status != 200 || answered.is_oversize {
             return None;
         }

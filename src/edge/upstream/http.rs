@@ -1,8 +1,9 @@
 //! Connections to backends, through Pingora's connector: resolved names, time-outs, TLS.
 //!
 //! Names are resolved off the hot path before Pingora sees them (it would block, and panic on
-//! failure), every address is tried, answers are kept for a short while. Not here: what an
-//! answer means (`backend::Dialect::answer`). Outbound proxies are not supported.
+//! failure), every address is tried, answers are kept for a short while. HTTP/2 where a source
+//! asks for it: then its streams share connections. Not here: what an answer means
+//! (`backend::Dialect::answer`). Outbound proxies are not supported.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +23,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
 use super::End;
-use super::budget::Budget;
+use super::budget::{Allowance, Budget};
+use super::identity::Identities;
 use crate::config::{Scheme, Source};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
@@ -42,13 +44,20 @@ const ERROR_BODY_BYTES: usize = 4096;
 const POOL_SIZE: usize = 128;
 /// A pooled connection idles no longer.
 const POOL_IDLE: Duration = Duration::from_secs(55);
-
+/// Streams of one HTTP/2 connection. Common servers allow 100 to 250; with their connection all
+/// of them are lost.
+const HTTP2_STREAMS_MAX: usize = 100;
+/// How often an HTTP/2 connection is tried that has nothing to say.
+const HTTP2_PING_PERIOD: Duration = Duration::from_secs(30);
 /// For a whole call beside the stream, answer included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens connections to sources. One for the process.
 pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
+    /// By host and port: what a backend gives is shared by all sources that ask it.
+    allowances: Mutex<HashMap<String, Arc<Allowance>>>,
+    identities: Identities,
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
     /// Conversations that are being polled.
@@ -93,6 +102,8 @@ impl Dialer {
     pub(crate) fn new() -> Self {
         Self {
             budgets: Mutex::default(),
+            allowances: Mutex::default(),
+            identities: Identities::default(),
             connectors: Mutex::default(),
             resolved: Mutex::default(),
             polled: Arc::default(),
@@ -102,7 +113,17 @@ impl Dialer {
     /// How much of a source may be asked at a time. It outlives reloads.
     pub(super) fn budget(&self, source: &Source) -> Arc<Budget> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry(source.name.clone()).or_default().clone()
+        if let Some(budget) = budgets.get(&source.name)
+            && budget.is_of(&source.url.authority())
+        {
+            return budget.clone();
+        }
+        let authority = source.url.authority();
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowance = allowances.entry(authority.clone()).or_default().clone();
+        let budget = Arc::new(Budget::new(authority, allowance));
+        budgets.insert(source.name.clone(), budget.clone());
+        budget
     }
 
     /// A call beside the stream: its head, and its body if it is no larger than `bytes_max`.
@@ -146,9 +167,12 @@ impl Dialer {
     /// Makes sure that a source can be dialled at all.
     ///
     /// # Errors
-    /// Its certificate authorities cannot be read.
+    /// Its certificate authorities cannot be read, or the certificate that it is to be shown.
     pub(crate) fn prepare(&self, source: &Source) -> Result<(), String> {
-        self.connector(source.ca.as_ref()).map(|_| ())
+        self.connector(source.ca.as_ref()).map_err(|error| format!("ca: {error}"))?;
+        let identity = source.identity.as_ref().map(|files| self.identities.renew(files));
+        identity.transpose().map_err(|error| format!("client_cert: {error}"))?;
+        Ok(())
     }
 
     /// Takes the right to poll a conversation; `None` if somebody has it.
@@ -169,12 +193,16 @@ impl Dialer {
         pooled: bool,
     ) -> Result<Connection, DownReason> {
         let connector = self.connector(source.ca.as_ref()).map_err(|_| DownReason::Tls)?;
+        let identity = source.identity.as_ref().map(|files| self.identities.of(files));
+        let identity = identity.transpose().map_err(|_| DownReason::Tls)?;
         let mut last = DownReason::Dns;
         for address in self.resolve(&source.url.host, source.url.port).await? {
             let mut peer = peer(source, address);
+            peer.client_cert_key.clone_from(&identity);
             if !pooled {
-                // A group of its own finds nothing in the pool.
+                // A group of its own finds nothing in the pool, and leaves nothing there.
                 peer.group_key = rand::random();
+                peer.options.max_h2_streams = 1;
             }
             match connector.get_http_session(&peer).await {
                 Ok((session, is_reused)) => {
@@ -274,7 +302,9 @@ impl Connection {
 
     /// Reads the head of the answer.
     pub(super) async fn read_head(&mut self) -> Result<Head, DownReason> {
-        self.session.read_response_header().await.map_err(|error| down_reason(&error))?;
+        // A head may come byte by byte, and the session's own limit is for each read.
+        let read = tokio::time::timeout(HEAD_TIMEOUT, self.session.read_response_header()).await;
+        read.map_err(|_| DownReason::Timeout)?.map_err(|error| down_reason(&error))?;
         let Some(header) = self.session.response_header() else {
             return Err(DownReason::Reset);
         };
@@ -375,6 +405,12 @@ fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
     peer.options.connection_timeout = Some(source.connect_timeout);
     peer.options.total_connection_timeout = Some(source.connect_timeout * 2);
     peer.options.idle_timeout = Some(POOL_IDLE);
+    if source.is_http2 {
+        // At most, at least; a backend that does not offer it in TLS is spoken to in HTTP/1.1.
+        peer.options.set_http_version(2, 1);
+        peer.options.max_h2_streams = HTTP2_STREAMS_MAX;
+        peer.options.h2_ping_interval = Some(HTTP2_PING_PERIOD);
+    }
     peer.options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(30),
         interval: Duration::from_secs(10),

@@ -1,6 +1,6 @@
 //! Reads one event stream of a backend, from the dial to its end.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use super::http::{Connection, Head};
 use super::{End, Life, UpstreamCell};
@@ -38,22 +38,38 @@ pub(super) async fn read_stream(life: &mut Life<'_>, message: &Message) -> End {
 
 /// Dials, asks, and looks at the answer before anything of it is read as events.
 async fn open(life: &mut Life<'_>, message: &Message) -> Result<Connection, End> {
-    let source = &life.cell.source;
-    let resume = life.cell.request.resume_header.map(|name| (name, life.last_event_id.as_str()));
-    let mut connection = life.dialer.connect(source, false).await.map_err(End::lost)?;
-    connection.send(source, message, resume).await.map_err(End::lost)?;
-    let head = connection.read_head().await.map_err(End::lost)?;
+    let (mut connection, head) = ask(life, message).await.map_err(End::lost)?;
     let reason = match check(&head) {
         Ok(()) => return Ok(connection),
         Err(reason) => reason,
     };
     let body = connection.read_error_body().await;
-    Err(match (source.dialect.answer)(head.status, &body) {
+    Err(match (life.cell.source.dialect.answer)(head.status, &body) {
         Answer::Unauthorized => life.on_refused(&head),
         Answer::RateLimited => head.end(DownReason::RateLimited),
         Answer::Gone => End::Gone,
         Answer::Events | Answer::Empty | Answer::Bad => head.end(reason),
     })
+}
+
+/// Connects and asks. Streams of HTTP/2 share connections; one that turns out to be dead is
+/// replaced by a fresh one, once.
+async fn ask(life: &Life<'_>, message: &Message) -> Result<(Connection, Head), DownReason> {
+    let source = &life.cell.source;
+    let resume = life.cell.request.resume_header.map(|name| (name, life.last_event_id.as_str()));
+    for shared in [source.is_http2, false] {
+        let asked = async {
+            let mut connection = life.dialer.connect(source, shared).await?;
+            connection.send(source, message, resume).await?;
+            let head = connection.read_head().await?;
+            Ok((connection, head))
+        };
+        match asked.await {
+            Err(DownReason::Reset | DownReason::Closed) if shared => {}
+            asked => return asked,
+        }
+    }
+    Err(DownReason::Reset)
 }
 
 /// Whether an event stream follows, one that can be read.
@@ -75,9 +91,10 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
     // Streams that were asked for without a credential of our own have no such moment.
     let renew_at = life.keys.as_ref().and_then(Keyring::renew_at);
     let mut due = suspect_until.or(renew_at);
-    let sleep = tokio::time::sleep_until(due.unwrap_or_else(clock::now).into());
-    tokio::pin!(sleep);
-    connection.session.set_read_timeout(Some(Duration::from_secs(cell.request.silence_secs)));
+    // It stands at the next moment that something may be due, and is set anew only then.
+    let alarm = tokio::time::sleep_until(next_alarm(life, due).into());
+    tokio::pin!(alarm);
+    connection.session.set_read_timeout(None);
     let limits = Limits {
         line_bytes_max: cell.source.event_bytes_max,
         event_bytes_max: cell.source.event_bytes_max,
@@ -87,7 +104,15 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
         let chunk = tokio::select! {
             biased;
             chunk = connection.read() => chunk,
-            () = &mut sleep, if due.is_some() => {
+            () = &mut alarm => {
+                let now = clock::now();
+                if life.link.silent_at().is_none_or(|at| at <= now) {
+                    return End::lost(DownReason::Silent);
+                }
+                if due.is_none_or(|due| now < due) {
+                    alarm.as_mut().reset(next_alarm(life, due).into());
+                    continue;
+                }
                 if suspect_until.is_some() && let Some(keys) = &mut life.keys {
                     keys.on_silent();
                     cell.note_loss_since(opened);
@@ -101,6 +126,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             Err(reason) => return End::lost(reason),
         };
         let arrived = clock::wall();
+        life.link.on_bytes(clock::now());
         cell.on_byte(arrived);
         decoder.push(chunk);
         let read = map(cell, &mut decoder, arrived);
@@ -118,9 +144,15 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
         }
         if read.is_news && suspect_until.take().is_some() {
             due = renew_at;
-            sleep.as_mut().reset(due.unwrap_or_else(clock::now).into());
+            alarm.as_mut().reset(next_alarm(life, due).into());
         }
     }
+}
+
+/// When something may be due: a credential, or the end of patience with silence.
+fn next_alarm(life: &Life<'_>, due: Option<Instant>) -> Instant {
+    let silent_at = life.link.silent_at();
+    due.into_iter().chain(silent_at).min().unwrap_or_else(clock::now)
 }
 
 /// What a read brought.
