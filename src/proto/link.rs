@@ -370,7 +370,12 @@ mod tests {
     }
 
     /// The wait after a life of so long.
-    fn wait_after(link: &mut Link, lived: Duration, reason: DownReason, now: &mut Instant) -> Duration {
+    fn wait_after(
+        link: &mut Link,
+        lived: Duration,
+        reason: DownReason,
+        now: &mut Instant,
+    ) -> Duration {
         link.on_open(*now);
         link.on_bytes(*now);
         *now += lived;

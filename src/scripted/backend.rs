@@ -127,7 +127,7 @@ impl Backend {
         self.shared.with(|stage, dialect| dialect.push(to, frame, stage));
     }
 
-    /// Sends the last frames once more (Bright Pattern: the last events of every chat).
+    /// Sends the last frames of the open streams once more (Bright Pattern: the last events of every chat).
     pub fn repeat(&self, count: usize) {
         self.shared.with(|stage, dialect| dialect.repeat(count, stage));
     }

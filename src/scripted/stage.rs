@@ -201,7 +201,7 @@ pub(super) struct Stage {
     /// Answers by status.
     pub(super) answers: BTreeMap<u16, u64>,
     streams: BTreeMap<u64, Live>,
-    /// The last frames, whoever they were for.
+    /// The last frames since a stream was opened, whoever they were for.
     recent: VecDeque<Out>,
 }
 
@@ -299,6 +299,7 @@ impl Stage {
         } else {
             self.counts.live_streams += 1;
             self.counts.believed_streams += 1;
+            self.recent.clear();
         }
         let (owner, detail) = (opening.owner.clone(), opening.detail.clone());
         let live = Live { owner, detail, muted: opening.muted, poll, connected: true, outbox };

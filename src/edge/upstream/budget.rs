@@ -249,7 +249,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn dials_and_histories_are_bounded_where_all_come_at_once() {
-        let budget = Arc::new(Budget::new("b:443".into(), Arc::new(Allowance::new(&Ticks::paused()))));
+        let budget =
+            Arc::new(Budget::new("b:443".into(), Arc::new(Allowance::new(&Ticks::paused()))));
         let tallies: Arc<[Tally; 2]> = Arc::default();
         let start = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();

@@ -498,7 +498,78 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A source called `s` at this place.
+    fn source(url: &str) -> Arc<Source> {
+        let conf = format!(
+            "listen: [{{address: \"127.0.0.1:0\"}}]\nauth: {{anonymous: true}}\n\
+             sources:\n  s: {{backend: xians, api_key: sk-Xnai-1, url: \"{url}\"}}\n\
+             routes: [{{path: /e, sources: [s]}}]\n"
+        );
+        let loaded = crate::config::parse(&conf, "c", std::path::Path::new("."), &|_| None);
+        let config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
+        config.sources.first().expect("a source").clone()
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let closed = gone.local_addr().expect("an address");
+        drop(gone);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let open = listener.local_addr().expect("an address");
+        let source = source("http://backend.test:81");
+        let resolved = |addresses: &[SocketAddr]| {
+            let dialer = Dialer::new();
+            let resolved = Resolved { addresses: addresses.to_vec(), at: clock::now() };
+            let key = ("backend.test".to_owned(), 81);
+            dialer.resolved.lock().expect("no poison").insert(key, resolved);
+            dialer
+        };
+        let dialer = resolved(&[closed, open]);
+        assert!(dialer.connect(&source, false).await.is_ok());
+        // None answers: they are asked for anew the next time.
+        let dialer = resolved(&[closed, closed]);
+        assert_eq!(dialer.connect(&source, false).await.err(), Some(DownReason::Refused));
+        assert!(dialer.resolved.lock().expect("no poison").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_comes_byte_by_byte_ends_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let source = source(&format!("http://{}", listener.local_addr().expect("an address")));
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut is_there = socket.write_all(b"HTTP/1.1 200 OK\r\nX-Slow: ").await.is_ok();
+            while is_there {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                is_there = socket.write_all(b"x").await.is_ok();
+            }
+        });
+        let mut connection = Dialer::new().connect(&source, false).await.expect("a connection");
+        let started = tokio::time::Instant::now();
+        assert_eq!(connection.read_head().await.err(), Some(DownReason::Timeout));
+        assert!(started.elapsed() >= HEAD_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let source = source(&format!("http://{}", listener.local_addr().expect("an address")));
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut is_there = socket.write_all(b"HTTP/1.1 200 OK\r\n").await.is_ok();
+            while is_there {
+                is_there = socket.write_all(b"X-More: and more and more\r\n").await.is_ok();
+            }
+        });
+        let mut connection = Dialer::new().connect(&source, false).await.expect("a connection");
+        assert_eq!(connection.read_head().await.err(), Some(DownReason::Reset));
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -6,6 +6,7 @@
 
 mod budget;
 mod cell;
+mod covered;
 mod credentials;
 mod history;
 mod http;

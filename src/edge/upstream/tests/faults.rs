@@ -109,8 +109,7 @@ impl Round {
         .await;
         let options = format!("{}, event: {EVENT_BYTES}B", setting.source);
         let bench = Bench::over(dialer, &backend, &options);
-        let mut client =
-            bench.open_with("jane", "", |resolved| resolved.request.silence_secs = 1);
+        let mut client = bench.open_with("jane", "", |resolved| resolved.request.silence_secs = 1);
         client.nth("source_up", 1).await;
         let to = Audience::new("jane").conversation("c-1");
         let script = vec![format!("overlap {overlap}, replay {replay}")];
@@ -183,6 +182,7 @@ impl Round {
             }
             9 if self.setting.kind == Kind::Openfire => {
                 self.backend.expire_tokens();
+                self.backend.end_streams();
                 ("expire", None)
             }
             _ => {
@@ -356,7 +356,7 @@ async fn check(setting: &'static Setting) {
     );
     assert_eq!(failed, 0, "rounds have failed; each has told its seed and its script");
     if count >= ROUNDS {
-        assert!(losses as u64 > count, "{losses}");
+        assert!(losses as u64 > count / 2, "{losses}");
         assert!(gaps > 0);
         let has_history = setting.history.is_some();
         assert_eq!((told_from_history > 0, duplicates > 0), (has_history, has_history));

@@ -2,8 +2,10 @@
 //! whoever reads a log.
 
 mod credentials;
+mod fairness;
 mod faults;
 mod history;
+mod polls;
 
 use std::path::Path;
 use std::sync::Arc;
