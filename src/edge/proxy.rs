@@ -506,7 +506,7 @@ fn touch(metrics: &Metrics, config: &Config) {
 /// Makes sure that every source can be dialled.
 fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> {
     config.sources.iter().try_for_each(|source| {
-        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.ca: {error}", source.name))
+        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.{error}", source.name))
     })
 }
 

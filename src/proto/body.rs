@@ -25,18 +25,29 @@ enum State {
     /// So many bytes are still to come.
     Length(u64),
     /// In the line of a chunk's size.
-    Size { size: u64, digits: u8 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
     /// After the size: extensions, which nobody reads, or the line's end.
-    Extension { size: u64, bytes: u16 },
+    Extension {
+        size: u64,
+        bytes: u16,
+    },
     /// The LF after that line's CR.
-    SizeEnd { size: u64 },
+    SizeEnd {
+        size: u64,
+    },
     /// In a chunk, so many bytes before its end.
     Chunk(u64),
     /// The CR LF after a chunk.
     ChunkCr,
     ChunkLf,
     /// After the last chunk: fields that nobody reads, up to a blank line.
-    Trailer { is_line_start: bool, bytes: u16 },
+    Trailer {
+        is_line_start: bool,
+        bytes: u16,
+    },
     Done,
 }
 
@@ -189,9 +200,7 @@ mod tests {
             let (first, second) = wire.split_at(split);
             let mut out = Vec::new();
             let mut reading = body;
-            let read = reading
-                .read(first, &mut out)
-                .and_then(|()| reading.read(second, &mut out));
+            let read = reading.read(first, &mut out).and_then(|()| reading.read(second, &mut out));
             match want {
                 Ok(want) => {
                     assert_eq!(read, Ok(()), "split at {split}");

@@ -476,7 +476,12 @@ impl<'o> Fields<'o> {
     }
 
     /// An array of objects.
-    pub fn list<T>(&mut self, key: &'static str, items: &[T], mut fill: impl FnMut(&mut Fields<'_>, &T)) {
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        items: &[T],
+        mut fill: impl FnMut(&mut Fields<'_>, &T),
+    ) {
         let out = self.key(key);
         out.push(b'[');
         for (index, item) in items.iter().enumerate() {

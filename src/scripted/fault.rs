@@ -25,6 +25,9 @@ pub enum Fault {
     /// As `CloseMidEvent`, inside the frame's first character of more than one byte; a frame
     /// without one (all of XiansAi's) is cut in its middle.
     CloseMidUtf8,
+    /// The next frame as it is written, or an answer with its head, is cut after this many of its
+    /// bytes (modulo their number), then the connection closes.
+    CloseAfter(usize),
     /// Closes with RST: before an answer, or a live stream at once.
     Reset,
     /// Keeps the connection open and sends nothing: no frames, no heartbeats. A stream that
@@ -76,6 +79,7 @@ impl Fault {
             | Self::NoAnswer
             | Self::CloseMidEvent
             | Self::CloseMidUtf8
+            | Self::CloseAfter(_)
             | Self::Reset
             | Self::Stall
             | Self::HalfOpen

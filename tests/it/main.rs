@@ -21,6 +21,7 @@ mod auth;
 mod limits;
 mod hygiene;
 mod sharing;
+mod polls;
 mod resume;
 mod trouble;
 mod ends;

@@ -212,8 +212,14 @@ mod tests {
             ("SSH-2.0-x\r\n\r\n", DownReason::Reset),
             (&endless, DownReason::Reset),
             (&many, DownReason::Reset),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", DownReason::BadContentType),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", DownReason::Reset),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+                DownReason::BadContentType,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+                DownReason::Reset,
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", DownReason::Reset),
         ] {
             let got = read([wire.as_bytes(), b""]).await;

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::covered::{Covered, Entry};
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
@@ -19,7 +20,7 @@ use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
 };
-use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
+use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
 use crate::proto::link::Told;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
@@ -76,6 +77,7 @@ struct Attachment {
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
+    covered: Covered,
 }
 
 impl UpstreamCell {
@@ -128,6 +130,7 @@ impl UpstreamCell {
             history: resolved.history.clone(),
             mint,
             frames: 0,
+            covered: Covered::default(),
         });
         if let Some(told) = shared.standing {
             channel.on_told(index, told, false);
@@ -191,8 +194,8 @@ impl UpstreamCell {
 
     /// More came at once than could be kept.
     pub(super) fn on_overflow(&self) {
-        for attachment in &self.shared().attachments {
-            attachment.channel.on_gap(attachment.index, GapReason::Overflow, None);
+        for attachment in &mut self.shared().attachments {
+            attachment.on_gap(GapReason::Overflow, None);
         }
     }
 
@@ -238,10 +241,11 @@ impl UpstreamCell {
         let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
-            let Attachment { channel, mapper, mint, frames, .. } = attachment;
+            let Attachment { channel, mapper, mint, frames, covered, .. } = attachment;
             *frames += 1;
+            let minting = Minting { mint, frame: *frames, arrived, source: &self.source };
             mapper.on_gone(&mut |event| {
-                publish(&event, channel, mint, *frames, arrived, &self.source, &self.metrics);
+                minting.encode(&event, channel).publish(channel, covered, &self.metrics);
             });
             channel.wake();
         }
@@ -289,10 +293,9 @@ impl UpstreamCell {
 
     /// These logs may have missed something that cannot be had any more.
     pub(super) fn on_gap(&self, behind: &Behind, since: UnixMillis) {
-        for attachment in &self.shared().attachments {
+        for attachment in &mut self.shared().attachments {
             if behind.is_of(attachment) {
-                let reason = GapReason::UpstreamNoReplay;
-                attachment.channel.on_gap(attachment.index, reason, Some(since));
+                attachment.on_gap(GapReason::UpstreamNoReplay, Some(since));
             }
         }
     }
@@ -303,10 +306,7 @@ impl UpstreamCell {
             if !behind.is_of(attachment) {
                 continue;
             }
-            for event in events {
-                let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
-                self.metrics.on_past(verdict);
-            }
+            attachment.on_past(events, arrived, &self.source, &self.metrics);
             attachment.channel.wake();
         }
     }
@@ -369,6 +369,11 @@ impl UpstreamCell {
         self.shared().lost_at
     }
 
+    /// The same, and it is asked for now.
+    pub(super) fn take_loss(&self) -> Option<UnixMillis> {
+        self.shared().lost_at.take()
+    }
+
     /// Since then events may have been missed.
     pub(super) fn note_loss_since(&self, since: UnixMillis) {
         self.shared().lost_at.get_or_insert(since);
@@ -407,19 +412,44 @@ impl Drop for UpstreamCell {
 }
 
 impl Attachment {
+    fn on_gap(&mut self, reason: GapReason, since: Option<UnixMillis>) {
+        self.covered.on_gap();
+        self.channel.on_gap(self.index, reason, since);
+    }
+
+    /// Tells what was missed, but for what a gap stands for.
     fn on_past(
         &mut self,
-        event: &PastEvent,
+        entries: &[PastEvent],
         arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
-    ) -> Verdict {
-        let Self { channel, mapper, mint, frames, .. } = self;
-        *frames += 1;
-        let input = Input { event: &event.event, data: &event.data };
-        mapper.on_past(input, &mut |event| {
-            publish(&event, channel, mint, *frames, arrived, source, metrics);
-        })
+    ) {
+        let Self { channel, mapper, mint, frames, covered, .. } = self;
+        let mut mapped = Vec::with_capacity(entries.len());
+        for entry in entries {
+            *frames += 1;
+            let minting = Minting { mint, frame: *frames, arrived, source };
+            let mut events = Vec::new();
+            let input = Input { event: &entry.event, data: &entry.data };
+            let verdict = mapper.on_past(input, &mut |event| {
+                events.push(minting.encode(&event, channel));
+            });
+            let is_known = matches!(verdict, Verdict::Discarded(Discard::Duplicate, _));
+            mapped.push((Entry { at: entry.at, is_known }, verdict, events));
+        }
+        let places: Vec<Entry> = mapped.iter().map(|(entry, ..)| *entry).collect();
+        let first = covered.count(&places);
+        for (index, (_, verdict, events)) in mapped.into_iter().enumerate() {
+            if index < first && matches!(verdict, Verdict::Mapped { .. }) {
+                metrics.on_past(Verdict::Discarded(Discard::Filtered, "a gap stands for it"));
+                continue;
+            }
+            metrics.on_past(verdict);
+            for event in events {
+                event.publish(channel, covered, metrics);
+            }
+        }
     }
 
     fn on_frame(
@@ -429,34 +459,57 @@ impl Attachment {
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
-        let Self { channel, mapper, mint, frames, .. } = self;
+        let Self { channel, mapper, mint, frames, covered, .. } = self;
         *frames += 1;
+        let minting = Minting { mint, frame: *frames, arrived, source };
         mapper.on_frame(input, &mut |event| {
-            publish(&event, channel, mint, *frames, arrived, source, metrics);
+            minting.encode(&event, channel).publish(channel, covered, metrics);
         })
     }
 }
 
-fn publish(
-    event: &Event<'_>,
-    channel: &ChannelCell,
-    mint: &str,
+/// What the events of one frame are encoded with.
+struct Minting<'a> {
+    mint: &'a str,
     frame: u64,
     arrived: Moment,
-    source: &Source,
-    metrics: &SourceMetrics,
-) {
-    metrics.on_event(event.message_type());
-    let mut minted = || format!("{mint}-{frame}");
-    let encoded = Encoded::new(
-        event,
-        &mut Envelope {
-            subscription: &channel.subscription,
-            source: &source.name,
-            backend: source.dialect.name,
-            arrived: arrived.wall,
-            minted: &mut minted,
-        },
-    );
-    channel.append(encoded, arrived.at);
+    source: &'a Source,
+}
+
+/// An event that is ready for its log.
+struct Ready {
+    encoded: Encoded,
+    message_type: MessageType,
+    at: Option<UnixMillis>,
+    arrived: Instant,
+}
+
+impl Minting<'_> {
+    fn encode(&self, event: &Event<'_>, channel: &ChannelCell) -> Ready {
+        let mut minted = || format!("{}-{}", self.mint, self.frame);
+        let encoded = Encoded::new(
+            event,
+            &mut Envelope {
+                subscription: &channel.subscription,
+                source: &self.source.name,
+                backend: self.source.dialect.name,
+                arrived: self.arrived.wall,
+                minted: &mut minted,
+            },
+        );
+        Ready {
+            encoded,
+            message_type: event.message_type(),
+            at: event.created_at,
+            arrived: self.arrived.at,
+        }
+    }
+}
+
+impl Ready {
+    fn publish(self, channel: &ChannelCell, covered: &mut Covered, metrics: &SourceMetrics) {
+        metrics.on_event(self.message_type);
+        covered.on_told(self.at);
+        channel.append(self.encoded, self.arrived);
+    }
 }

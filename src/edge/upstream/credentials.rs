@@ -27,7 +27,7 @@ pub(super) async fn ready(life: &mut Life<'_>) -> Result<Message, End> {
 }
 
 /// Sees to it that a good credential is held, where the source gets its own.
-async fn provide(life: &mut Life<'_>) -> Result<(), End> {
+pub(super) async fn provide(life: &mut Life<'_>) -> Result<(), End> {
     let cell = life.cell;
     let (Some(recipe), Some(keys)) = (&cell.request.recipe, &mut life.keys) else {
         return Ok(());

@@ -69,8 +69,10 @@ pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
 /// Tells each log what it missed, and that there may be more.
 pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
     for (behind, fetched) in &missed.all {
-        // Where the backend goes on by itself, its history is only to make sure.
-        if !fetched.is_whole && !is_resumed {
+        // A backend that goes on by itself may not reach back far enough; where it has a history,
+        // that makes sure.
+        let is_sure = fetched.is_whole || (is_resumed && behind.calls.is_none());
+        if !is_sure {
             cell.on_gap(behind, missed.since);
         }
         cell.on_past(behind, &fetched.events, clock::moment());
@@ -118,7 +120,10 @@ async fn fetch_part(
     let first = fetched.events.len();
     for number in 1..=PAGES_MAX {
         let message = call.fill(&held.with([(PAGE, page.clone()), (KEY, key.to_owned())]))?;
+        let budget = life.dialer.budget(source);
+        let leave = budget.history().await;
         let (head, answered) = life.dialer.call(source, &message, PAGE_BYTES_MAX).await.ok()?;
+        drop(leave);
         if head.status != 200 || answered.is_oversize {
             return None;
         }

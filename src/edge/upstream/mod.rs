@@ -7,9 +7,11 @@
 mod bare;
 mod budget;
 mod cell;
+mod covered;
 mod credentials;
 mod history;
 mod http;
+mod identity;
 mod poll;
 mod sse;
 #[cfg(test)]
@@ -73,7 +75,7 @@ async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     let mut life = Life {
         cell: &cell,
         dialer: &dialer,
-        link: Link::new(),
+        link: Link::new(Duration::from_secs(cell.request.silence_secs)),
         keys: cell.request.recipe.as_ref().map(Keyring::new),
         last_event_id: String::new(),
         is_continued: false,
@@ -101,10 +103,22 @@ impl Life<'_> {
     async fn live(&mut self) {
         loop {
             match self.link.next(clock::now()) {
-                Next::Dial | Next::Read => {
+                Next::Dial | Next::Read { .. } => {
                     self.cell.on_state("connecting");
                     let end = self.dial_and_read().await;
                     self.on_end(end);
+                }
+                Next::Renew => {
+                    self.cell.on_state("connecting");
+                    match credentials::provide(self).await {
+                        Ok(()) => self.link.on_renewed(),
+                        Err(end) => self.on_end(end),
+                    }
+                }
+                Next::Rest => {
+                    if let Some(told) = self.link.on_rest(rand::random(), clock::now()) {
+                        self.cell.on_down(told);
+                    }
                 }
                 Next::Wait(until) => {
                     self.cell.on_state("waiting");
@@ -119,18 +133,18 @@ impl Life<'_> {
     }
 
     async fn dial_and_read(&mut self) -> End {
-        let message = match credentials::ready(self).await {
+        let message = match Box::pin(credentials::ready(self)).await {
             Ok(message) => message,
             Err(end) => return end,
         };
         match self.cell.source.dialect.transport {
             Transport::Stream => sse::read_stream(self, &message).await,
-            Transport::Poll { frames } => poll::poll(self, &message, frames).await,
+            Transport::Poll { frames } => Box::pin(poll::poll(self, &message, frames)).await,
         }
     }
 
-    /// The backend answered as it should: what was missed is told first. Until when the stream must have said something, if
-    /// its credential is suspect.
+    /// The backend answered as it should: what was missed is told first. Until when the stream
+    /// must have said something, if its credential is suspect.
     async fn on_open(&mut self, missed: Option<Missed>) -> Option<Instant> {
         let now = clock::now();
         let is_continued = std::mem::replace(&mut self.is_continued, true);
@@ -149,6 +163,14 @@ impl Life<'_> {
         self.keys.as_mut().and_then(|keys| keys.on_open(now))
     }
 
+    /// Something may have been missed without a loss that is told.
+    async fn catch_up(&self) {
+        if let Some(since) = self.cell.take_loss() {
+            let missed = history::gather(self, since).await;
+            history::tell(self.cell, &missed, false);
+        }
+    }
+
     /// The backend refuses the credential: what that means for the link.
     fn on_refused(&mut self, head: &Head) -> End {
         let is_worth_it = self.keys.as_mut().is_some_and(Keyring::on_refused);
@@ -161,33 +183,29 @@ impl Life<'_> {
     }
 
     fn on_end(&mut self, end: End) {
-        let was_live = self.link.is_live();
-        if was_live && let Some(keys) = &mut self.keys {
+        let was_open = self.link.is_open();
+        if was_open && let Some(keys) = &mut self.keys {
             keys.on_lost(clock::now());
         }
-        let told = match end {
+        match end {
             End::Lost { reason, retry_after, is_own_fault } => {
                 self.cell.note_failure(reason, is_own_fault);
-                if was_live {
+                if was_open {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();
                 }
-                self.link.on_lost(reason, retry_after, rand::random(), clock::now())
+                self.link.on_lost(reason, retry_after, clock::now());
             }
-            End::Redial => {
-                self.link.on_redial();
-                None
-            }
+            End::Redial => self.link.on_redial(),
             End::Gone => {
-                if was_live {
+                if was_open {
                     self.cell.metrics.on_disconnect(DownReason::Ended);
                 }
                 self.cell.on_gone();
-                self.link.on_gone()
+                if let Some(told) = self.link.on_gone() {
+                    self.cell.on_down(told);
+                }
             }
-        };
-        if let Some(told) = told {
-            self.cell.on_down(told);
         }
     }
 }

@@ -128,7 +128,7 @@ impl Salesforce {
             return Err(bad_request("_ts was used before"));
         }
         let after = request.header("last-event-id").and_then(|id| id.parse::<u64>().ok());
-        let after = after.unwrap_or(u64::MAX);
+        let after = after.map_or(u64::MAX, |id| id.saturating_sub(stage.options.overlap));
         let missed = self.log.iter().filter(|logged| {
             logged.number > after && self.may_hear(&subject, &logged.conversation)
         });

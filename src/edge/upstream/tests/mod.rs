@@ -2,7 +2,10 @@
 //! whoever reads a log.
 
 mod credentials;
+mod fairness;
+mod faults;
 mod history;
+mod polls;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +41,11 @@ struct Bench {
 impl Bench {
     /// A route `/e` with one source, `s`, of these options (YAML, flow style).
     fn new(backend: &Backend, options: &str) -> Self {
+        Self::over(Arc::new(Dialer::new()), backend, options)
+    }
+
+    /// The same over a dialer that is there: a new one reads the system's authorities.
+    fn over(dialer: Arc<Dialer>, backend: &Backend, options: &str) -> Self {
         let name = backend.kind().name();
         let conf = format!(
             "listen: [{{address: \"127.0.0.1:0\"}}]\n\
@@ -50,7 +58,7 @@ impl Bench {
         let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
         let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let hub = Hub::new(Arc::new(Dialer::new()), metrics.clone());
+        let hub = Hub::new(dialer, metrics.clone());
         let replay = config.replay.clone();
         let gate = Gate::new(config, metrics.clone()).expect("a gate");
         Self { gate, hub, metrics, replay }
