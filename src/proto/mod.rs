@@ -9,6 +9,7 @@
 pub mod sse;
 pub mod body;
 pub mod json;
+pub mod redact;
 pub mod view;
 pub mod time;
 pub mod secret;
