@@ -8,6 +8,7 @@
 
 pub mod sse;
 pub mod json;
+pub mod redact;
 pub mod view;
 pub mod time;
 pub mod secret;
@@ -18,5 +19,6 @@ pub mod cursor;
 pub mod channel;
 pub mod backend;
 pub mod backoff;
+pub mod beat;
 pub mod link;
 pub mod normalize;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -12,7 +13,7 @@ use super::covered::{Covered, Entry};
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
@@ -154,7 +155,7 @@ impl UpstreamCell {
     }
 
     /// One frame came; what became of it. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: Moment) -> Option<Verdict> {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -210,7 +211,7 @@ impl UpstreamCell {
 
     /// The backend says that the conversation is gone.
     pub(super) fn on_gone(&self) {
-        let arrived = clock::wall();
+        let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
             let Attachment { channel, mapper, mint, frames, covered, .. } = attachment;
@@ -273,7 +274,7 @@ impl UpstreamCell {
     }
 
     /// Tells these logs what they missed, in order.
-    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: Moment) {
         for attachment in &mut self.shared().attachments {
             if !behind.is_of(attachment) {
                 continue;
@@ -393,7 +394,7 @@ impl Attachment {
     fn on_past(
         &mut self,
         entries: &[PastEvent],
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) {
@@ -427,7 +428,7 @@ impl Attachment {
     fn on_frame(
         &mut self,
         input: Input<'_>,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -444,7 +445,7 @@ impl Attachment {
 struct Minting<'a> {
     mint: &'a str,
     frame: u64,
-    arrived: UnixMillis,
+    arrived: Moment,
     source: &'a Source,
 }
 
@@ -453,6 +454,7 @@ struct Ready {
     encoded: Encoded,
     message_type: MessageType,
     at: Option<UnixMillis>,
+    arrived: Instant,
 }
 
 impl Minting<'_> {
@@ -464,11 +466,16 @@ impl Minting<'_> {
                 subscription: &channel.subscription,
                 source: &self.source.name,
                 backend: self.source.dialect.name,
-                arrived: self.arrived,
+                arrived: self.arrived.wall,
                 minted: &mut minted,
             },
         );
-        Ready { encoded, message_type: event.message_type(), at: event.created_at }
+        Ready {
+            encoded,
+            message_type: event.message_type(),
+            at: event.created_at,
+            arrived: self.arrived.at,
+        }
     }
 }
 
@@ -476,6 +483,6 @@ impl Ready {
     fn publish(self, channel: &ChannelCell, covered: &mut Covered, metrics: &SourceMetrics) {
         metrics.on_event(self.message_type);
         covered.on_told(self.at);
-        channel.append(self.encoded);
+        channel.append(self.encoded, self.arrived);
     }
 }

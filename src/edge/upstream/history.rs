@@ -75,7 +75,7 @@ pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
         if !is_sure {
             cell.on_gap(behind, missed.since);
         }
-        cell.on_past(behind, &fetched.events, clock::wall());
+        cell.on_past(behind, &fetched.events, clock::moment());
     }
 }
 
