@@ -227,6 +227,12 @@ impl Link {
         matches!(self.state, State::Open { .. } | State::Live { .. })
     }
 
+    /// Whether it has ever been open.
+    #[must_use]
+    pub const fn was_up(&self) -> bool {
+        self.was_up
+    }
+
     /// When silence will have lasted too long; `None` where nothing is open.
     #[must_use]
     pub fn silent_at(&self) -> Option<Instant> {

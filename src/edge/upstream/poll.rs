@@ -24,8 +24,11 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
     let Some(_turn) = life.dialer.take_turn(&life.cell.source, message) else {
         return failed(life, DownReason::RateLimited);
     };
-    // A poll may be held for long, so what a lost one had been given is asked for first.
-    if let Some(since) = life.cell.lost_since() {
+    // A poll may be held for long, so what a lost one had been given is asked for first. A source
+    // that never was up is not by its history alone.
+    if life.link.was_up()
+        && let Some(since) = life.cell.lost_since()
+    {
         let missed = history::gather(life, since).await;
         if missed.is_whole() {
             let _never = life.on_open(Some(missed)).await;
