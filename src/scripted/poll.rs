@@ -156,6 +156,7 @@ pub(super) async fn write(
         Some(
             Fault::Status(..)
             | Fault::NoAnswer
+            | Fault::EndlessHead { .. }
             | Fault::Stall
             | Fault::HalfOpen
             | Fault::RefuseConnections,

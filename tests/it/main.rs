@@ -22,6 +22,8 @@ mod limits;
 mod hygiene;
 mod sharing;
 mod resume;
+mod credentials;
+mod history;
 mod trouble;
 mod ends;
 mod operators;

@@ -3,7 +3,6 @@
 //! Each attached log has a mapper of its own, since events carry the subscription; a frame is
 //! decoded once and counted once, however many logs want it.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -14,7 +13,7 @@ use crate::edge::channel::ChannelCell;
 use crate::edge::clock;
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, PastKeys, Request, SessionStart, SessionValues, Verdict,
 };
 use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
@@ -50,7 +49,7 @@ pub(super) struct Behind {
     /// How it is asked for, if it can be.
     pub(super) calls: Option<HistoryCalls>,
     /// Its parts, as far as they were seen.
-    pub(super) keys: BTreeSet<String>,
+    pub(super) keys: PastKeys,
     channels: Vec<Arc<ChannelCell>>,
 }
 
@@ -227,6 +226,7 @@ impl UpstreamCell {
         let since = shared.lost_at.take();
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
+                attachment.mapper.on_time(clock::wall());
                 attachment.mapper.on_reopened();
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
@@ -244,15 +244,11 @@ impl UpstreamCell {
             match known {
                 Some(behind) => {
                     behind.channels.push(channel);
-                    behind.keys.extend(keys);
+                    behind.keys.join(keys);
                 }
                 None => {
                     let calls = attachment.history.clone();
-                    all.push(Behind {
-                        calls,
-                        keys: keys.into_iter().collect(),
-                        channels: vec![channel],
-                    });
+                    all.push(Behind { calls, keys, channels: vec![channel] });
                 }
             }
         }
@@ -275,6 +271,7 @@ impl UpstreamCell {
             if !behind.is_of(attachment) {
                 continue;
             }
+            attachment.mapper.on_time(arrived);
             for event in events {
                 let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
                 self.metrics.on_past(verdict);
@@ -283,8 +280,8 @@ impl UpstreamCell {
         }
     }
 
-    /// The stream is down.
-    pub(super) fn on_down(&self, told: Told) {
+    /// The stream is down; `status`: of the backend's answer.
+    pub(super) fn on_down(&self, told: Told, status: Option<u16>) {
         let mut shared = self.shared();
         shared.standing = Some(told);
         match told {
@@ -294,7 +291,8 @@ impl UpstreamCell {
             Told::Down { reason, retry_in } => {
                 let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
                 let (name, reason) = (&self.source.name, reason.as_str());
-                log::warn!("source={name} is down: reason={reason} retry_in={wait:.1}s");
+                let status = status.map_or_else(String::new, |status| format!(" status={status}"));
+                log::warn!("source={name} is down: reason={reason}{status} retry_in={wait:.1}s");
             }
             Told::Up { .. } => {}
         }
@@ -305,7 +303,7 @@ impl UpstreamCell {
 
     /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
     /// own values can be the cause, such as a wrong token.
-    pub(super) fn note_failure(&self, reason: DownReason, is_own_fault: bool) {
+    pub(super) fn note_failure(&self, reason: DownReason, status: Option<u16>) {
         let is_ours = match reason {
             DownReason::Dns
             | DownReason::Refused
@@ -313,7 +311,8 @@ impl UpstreamCell {
             | DownReason::Timeout
             | DownReason::Reset
             | DownReason::Silent => true,
-            DownReason::BadStatus => is_own_fault,
+            // The backend says that the fault is its own.
+            DownReason::BadStatus => status.is_some_and(|status| status >= 500),
             DownReason::Unauthorized
             | DownReason::RateLimited
             | DownReason::BadContentType
@@ -355,7 +354,12 @@ impl UpstreamCell {
 
     /// A byte came.
     pub(super) fn on_byte(&self, at: UnixMillis) {
-        self.shared().last_byte = Some(at);
+        let mut shared = self.shared();
+        shared.last_byte = Some(at);
+        for attachment in &mut shared.attachments {
+            attachment.mapper.on_time(at);
+        }
+        drop(shared);
         self.metrics.on_byte(at.0 / 1000);
     }
 
@@ -389,7 +393,7 @@ impl Attachment {
         let Self { channel, mapper, mint, frames, .. } = self;
         *frames += 1;
         let input = Input { event: &event.event, data: &event.data };
-        mapper.on_past(input, &mut |event| {
+        mapper.on_past(&event.part, input, &mut |event| {
             publish(&event, channel, mint, *frames, arrived, source, metrics);
         })
     }

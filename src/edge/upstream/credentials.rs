@@ -97,7 +97,7 @@ async fn ask(
         Obtained::Absent => {
             let retry_after = Some(head.retry_after.unwrap_or(ABSENT_RETRY));
             let reason = DownReason::BadStatus;
-            let end = End::Lost { reason, retry_after, is_own_fault: false };
+            let end = End::Lost { reason, retry_after, status: Some(head.status) };
             Err(Miss { outcome: "absent", end })
         }
         Obtained::RateLimited => {

@@ -272,9 +272,11 @@ impl Connection {
         self.session.finish_request_body().await.map_err(|error| down_reason(&error))
     }
 
-    /// Reads the head of the answer.
+    /// Reads the head of the answer. The time-out of a read begins anew with each byte.
     pub(super) async fn read_head(&mut self) -> Result<Head, DownReason> {
-        self.session.read_response_header().await.map_err(|error| down_reason(&error))?;
+        let reading = tokio::time::timeout(HEAD_TIMEOUT, self.session.read_response_header());
+        let read = reading.await.map_err(|_| DownReason::Timeout)?;
+        read.map_err(|error| down_reason(&error))?;
         let Some(header) = self.session.response_header() else {
             return Err(DownReason::Reset);
         };
@@ -363,8 +365,7 @@ pub(super) struct Head {
 impl Head {
     /// What an answer that brings no events means for the link.
     pub(super) const fn end(&self, reason: DownReason) -> End {
-        let is_own_fault = self.status >= 500;
-        End::Lost { reason, retry_after: self.retry_after, is_own_fault }
+        End::Lost { reason, retry_after: self.retry_after, status: Some(self.status) }
     }
 }
 

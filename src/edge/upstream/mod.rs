@@ -36,8 +36,8 @@ pub(super) enum End {
         reason: DownReason,
         /// The pause that the backend asked for.
         retry_after: Option<Duration>,
-        /// The backend says that the fault is its own (5xx).
-        is_own_fault: bool,
+        /// The status of its answer, if it came to one.
+        status: Option<u16>,
     },
     /// Another credential is due: it is dialled again at once, and no loss is told.
     Redial,
@@ -47,7 +47,7 @@ pub(super) enum End {
 
 impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
-        Self::Lost { reason, retry_after: None, is_own_fault: false }
+        Self::Lost { reason, retry_after: None, status: None }
     }
 }
 
@@ -60,7 +60,8 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     while tokio::spawn(run_once(cell.clone(), dialer.clone())).await.is_err() {
         log::error!("source={}: the upstream task has panicked", cell.source.name);
         cell.note_loss();
-        cell.on_down(Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) });
+        let told = Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) };
+        cell.on_down(told, None);
         tokio::select! {
             () = cell.stopped() => return,
             () = tokio::time::sleep(REST_AFTER_PANIC) => {}
@@ -128,8 +129,8 @@ impl Life<'_> {
         }
     }
 
-    /// The backend answered as it should: what was missed is told first. Until when the stream must have said something, if
-    /// its credential is suspect.
+    /// The backend answered as it should: what was missed is told first. Until when the stream
+    /// must have said something, if its credential is suspect.
     async fn on_open(&mut self, missed: Option<Missed>) -> Option<Instant> {
         let now = clock::now();
         let is_continued = std::mem::replace(&mut self.is_continued, true);
@@ -164,9 +165,13 @@ impl Life<'_> {
         if was_live && let Some(keys) = &mut self.keys {
             keys.on_lost(clock::now());
         }
+        let status = match end {
+            End::Lost { status, .. } => status,
+            End::Redial | End::Gone => None,
+        };
         let told = match end {
-            End::Lost { reason, retry_after, is_own_fault } => {
-                self.cell.note_failure(reason, is_own_fault);
+            End::Lost { reason, retry_after, .. } => {
+                self.cell.note_failure(reason, status);
                 if was_live {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();
@@ -186,7 +191,7 @@ impl Life<'_> {
             }
         };
         if let Some(told) = told {
-            self.cell.on_down(told);
+            self.cell.on_down(told, status);
         }
     }
 }

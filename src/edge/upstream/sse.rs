@@ -1,6 +1,6 @@
 //! Reads one event stream of a backend, from the dial to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::http::{Connection, Head};
 use super::{End, Life, UpstreamCell};
@@ -9,6 +9,9 @@ use crate::proto::backend::{Answer, Discard, Input, Keyring, Message, Verdict};
 use crate::proto::event::DownReason;
 use crate::proto::sse::{Decoder, Item, Limits};
 use crate::proto::time::UnixMillis;
+
+/// What has begun must be whole after so long: bytes that drip in are no sign of life.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Dials, checks the answer, reads until the stream ends.
 pub(super) async fn read_stream(life: &mut Life<'_>, message: &Message) -> End {
@@ -83,6 +86,7 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
         event_bytes_max: cell.source.event_bytes_max,
     };
     let mut decoder = Decoder::new(limits);
+    let mut drip = Drip::default();
     loop {
         let chunk = tokio::select! {
             biased;
@@ -104,6 +108,9 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
         cell.on_byte(arrived);
         decoder.push(chunk);
         let read = map(cell, &mut decoder, arrived);
+        if drip.is_too_slow(read.frames == 0 && decoder.is_inside(), clock::now()) {
+            return End::lost(DownReason::Silent);
+        }
         if read.frames == 0 {
             continue;
         }
@@ -120,6 +127,22 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             due = renew_at;
             sleep.as_mut().reset(due.unwrap_or_else(clock::now).into());
         }
+    }
+}
+
+/// Since when an event is under way.
+#[derive(Default)]
+struct Drip(Option<Instant>);
+
+impl Drip {
+    /// Whether the event has taken too long, if the last read left one unfinished.
+    fn is_too_slow(&mut self, is_inside: bool, now: Instant) -> bool {
+        if !is_inside {
+            self.0 = None;
+            return false;
+        }
+        let since = *self.0.get_or_insert(now);
+        now.saturating_duration_since(since) >= EVENT_TIMEOUT
     }
 }
 
@@ -151,4 +174,22 @@ fn map(cell: &UpstreamCell, decoder: &mut Decoder, arrived: UnixMillis) -> Read 
         }
     }
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_may_take_its_time_but_not_for_ever() {
+        let start = clock::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut drip = Drip::default();
+        assert!(!drip.is_too_slow(true, at(0)));
+        assert!(!drip.is_too_slow(true, at(119)));
+        assert!(!drip.is_too_slow(false, at(130)), "it came to its end");
+        assert!(!drip.is_too_slow(true, at(140)));
+        assert!(!drip.is_too_slow(true, at(259)));
+        assert!(drip.is_too_slow(true, at(260)));
+    }
 }
