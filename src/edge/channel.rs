@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::clock;
+use crate::proto::backend::{KEYS_MAX, PastKeys};
 use crate::proto::channel::{Batch, Channel, Filter, Join, Standing};
 use crate::proto::cursor::Cursor;
 use crate::proto::event::{
@@ -30,6 +31,8 @@ pub(crate) struct ChannelCell {
     wake: watch::Sender<u64>,
     listeners: AtomicUsize,
     visits: AtomicU64,
+    /// Scopes that clients asked for: histories are read by scope.
+    scopes: Mutex<PastKeys>,
     metrics: Arc<Metrics>,
 }
 
@@ -85,8 +88,24 @@ impl ChannelCell {
             wake: watch::Sender::new(0),
             listeners: AtomicUsize::new(0),
             visits: AtomicU64::new(0),
+            scopes: Mutex::new(PastKeys::all([])),
             metrics,
         }
+    }
+
+    /// A client wants what has this scope.
+    pub(super) fn on_scope(&self, scope: &str) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if scopes.names.len() < KEYS_MAX {
+            scopes.names.insert(scope.to_owned());
+        } else {
+            scopes.is_all &= scopes.names.contains(scope);
+        }
+    }
+
+    /// The scopes that clients want.
+    pub(super) fn scopes(&self) -> PastKeys {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Appends an event. Readers are woken by [`Self::wake`].

@@ -5,7 +5,9 @@
 //! (`hygiene`).
 
 use bytes::Bytes;
-use chatmux::scripted::{Backend, Fault, Kind, On, Options, Request};
+use chatmux::scripted::{
+    Audience, Backend, Conversation, Fault, Kind, On, Options, Request, Step,
+};
 
 use crate::support::{
     Client, Conf, Edge, EventSource, backend, backend_with, jane, options, say, source_name,
@@ -91,7 +93,10 @@ async fn openfire_is_logged_in_once_for_all_tabs_of_a_user() {
     for tab in &mut tabs {
         tab.chat("hello").await;
     }
-    joe.expect("heartbeat").await;
+    let said = Step::AgentSays("for joe".to_owned());
+    bench.backend.speak(&Audience::new("joe"), &Conversation::new(Vec::new()), &said);
+    let first = joe.message().await;
+    assert_eq!(first.at("/text"), "for joe", "and nothing else");
     assert_eq!(bench.credentials("obtained").await, 2);
     bench.check_law().await;
 }

@@ -240,7 +240,10 @@ impl UpstreamCell {
         for attachment in &self.shared().attachments {
             let channel = attachment.channel.clone();
             let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
-            let keys = attachment.mapper.past_keys();
+            let mut keys = attachment.mapper.past_keys();
+            if attachment.mapper.has_scopes() {
+                keys.join(attachment.channel.scopes());
+            }
             match known {
                 Some(behind) => {
                     behind.channels.push(channel);

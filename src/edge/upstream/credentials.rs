@@ -59,7 +59,7 @@ async fn provide(life: &mut Life<'_>) -> Result<(), End> {
     cell.metrics.on_credential(miss.outcome);
     if miss.outcome == REFUSED {
         keys.on_refused_renewal();
-    } else if due == Due::Renewal && keys.on_failed_renewal(clock::now()) {
+    } else if due == Due::Renewal && keys.on_failed_renewal(miss.end.pause(), clock::now()) {
         return Ok(());
     }
     log::debug!("source={} gives no credential: {}", cell.source.name, miss.outcome);

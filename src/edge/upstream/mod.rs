@@ -49,6 +49,14 @@ impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
         Self::Lost { reason, retry_after: None, status: None }
     }
+
+    /// The pause that the backend asked for.
+    const fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Lost { retry_after, .. } => retry_after,
+            Self::Redial | Self::Gone => None,
+        }
+    }
 }
 
 /// How long a stream rests whose task has panicked.

@@ -316,6 +316,12 @@ impl Mapper {
         self.session.past_keys()
     }
 
+    /// Whether events of this backend are told apart by scope, and its history too.
+    #[must_use]
+    pub fn has_scopes(&self) -> bool {
+        self.session.has_scopes()
+    }
+
     /// The time, before what came at it.
     pub fn on_time(&mut self, now: UnixMillis) {
         self.session.on_time(now);

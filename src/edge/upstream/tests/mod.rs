@@ -3,6 +3,7 @@
 
 mod credentials;
 mod history;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -108,6 +108,10 @@ impl Desk {
         let object = read(input.data, known, &mut repaired)
             .ok_or_else(|| Reject::malformed("not a JSON object, and not to be read as one"))?;
         let kind = word(&object, "type").unwrap_or_default();
+        let is_groupchat = kind == "groupchat";
+        if is_groupchat {
+            self.archive.on_room();
+        }
         if self.is_shadowed(input.event, &kind) {
             return Err(Reject::Discard(Discard::Shadowed, "the stanza came before"));
         }
@@ -115,7 +119,6 @@ impl Desk {
         let (from, to) = (from.as_deref().and_then(Jid::new), to.as_deref().and_then(Jid::new));
         let participant = &self.subscription.participant_id;
         self.stream.on_addressed(participant, to);
-        let is_groupchat = kind == "groupchat";
         let own = self.stream.own(participant, to);
         let scene = Scene::new(&self.stream.rooms, own, from, to, is_groupchat);
         let frame = Frame { event: input.event, kind: &kind, object: &object, scene };
@@ -127,9 +130,7 @@ impl Desk {
                 Trouble::Empty => Reject::Discard(Discard::Filtered, "nothing said"),
             }
         })?;
-        if is_groupchat {
-            self.archive.on_room();
-        } else if let Some(text) = event.text.as_deref().filter(|_| frame.is_said())
+        if let Some(text) = event.text.as_deref().filter(|_| frame.is_said())
             && self.archive.is_told(&frame.scene, text, None, None)
         {
             return Err(Reject::Discard(Discard::Duplicate, "the archive told it"));
@@ -172,7 +173,7 @@ struct Frame<'x> {
 impl<'x> Frame<'x> {
     /// Whether it is a message that an archive would have.
     fn is_said(&self) -> bool {
-        self.event == "chatapi.chat" && self.kind != "error"
+        self.event == "chatapi.chat" && !matches!(self.kind, "error" | "groupchat")
     }
 
     fn map(&self) -> Result<Event<'x>, Trouble> {
