@@ -5,9 +5,7 @@
 //! (`hygiene`).
 
 use bytes::Bytes;
-use chatmux::scripted::{
-    Audience, Backend, Conversation, Fault, Kind, On, Options, Request, Step,
-};
+use chatmux::scripted::{Audience, Backend, Conversation, Fault, Kind, On, Options, Request, Step};
 
 use crate::support::{
     Client, Conf, Edge, EventSource, backend, backend_with, jane, options, say, source_name,
