@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, PastKeys, Request, SessionStart, SessionValues, Verdict,
@@ -150,7 +150,7 @@ impl UpstreamCell {
     }
 
     /// One frame came; what became of it. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: Moment) -> Option<Verdict> {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -206,7 +206,7 @@ impl UpstreamCell {
 
     /// The backend says that the conversation is gone.
     pub(super) fn on_gone(&self) {
-        let arrived = clock::wall();
+        let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
             let Attachment { channel, mapper, mint, frames, .. } = attachment;
@@ -269,12 +269,12 @@ impl UpstreamCell {
     }
 
     /// Tells these logs what they missed, in order.
-    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: Moment) {
         for attachment in &mut self.shared().attachments {
             if !behind.is_of(attachment) {
                 continue;
             }
-            attachment.mapper.on_time(arrived);
+            attachment.mapper.on_time(arrived.wall);
             for event in events {
                 let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
                 self.metrics.on_past(verdict);
@@ -389,7 +389,7 @@ impl Attachment {
     fn on_past(
         &mut self,
         event: &PastEvent,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -404,7 +404,7 @@ impl Attachment {
     fn on_frame(
         &mut self,
         input: Input<'_>,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -421,20 +421,21 @@ fn publish(
     channel: &ChannelCell,
     mint: &str,
     frame: u64,
-    arrived: UnixMillis,
+    arrived: Moment,
     source: &Source,
     metrics: &SourceMetrics,
 ) {
     metrics.on_event(event.message_type());
     let mut minted = || format!("{mint}-{frame}");
-    channel.append(Encoded::new(
+    let encoded = Encoded::new(
         event,
         &mut Envelope {
             subscription: &channel.subscription,
             source: &source.name,
             backend: source.dialect.name,
-            arrived,
+            arrived: arrived.wall,
             minted: &mut minted,
         },
-    ));
+    );
+    channel.append(encoded, arrived.at);
 }
