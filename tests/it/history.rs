@@ -326,9 +326,11 @@ async fn salesforce_goes_on_where_it_was_and_the_history_makes_sure() {
             backend.speak(&other, &who, &Step::AgentSays("elsewhere".to_owned()));
         })
         .await;
-    bench.client.chat("elsewhere").await;
     bench.say("after").await;
-    assert_eq!(bench.texts(), ["before", "missed", "elsewhere", "after"]);
+    // Those of one millisecond have no order among conversations.
+    let mut texts = bench.texts();
+    texts[1..3].sort_unstable();
+    assert_eq!(texts, ["before", "elsewhere", "missed", "after"]);
     let list = bench.asked("/conversation/list");
     assert_eq!((list.len(), list[0].query("inclClosedConvs").as_deref()), (1, Some("false")));
     assert_eq!(bench.asked("/entries").len(), 2);
