@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::bell::Bells;
 use super::clock;
+use crate::proto::backend::{KEYS_MAX, PastKeys};
 use crate::proto::channel::{Batch, Channel, Filter, Join, Standing};
 use crate::proto::cursor::Cursor;
 use crate::proto::event::{
@@ -33,6 +34,8 @@ pub(crate) struct ChannelCell {
     listeners: AtomicUsize,
     visits: AtomicU64,
     pace: Pace,
+    /// Scopes that clients asked for: histories are read by scope.
+    scopes: Mutex<PastKeys>,
     metrics: Arc<Metrics>,
     /// What the route takes out, and where that is counted.
     redaction: Option<(Arc<Redaction>, Arc<RouteMetrics>)>,
@@ -106,8 +109,24 @@ impl ChannelCell {
             listeners: AtomicUsize::new(0),
             visits: AtomicU64::new(0),
             pace: Pace::default(),
+            scopes: Mutex::new(PastKeys::all([])),
             metrics,
         }
+    }
+
+    /// A client wants what has this scope.
+    pub(super) fn on_scope(&self, scope: &str) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if scopes.names.len() < KEYS_MAX {
+            scopes.names.insert(scope.to_owned());
+        } else {
+            scopes.is_all &= scopes.names.contains(scope);
+        }
+    }
+
+    /// The scopes that clients want.
+    pub(super) fn scopes(&self) -> PastKeys {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Appends an event whose last byte came then. Readers are woken by [`Self::wake`].

@@ -127,6 +127,9 @@ impl Hub {
             Some(channel) => channel,
             None => self.open_channel(&mut tables, &key, &subscribe),
         };
+        if let Some(scope) = &subscribe.filter.scope {
+            channel.on_scope(scope);
+        }
         channel.enter();
         let audience = tables
             .audiences

@@ -20,6 +20,11 @@ pub enum Fault {
     Gzip,
     /// Takes the request and never answers. Live streams: as `Stall`.
     NoAnswer,
+    /// Answers with a head that has no end, in lines or in one line. No effect on live streams.
+    EndlessHead {
+        /// One line without an end.
+        one_line: bool,
+    },
     /// The next frame (or the answer's body) is cut in its middle, then the connection closes.
     CloseMidEvent,
     /// As `CloseMidEvent`, inside the frame's first character of more than one byte; a frame
@@ -77,6 +82,7 @@ impl Fault {
             Self::ContentType(_)
             | Self::Gzip
             | Self::NoAnswer
+            | Self::EndlessHead { .. }
             | Self::CloseMidEvent
             | Self::CloseMidUtf8
             | Self::CloseAfter(_)

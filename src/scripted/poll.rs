@@ -161,6 +161,7 @@ pub(super) async fn write(
         Some(
             Fault::Status(..)
             | Fault::NoAnswer
+            | Fault::EndlessHead { .. }
             | Fault::Stall
             | Fault::HalfOpen
             | Fault::RefuseConnections,

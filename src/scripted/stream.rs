@@ -212,7 +212,13 @@ impl Talk<'_, '_> {
 
     async fn obey(&mut self, fault: Option<Fault>) -> io::Result<Option<End>> {
         match fault {
-            None | Some(Fault::ContentType(_) | Fault::Gzip | Fault::RefuseConnections) => {}
+            None
+            | Some(
+                Fault::ContentType(_)
+                | Fault::Gzip
+                | Fault::RefuseConnections
+                | Fault::EndlessHead { .. },
+            ) => {}
             Some(Fault::Status(..)) => return self.end().await.map(Some),
             Some(Fault::CloseMidEvent) => self.cut = Some(Cut::Middle),
             Some(Fault::CloseMidUtf8) => self.cut = Some(Cut::Character),

@@ -23,6 +23,8 @@ mod hygiene;
 mod sharing;
 mod polls;
 mod resume;
+mod credentials;
+mod history;
 mod trouble;
 mod ends;
 mod gone;

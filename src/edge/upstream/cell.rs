@@ -3,7 +3,6 @@
 //! Each attached log has a mapper of its own, since events carry the subscription; a frame is
 //! decoded once and counted once, however many logs want it.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -18,7 +17,7 @@ use crate::edge::channel::ChannelCell;
 use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, PastKeys, Request, SessionStart, SessionValues, Verdict,
 };
 use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
 use crate::proto::link::Told;
@@ -56,7 +55,7 @@ pub(super) struct Behind {
     /// How it is asked for, if it can be.
     pub(super) calls: Option<HistoryCalls>,
     /// Its parts, as far as they were seen.
-    pub(super) keys: BTreeSet<String>,
+    pub(super) keys: PastKeys,
     channels: Vec<Arc<ChannelCell>>,
 }
 
@@ -259,6 +258,7 @@ impl UpstreamCell {
         let since = shared.lost_at.take();
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
+                attachment.mapper.on_time(clock::wall());
                 attachment.mapper.on_reopened();
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
@@ -272,19 +272,18 @@ impl UpstreamCell {
         for attachment in &self.shared().attachments {
             let channel = attachment.channel.clone();
             let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
-            let keys = attachment.mapper.past_keys();
+            let mut keys = attachment.mapper.past_keys();
+            if attachment.mapper.has_scopes() {
+                keys.join(attachment.channel.scopes());
+            }
             match known {
                 Some(behind) => {
                     behind.channels.push(channel);
-                    behind.keys.extend(keys);
+                    behind.keys.join(keys);
                 }
                 None => {
                     let calls = attachment.history.clone();
-                    all.push(Behind {
-                        calls,
-                        keys: keys.into_iter().collect(),
-                        channels: vec![channel],
-                    });
+                    all.push(Behind { calls, keys, channels: vec![channel] });
                 }
             }
         }
@@ -306,13 +305,14 @@ impl UpstreamCell {
             if !behind.is_of(attachment) {
                 continue;
             }
+            attachment.mapper.on_time(arrived.wall);
             attachment.on_past(events, arrived, &self.source, &self.metrics);
             attachment.channel.wake();
         }
     }
 
-    /// The stream is down.
-    pub(super) fn on_down(&self, told: Told) {
+    /// The stream is down; `status`: of the backend's answer.
+    pub(super) fn on_down(&self, told: Told, status: Option<u16>) {
         let mut shared = self.shared();
         shared.standing = Some(told);
         match told {
@@ -322,7 +322,8 @@ impl UpstreamCell {
             Told::Down { reason, retry_in } => {
                 let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
                 let (name, reason) = (&self.source.name, reason.as_str());
-                log::warn!("source={name} is down: reason={reason} retry_in={wait:.1}s");
+                let status = status.map_or_else(String::new, |status| format!(" status={status}"));
+                log::warn!("source={name} is down: reason={reason}{status} retry_in={wait:.1}s");
             }
             Told::Up { .. } => {}
         }
@@ -333,7 +334,7 @@ impl UpstreamCell {
 
     /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
     /// own values can be the cause, such as a wrong token.
-    pub(super) fn note_failure(&self, reason: DownReason, is_own_fault: bool) {
+    pub(super) fn note_failure(&self, reason: DownReason, status: Option<u16>) {
         let is_ours = match reason {
             DownReason::Dns
             | DownReason::Refused
@@ -341,7 +342,8 @@ impl UpstreamCell {
             | DownReason::Timeout
             | DownReason::Reset
             | DownReason::Silent => true,
-            DownReason::BadStatus => is_own_fault,
+            // The backend says that the fault is its own.
+            DownReason::BadStatus => status.is_some_and(|status| status >= 500),
             DownReason::Unauthorized
             | DownReason::RateLimited
             | DownReason::BadContentType
@@ -388,7 +390,12 @@ impl UpstreamCell {
 
     /// A byte came.
     pub(super) fn on_byte(&self, at: UnixMillis) {
-        self.shared().last_byte = Some(at);
+        let mut shared = self.shared();
+        shared.last_byte = Some(at);
+        for attachment in &mut shared.attachments {
+            attachment.mapper.on_time(at);
+        }
+        drop(shared);
         self.metrics.on_byte(at.0 / 1000);
     }
 
@@ -432,7 +439,7 @@ impl Attachment {
             let minting = Minting { mint, frame: *frames, arrived, source };
             let mut events = Vec::new();
             let input = Input { event: &entry.event, data: &entry.data };
-            let verdict = mapper.on_past(input, &mut |event| {
+            let verdict = mapper.on_past(&entry.part, input, &mut |event| {
                 events.push(minting.encode(&event, channel));
             });
             let is_known = matches!(verdict, Verdict::Discarded(Discard::Duplicate, _));

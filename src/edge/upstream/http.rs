@@ -301,7 +301,7 @@ impl Connection {
         self.session.finish_request_body().await.map_err(|error| down_reason(&error))
     }
 
-    /// Reads the head of the answer.
+    /// Reads the head of the answer. The time-out of a read begins anew with each byte.
     pub(super) async fn read_head(&mut self) -> Result<Head, DownReason> {
         // A head may come byte by byte, and the session's own limit is for each read.
         let read = tokio::time::timeout(HEAD_TIMEOUT, self.session.read_response_header()).await;
@@ -428,8 +428,7 @@ impl Head {
 
     /// What an answer that brings no events means for the link.
     pub(super) const fn end(&self, reason: DownReason) -> End {
-        let is_own_fault = self.status >= 500;
-        End::Lost { reason, retry_after: self.retry_after, is_own_fault }
+        End::Lost { reason, retry_after: self.retry_after, status: Some(self.status) }
     }
 }
 

@@ -41,8 +41,8 @@ pub(super) enum End {
         reason: DownReason,
         /// The pause that the backend asked for.
         retry_after: Option<Duration>,
-        /// The backend says that the fault is its own (5xx).
-        is_own_fault: bool,
+        /// The status of its answer, if it came to one.
+        status: Option<u16>,
     },
     /// Another credential is due: it is dialled again at once, and no loss is told.
     Redial,
@@ -52,7 +52,15 @@ pub(super) enum End {
 
 impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
-        Self::Lost { reason, retry_after: None, is_own_fault: false }
+        Self::Lost { reason, retry_after: None, status: None }
+    }
+
+    /// The pause that the backend asked for.
+    const fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Lost { retry_after, .. } => retry_after,
+            Self::Redial | Self::Gone => None,
+        }
     }
 }
 
@@ -65,7 +73,8 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     while tokio::spawn(run_once(cell.clone(), dialer.clone())).await.is_err() {
         log::error!("source={}: the upstream task has panicked", cell.source.name);
         cell.note_loss();
-        cell.on_down(Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) });
+        let told = Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) };
+        cell.on_down(told, None);
         tokio::select! {
             () = cell.stopped() => return,
             () = tokio::time::sleep(REST_AFTER_PANIC) => {}
@@ -81,6 +90,7 @@ async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
         keys: cell.request.recipe.as_ref().map(Keyring::new),
         last_event_id: String::new(),
         is_continued: false,
+        status: None,
     };
     tokio::select! {
         () = cell.stopped() => {}
@@ -99,6 +109,8 @@ pub(super) struct Life<'a> {
     pub(super) last_event_id: String,
     /// Whether a stream of the same subject was open before, so that one can go on.
     pub(super) is_continued: bool,
+    /// The status with which it was lost last, if that was why.
+    status: Option<u16>,
 }
 
 impl Life<'_> {
@@ -119,7 +131,7 @@ impl Life<'_> {
                 }
                 Next::Rest => {
                     if let Some(told) = self.link.on_rest(rand::random(), clock::now()) {
-                        self.cell.on_down(told);
+                        self.cell.on_down(told, self.status);
                     }
                 }
                 Next::Wait(until) => {
@@ -189,9 +201,13 @@ impl Life<'_> {
         if was_open && let Some(keys) = &mut self.keys {
             keys.on_lost(clock::now());
         }
+        self.status = match end {
+            End::Lost { status, .. } => status,
+            End::Redial | End::Gone => None,
+        };
         match end {
-            End::Lost { reason, retry_after, is_own_fault } => {
-                self.cell.note_failure(reason, is_own_fault);
+            End::Lost { reason, retry_after, .. } => {
+                self.cell.note_failure(reason, self.status);
                 if was_open {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();
@@ -205,7 +221,7 @@ impl Life<'_> {
                 }
                 self.cell.on_gone();
                 if let Some(told) = self.link.on_gone() {
-                    self.cell.on_down(told);
+                    self.cell.on_down(told, None);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Reads one event stream of a backend, from the dial to its end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::http::{Head, Incoming};
 use super::{End, Life, UpstreamCell};
@@ -8,6 +8,9 @@ use crate::edge::clock::{self, Moment};
 use crate::proto::backend::{Answer, Discard, Input, Keyring, Message, Verdict};
 use crate::proto::event::DownReason;
 use crate::proto::sse::{Decoder, Item, Limits};
+
+/// What has begun must be whole after so long: bytes that drip in are no sign of life.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Dials, checks the answer, reads until the stream ends.
 pub(super) async fn read_stream(life: &mut Life<'_>, message: &Message) -> End {
@@ -98,6 +101,7 @@ async fn read(life: &mut Life<'_>, mut incoming: Incoming) -> End {
         event_bytes_max: cell.source.event_bytes_max,
     };
     let mut decoder = Decoder::new(limits);
+    let mut drip = Drip::default();
     loop {
         let chunk = tokio::select! {
             biased;
@@ -128,6 +132,9 @@ async fn read(life: &mut Life<'_>, mut incoming: Incoming) -> End {
         cell.on_byte(arrived.wall);
         decoder.push(chunk);
         let read = map(cell, &mut decoder, arrived);
+        if drip.is_too_slow(read.frames == 0 && decoder.is_inside(), arrived.at) {
+            return End::lost(DownReason::Silent);
+        }
         if read.frames == 0 {
             continue;
         }
@@ -152,6 +159,22 @@ async fn read(life: &mut Life<'_>, mut incoming: Incoming) -> End {
 fn next_alarm(life: &Life<'_>, due: Option<Instant>) -> Instant {
     let silent_at = life.link.silent_at();
     due.into_iter().chain(silent_at).min().unwrap_or_else(clock::now)
+}
+
+/// Since when an event is under way.
+#[derive(Default)]
+struct Drip(Option<Instant>);
+
+impl Drip {
+    /// Whether the event has taken too long, if the last read left one unfinished.
+    fn is_too_slow(&mut self, is_inside: bool, now: Instant) -> bool {
+        if !is_inside {
+            self.0 = None;
+            return false;
+        }
+        let since = *self.0.get_or_insert(now);
+        now.saturating_duration_since(since) >= EVENT_TIMEOUT
+    }
 }
 
 /// What a read brought.
@@ -182,4 +205,22 @@ fn map(cell: &UpstreamCell, decoder: &mut Decoder, arrived: Moment) -> Read {
         }
     }
     read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_may_take_its_time_but_not_for_ever() {
+        let start = clock::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let mut drip = Drip::default();
+        assert!(!drip.is_too_slow(true, at(0)));
+        assert!(!drip.is_too_slow(true, at(119)));
+        assert!(!drip.is_too_slow(false, at(130)), "it came to its end");
+        assert!(!drip.is_too_slow(true, at(140)));
+        assert!(!drip.is_too_slow(true, at(259)));
+        assert!(drip.is_too_slow(true, at(260)));
+    }
 }

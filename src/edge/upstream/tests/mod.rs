@@ -6,6 +6,7 @@ mod fairness;
 mod faults;
 mod history;
 mod polls;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;
