@@ -16,8 +16,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
 use super::down::{Down, WriteFailure};
-use super::gate::Revoked;
+use super::gate::{Grant, Revoked};
 use super::hub::Listener;
+use super::streams::Entry;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
 use crate::proto::sse::write_retry;
@@ -46,6 +47,8 @@ pub(super) struct Stream {
     pub(super) drain: watch::Receiver<Option<Duration>>,
     /// Told when another configuration is in force.
     pub(super) reloads: watch::Receiver<u64>,
+    /// Its place among the open streams: by it operators end it.
+    pub(super) entry: Entry,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where it is counted, too.
@@ -55,7 +58,8 @@ pub(super) struct Stream {
 }
 
 /// Asks whether the stream is still allowed, and for how long.
-pub(super) type Recheck<'a> = &'a (dyn Fn() -> Result<Option<Duration>, Revoked> + Send + Sync);
+pub(super) type Recheck<'a> =
+    &'a (dyn Fn(&Grant) -> Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +128,7 @@ enum Woken {
     Heartbeat,
     Drain,
     Reload,
+    Ended,
     Deadline(DisconnectReason),
 }
 
@@ -201,11 +206,12 @@ async fn run(
             }
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
-                let Ok(expires_in) = recheck() else {
+                let Ok(expires_in) = recheck(stream.entry.grant()) else {
                     return end(down, stream, DisconnectReason::Revoked).await;
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
             Woken::Deadline(reason) => return end(down, stream, reason).await,
         }
     }
@@ -230,6 +236,7 @@ async fn wait(
         _ = heartbeat.tick() => Woken::Heartbeat,
         Ok(()) = stream.drain.changed() => Woken::Drain,
         Ok(()) = stream.reloads.changed() => Woken::Reload,
+        () = stream.entry.ended() => Woken::Ended,
         reason = until_deadline => Woken::Deadline(reason),
     }
 }
