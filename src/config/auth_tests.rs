@@ -53,7 +53,7 @@ fn where_a_set_is_fetched_is_taken_as_written() {
 fn keys_come_from_one_place() {
     check(
         &issuer("jwks_file: set.json, public_key: '${file:rsa.pem}'"),
-        &["c:1:74: auth.jwt[0].jwks_file: there is a public_key already; keep one of them"],
+        &["c:1:65: auth.jwt[0].jwks_file: there is a public_key already; keep one of them"],
     );
     check(
         &issuer("secret: '${env:LONG}', jwks_url: 'https://a/b'"),
@@ -87,28 +87,28 @@ fn keys_come_from_one_place() {
 fn what_cannot_be_fetched_is_refused() {
     check(
         &issuer("jwks_url: 'ftp://a/b'"),
-        &["c:1:72: auth.jwt[0].jwks_url: a URL starts with https:// or http://"],
+        &["c:1:64: auth.jwt[0].jwks_url: a URL starts with https:// or http://"],
     );
     check(
         &issuer("jwks_url: 'https://a/b?x#y'"),
-        &["c:1:72: auth.jwt[0].jwks_url: a query holds no spaces, no fragment, and only ASCII"],
+        &["c:1:64: auth.jwt[0].jwks_url: a query holds no spaces, no fragment, and only ASCII"],
     );
     check(
         &issuer("jwks_url: 'http://127.0.0.1/b', jwks_tls: {sni: a}, jwks_refresh: 10ms"),
         &[
-            "c:1:104: auth.jwt[0].jwks_tls: this has no meaning with http://; write https:// in jwks_url",
-            "c:1:128: auth.jwt[0].jwks_refresh: 10ms is under 1s",
+            "c:1:96: auth.jwt[0].jwks_tls: this has no meaning with http://; write https:// in jwks_url",
+            "c:1:120: auth.jwt[0].jwks_refresh: 10ms is under 1s",
         ],
     );
     check(
         &issuer("jwks_file: none.json"),
         &[
-            "c:1:73: auth.jwt[0].jwks_file: cannot read the file \"none.json\": No such file or directory (os error 2)",
+            "c:1:65: auth.jwt[0].jwks_file: cannot read the file \"none.json\": No such file or directory (os error 2)",
         ],
     );
     check(
         &issuer("jwks_file: set.json, jwks_pause: 5s"),
-        &["c:1:95: auth.jwt[0].jwks_pause: this has no meaning without jwks_url"],
+        &["c:1:87: auth.jwt[0].jwks_pause: this has no meaning without jwks_url"],
     );
 }
 
@@ -117,7 +117,7 @@ fn what_makes_a_set_unsafe_or_slow_is_a_warning() {
     check_warnings(
         &issuer("jwks_url: 'http://id.example.com/b'"),
         &[
-            "c:1:72: auth.jwt[0].jwks_url: keys that come in the clear can be swapped on the way; use https://",
+            "c:1:64: auth.jwt[0].jwks_url: keys that come in the clear can be swapped on the way; use https://",
         ],
     );
     check_warnings(&issuer("jwks_url: 'http://127.0.0.1:1/b'"), &[]);

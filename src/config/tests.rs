@@ -556,7 +556,7 @@ fn keys_and_issuers_are_checked() {
     check(
         "auth: {jwt: [{issuer: a, algorithms: [ES256], public_key: '${file:p256.pem}', keys_url: x, bind: {sub: x}}]}",
         &[
-            "c:1:79: auth.jwt[0].keys_url: no such option; did you mean jwks_url?",
+            "c:1:79: auth.jwt[0].keys_url: no such option; there are issuer, audience, algorithms, secret, public_key, jwks_file, jwks_url, jwks_refresh, jwks_pause, jwks_tls, leeway, bind",
             "c:1:99: auth.jwt[0].bind.sub: no such option; there are participantId, tenantId, workflow",
         ],
     );

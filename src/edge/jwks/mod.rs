@@ -141,7 +141,6 @@ impl KeySets {
             }),
             task: Mutex::default(),
         });
-        self.metrics.touch_jwks(&issuer.issuer);
         known.insert(id, Arc::downgrade(&set));
         Ok(set)
     }
@@ -156,6 +155,7 @@ impl KeySet {
     /// Begins to fetch, unless that was begun before. Outside of a runtime nothing happens: the
     /// first token of the issuer begins it then.
     pub(crate) fn start(&self) {
+        self.inner.metrics.touch_jwks(&self.inner.issuer.issuer);
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;

@@ -104,8 +104,7 @@ impl Conf {
     }
 
     pub(crate) fn yaml(&self) -> String {
-        let is_said =
-            |key: &str| self.more.iter().any(|more| more.starts_with(&format!("{key}:")));
+        let is_said = |key: &str| self.more.iter().any(|more| more.starts_with(&format!("{key}:")));
         let mut yaml = format!("listen: [{}]\n", self.listen);
         let auth = format!("auth: {}", self.auth);
         let defaults = [
