@@ -49,6 +49,12 @@ pub(crate) struct Whose {
 }
 
 impl Grant {
+    /// Of nobody.
+    #[cfg(test)]
+    pub(crate) const fn anonymous() -> Self {
+        Self(GrantKind::Anonymous)
+    }
+
     pub(super) const fn kind(&self) -> &GrantKind {
         &self.0
     }
