@@ -198,10 +198,10 @@ fn pem(
 /// The file's text; what stands in it is looked at where keys are used.
 fn key_set_file(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<IssuerKey> {
     let value = table.get("jwks_file")?;
-    let base_dir = reader.base_dir;
+    let folder = reader.folder(value.node.at).to_owned();
     let text = reader.parsed(&value, |scalar| {
         let written = parse_text(&scalar.text)?;
-        read_text(&base_dir.join(&written), &written, KEY_SET_BYTES_MAX as u64)
+        read_text(&folder.join(&written), &written, KEY_SET_BYTES_MAX as u64)
     });
     text.map(IssuerKey::KeySet)
 }
