@@ -19,8 +19,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
 use super::down::{Down, WriteFailure};
-use super::gate::Revoked;
+use super::gate::{Grant, Revoked};
 use super::hub::Listener;
+use super::streams::Entry;
 use crate::proto::beat::first_beat;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
@@ -53,6 +54,8 @@ pub(super) struct Stream {
     pub(super) drain: watch::Receiver<Option<Duration>>,
     /// Told when another configuration is in force.
     pub(super) reloads: watch::Receiver<u64>,
+    /// Its place among the open streams: by it operators end it.
+    pub(super) entry: Entry,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where it is counted, too.
@@ -62,7 +65,8 @@ pub(super) struct Stream {
 }
 
 /// Asks whether the stream is still allowed, and for how long.
-pub(super) type Recheck<'a> = &'a (dyn Fn() -> Result<Option<Duration>, Revoked> + Send + Sync);
+pub(super) type Recheck<'a> =
+    &'a (dyn Fn(&Grant) -> Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +135,7 @@ enum Woken {
     Heartbeat,
     Drain,
     Reload,
+    Ended,
     Deadline(DisconnectReason),
 }
 
@@ -208,11 +213,12 @@ async fn run(
             }
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
-                let Ok(expires_in) = recheck() else {
+                let Ok(expires_in) = recheck(stream.entry.grant()) else {
                     return end(down, stream, DisconnectReason::Revoked).await;
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
             Woken::Deadline(DisconnectReason::Draining) => {
                 return drain(down, stream, &mut position, tally).await;
             }
@@ -255,7 +261,7 @@ async fn wait(
     };
     let mut gone = pin!(down.gone());
     let mut until_deadline = pin!(until_deadline);
-    let Stream { listener, drain, reloads, .. } = stream;
+    let Stream { listener, drain, reloads, entry, .. } = stream;
     poll_fn(|context| {
         // Before all looks, so that what happens after one of them is not missed.
         listener.bell.register(context.waker());
@@ -264,6 +270,9 @@ async fn wait(
         }
         if matches!(reloads.has_changed(), Ok(true)) {
             return Poll::Ready(Woken::Reload);
+        }
+        if entry.is_ended() {
+            return Poll::Ready(Woken::Ended);
         }
         if matches!(drain.has_changed(), Ok(true)) {
             return Poll::Ready(Woken::Drain);
@@ -410,7 +419,9 @@ mod tests {
     use super::*;
     use crate::config::Replay;
     use crate::edge::down::Bare;
+    use crate::edge::gate::Whose;
     use crate::edge::hub::{Hub, Subscribe};
+    use crate::edge::streams::Streams;
     use crate::edge::upstream::Dialer;
     use crate::proto::event::{
         Chat, Encoded, Envelope, Event, Payload, Subscription, TypeSet, Vocabulary,
@@ -450,7 +461,13 @@ mod tests {
             };
             listener.channel.append(Encoded::new(&event, &mut envelope), clock::now());
         }
+        let open_streams = Arc::new(Streams::default());
         Stream {
+            entry: open_streams.enter(
+                Grant::anonymous(),
+                listener.channel.subscription.clone(),
+                listener.bell.clone(),
+            ),
             listener,
             filter,
             join,
@@ -477,7 +494,7 @@ mod tests {
         });
         let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
         let mut down = Down::Bare(bare.expect("a pipe that is read"));
-        let recheck = || if is_allowed { Ok(None) } else { Err(Revoked) };
+        let recheck = |_: &Grant| if is_allowed { Ok(None) } else { Err(Revoked) };
         let (reason, _) = serve(&mut down, stream, &recheck).await;
         drop(down);
         (reason, read.await.expect("no panic"))
@@ -489,9 +506,16 @@ mod tests {
         let (reloads, told) = watch::channel(0);
         reloads.send_replace(1);
         let revoked = Stream { reloads: told, ..behind() };
+        let streams = Arc::new(Streams::default());
+        let mut ended = behind();
+        let subscription = ended.listener.channel.subscription.clone();
+        let bell = ended.listener.bell.clone();
+        ended.entry = streams.enter(Grant::anonymous(), subscription, bell);
+        assert_eq!((streams.end(&Whose::default()), streams.end(&Whose::default())), (1, 0));
         for (stream, is_allowed, want) in [
             (expired, true, DisconnectReason::TokenExpired),
             (revoked, false, DisconnectReason::Revoked),
+            (ended, true, DisconnectReason::Revoked),
         ] {
             let (reason, text) = run_to_end(stream, is_allowed).await;
             assert_eq!(reason, CloseReason::Told(want));
