@@ -44,12 +44,7 @@ impl Streams {
         subscription: Arc<Subscription>,
         bell: Arc<Bell>,
     ) -> Entry {
-        let owner = Arc::new(Owner {
-            grant,
-            subscription,
-            is_ended: AtomicBool::new(false),
-            bell,
-        });
+        let owner = Arc::new(Owner { grant, subscription, is_ended: AtomicBool::new(false), bell });
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
