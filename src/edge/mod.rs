@@ -11,6 +11,7 @@ mod gate;
 mod channel;
 mod hub;
 mod upstream;
+mod door;
 mod down;
 mod client;
 mod proxy;

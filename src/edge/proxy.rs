@@ -178,6 +178,8 @@ impl Edge {
 
     async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
         let down = session.as_downstream_mut();
+        // Whatever is answered: a body that nobody wants is not waited for any longer.
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.subscribe();
@@ -238,7 +240,6 @@ impl Edge {
         let mut head = self.head(down, &opened.answered)?;
         let write_timeout = opened.write_timeout;
         down.set_write_timeout(Some(write_timeout));
-        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         if down.is_http2() {
             down.write_response_header(Box::new(head)).await?;
             opened.run(self, Down::Session(down)).await;
@@ -428,7 +429,7 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
 }
 
 /// The time, as HTTP writes it.
-fn http_date() -> String {
+pub(super) fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()

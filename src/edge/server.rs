@@ -9,11 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
-use pingora::proxy::ProxyServiceBuilder;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
@@ -21,8 +19,9 @@ use pingora::services::listening::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::admin::Admin;
+use super::door::{Crowd, Door, Entrance};
 use super::handed::{Handed, WithSockets};
-use super::proxy::{Edge, Proxy};
+use super::proxy::Edge;
 use crate::config::{Config, Listen};
 
 /// Kernel send buffer of a client: with the default of the system a reader that has stalled
@@ -32,10 +31,12 @@ const SEND_BUFFER: usize = 64 * 1024;
 const READ_BUFFER: usize = 4096;
 /// One event usually fits, so that it leaves in one write.
 const WRITE_BUFFER: usize = 8192;
-/// An HTTP/2 connection without streams is closed after this.
-const H2_IDLE: Duration = Duration::from_secs(60);
 /// For the probe that tells when the listeners are up.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Listeners differ by this: HTTP/2 without TLS, and a PROXY header in front.
+const LISTENER_KINDS: [(bool, bool); 4] =
+    [(false, false), (true, false), (false, true), (true, true)];
 
 /// How often a draining process looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -100,10 +101,13 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
     server.bootstrap();
 
     let is_started = Arc::new(AtomicBool::new(false));
-    let (h2c, others): (Vec<_>, Vec<_>) = listen.into_iter().partition(|(one, _)| one.h2c);
-    for (is_h2c, listen) in [(true, h2c), (false, others)] {
-        if !listen.is_empty() {
-            add_listeners(&mut server, &edge, listen, is_h2c)?;
+    let crowd = Crowd::new();
+    for kind in LISTENER_KINDS {
+        let (alike, others): (Vec<_>, Vec<_>) =
+            listen.into_iter().partition(|(one, _)| (one.h2c, one.proxy_protocol) == kind);
+        listen = others;
+        if !alike.is_empty() {
+            add_listeners(&mut server, &edge, &crowd, alike, kind)?;
         }
     }
     if let Some(handed) = admin {
@@ -140,21 +144,18 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
     }
 }
 
-/// One service for the listeners with HTTP/2 by prior knowledge, one for all others: the
-/// option is the service's.
+/// One service for listeners that are alike: what they take is the service's.
 fn add_listeners(
     server: &mut Server,
     edge: &Arc<Edge>,
+    crowd: &Arc<Crowd>,
     listen: Vec<(Listen, Handed)>,
-    is_h2c: bool,
+    (is_h2c, takes_proxy_header): (bool, bool),
 ) -> Result<(), String> {
-    let mut options = HttpServerOptions::default();
-    options.h2c = is_h2c;
-    options.h2_idle_timeout = Some(H2_IDLE);
-    let mut service = ProxyServiceBuilder::new(&server.configuration, Proxy(edge.clone()))
-        .name(if is_h2c { "streams-h2c" } else { "streams" })
-        .server_options(options)
-        .build();
+    let entrance = Entrance::new(edge.clone(), crowd.clone(), takes_proxy_header);
+    let door = Door::new(edge.clone(), &server.configuration, entrance.clone(), is_h2c);
+    let mut service = Service::new("streams".to_owned(), door);
+    service.endpoints().set_pre_tls_callback(entrance);
     for (one, handed) in &listen {
         service.add_listener(listener(one, handed.address)?);
     }

@@ -9,6 +9,7 @@ mod address;
 mod api_key;
 mod claims;
 mod credential;
+mod head;
 mod identity;
 mod jwt;
 mod limits;
@@ -38,7 +39,7 @@ use self::query::Query;
 use self::values::Values;
 use super::clock::Ticks;
 use super::cors::{self, Headers};
-use super::refusal::Refusal;
+use super::refusal::{Limited, Refusal};
 use crate::config::{Config, Route, Source};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::Filter;
@@ -47,9 +48,12 @@ use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
+pub(super) use address::key as address_key;
+pub(super) use head::{FIELDS_MAX, TARGET_BYTES_MAX};
 pub(crate) use identity::Grant;
 pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
+pub(super) use rate::{KEYS_MAX, Key, Permit, Table};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -199,16 +203,27 @@ impl Gate {
     #[must_use]
     pub(crate) fn decide(&self, asked: &Asked<'_>, wall: UnixMillis) -> Decided {
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
-        let routes = self.routes.get(asked.path).map_or(&[][..], Vec::as_slice);
+        let path = match head::checked_path(asked) {
+            Ok(path) => path,
+            Err(refusal) => {
+                return Decided { decision: Decision::Refused(refusal), headers, route: None };
+            }
+        };
+        let routes = self.routes.get(&*path).map_or(&[][..], Vec::as_slice);
         let route = routes.first().cloned();
         let decision = if route.is_none() {
             Decision::Refused(Refusal::NoSuchPath)
         } else if asked.method == Method::OPTIONS {
-            if cors::is_preflight(asked.headers) {
-                headers = cors::preflight_headers(&self.config.cors, asked.headers);
+            match self.count_call_of_address(asked) {
+                Ok(()) => {
+                    if cors::is_preflight(asked.headers) {
+                        headers = cors::preflight_headers(&self.config.cors, asked.headers);
+                    }
+                    headers.push((ALLOW, HeaderValue::from_static(cors::METHODS)));
+                    Decision::Options
+                }
+                Err(limited) => Decision::Refused(Refusal::Limited(limited)),
             }
-            headers.push((ALLOW, HeaderValue::from_static(cors::METHODS)));
-            Decision::Options
         } else if asked.method == Method::GET || asked.method == Method::HEAD {
             self.decide_stream(asked, routes, wall)
         } else {
@@ -276,10 +291,11 @@ impl Gate {
         }
         let mut permits = Permits::default();
         if asked.method == Method::GET {
-            let trusted = &self.config.trusted_proxies;
-            let address = address::client_address(asked.peer, asked.headers, trusted);
-            let entered = self.limiter.enter_address(&address::key(address));
+            let entered = self.limiter.enter_address(&self.address_key(asked));
             permits.push(entered.map_err(|limited| turned(Refusal::Limited(limited)))?);
+        } else {
+            self.count_call_of_address(asked)
+                .map_err(|limited| turned(Refusal::Limited(limited)))?;
         }
         let identity = self.authenticate(asked, wall).map_err(turned)?;
         let method = identity.method();
@@ -322,6 +338,9 @@ impl Gate {
             self.limiter
                 .enter_stream(&identity, tenant, &mut permits)
                 .map_err(|limited| turned(Refusal::Limited(limited)))?;
+        } else {
+            self.count_call(&identity, tenant)
+                .map_err(|limited| turned(Refusal::Limited(limited)))?;
         }
         Ok(Box::new(Admitted {
             route: route.clone(),
@@ -339,6 +358,23 @@ impl Gate {
             grant: identity.into_grant(),
             subscription,
         }))
+    }
+
+    /// Counts a call of an address, before anything costly is done for it: what is passed
+    /// through, `HEAD` and `OPTIONS`.
+    fn count_call_of_address(&self, asked: &Asked<'_>) -> Result<(), Limited> {
+        self.limiter.enter_call_of_address(&self.address_key(asked))
+    }
+
+    /// Counts a call of a subject and a tenant.
+    fn count_call(&self, identity: &Identity, tenant: &str) -> Result<(), Limited> {
+        self.limiter.enter_call(identity, tenant)
+    }
+
+    /// What the limits of addresses go by.
+    fn address_key(&self, asked: &Asked<'_>) -> Key {
+        let trusted = &self.config.trusted_proxies;
+        address::key(address::client_address(asked.peer, asked.headers, trusted))
     }
 
     fn authenticate(&self, asked: &Asked<'_>, wall: UnixMillis) -> Result<Identity, Refusal> {
