@@ -294,7 +294,7 @@ pub(super) const CONNECTIONS: &[Field] = &[
         "In all; more are closed at once.",
     ),
     derived(
-        "address",
+        "per_address",
         Kind::Number { min: 1, max: 10_000_000 },
         "no limit",
         "From one address; trusted proxies are not counted.",

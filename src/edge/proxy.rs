@@ -422,6 +422,9 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
     let (closed, _) = tokio::io::duplex(1);
     let empty = Box::new(ServerSession::new_http1(Box::new(closed)));
     let mut real = std::mem::replace(&mut session.downstream_session, empty);
+    // A client that wants it closed in the end gets its stream first: the header would overrule
+    // what is asked next.
+    real.req_header_mut().remove_header(&http::header::CONNECTION);
     // Asked to keep the connection for another request, the session gives it back.
     real.set_keepalive(Some(1));
     let reusable = real.finish().await?;
