@@ -326,7 +326,7 @@ fn limits(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<(Limits, usize)> 
 fn connections(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Connections> {
     let table = reader.sub_table(table, "connections", spec::CONNECTIONS)?;
     let mut number = |name| reader.number(&table, name).and_then(|n| u32::try_from(n).ok());
-    Some(Connections { total: number("total"), per_address: number("per_address") })
+    Some(Connections { total: number("total"), per_client: number("per_client") })
 }
 
 pub(super) fn limit(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> Option<Limit> {

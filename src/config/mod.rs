@@ -238,7 +238,7 @@ pub struct Connections {
     /// Invariant: at least 1.
     pub total: Option<u32>,
     /// From one address that is no trusted proxy's; `None` = any. Invariant: at least 1.
-    pub per_address: Option<u32>,
+    pub per_client: Option<u32>,
 }
 
 /// One limit. What is `None` is not limited.

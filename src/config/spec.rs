@@ -294,7 +294,7 @@ pub(super) const CONNECTIONS: &[Field] = &[
         "In all; more are closed at once.",
     ),
     derived(
-        "per_address",
+        "per_client",
         Kind::Number { min: 1, max: 10_000_000 },
         "no limit",
         "From one address; trusted proxies are not counted.",

@@ -264,7 +264,7 @@ auth:
     - {issuer: x, audience: [a, b], algorithms: [RS256, PS512], public_key: '${file:rsa.pem}', bind: {participantId: sub, tenantId: t}}
 limits:
   address: {opens: 60/m, requests: 600/m, burst: 20, concurrent: 50}
-  connections: {total: 1000, per_address: 100}
+  connections: {total: 1000, per_client: 100}
   event: 64KiB
 replay: {events: 10, bytes: 1MiB, age: 1m, linger: 0s}
 timeouts: {write: 500ms}
@@ -296,7 +296,7 @@ fn what_is_written_counts() {
     );
     let requests = config.limits.address.requests.map(|rate| rate.count.get());
     assert_eq!(requests, Some(600));
-    let want = Connections { total: Some(1000), per_address: Some(100) };
+    let want = Connections { total: Some(1000), per_client: Some(100) };
     assert!(config.limits.connections == want);
     assert!(config.listen.iter().map(|listen| listen.proxy_protocol).eq([false, true]));
     let [first, second] = config.auth.jwt.as_slice() else { panic!("two issuers") };

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -89,9 +89,9 @@ impl ChannelCell {
         }
     }
 
-    /// Appends an event. Readers are woken by [`Self::wake`].
-    pub(super) fn append(&self, encoded: Encoded) {
-        self.change(|log| log.channel.append(encoded, clock::now()));
+    /// Appends an event whose last byte came then. Readers are woken by [`Self::wake`].
+    pub(super) fn append(&self, encoded: Encoded, arrived: Instant) {
+        self.change(|log| log.channel.append(encoded, arrived));
     }
 
     /// Wakes the readers: once per batch, not per event.

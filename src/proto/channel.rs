@@ -106,8 +106,8 @@ pub struct Batch {
     pub messages: Vec<MessageType>,
     /// Ephemeral live events that were skipped.
     pub skipped: usize,
-    /// When the first live one of them came.
-    pub first_arrived: Option<Instant>,
+    /// When each of them came, but for those that came before the reader.
+    pub arrived: Vec<Instant>,
 }
 
 /// A reader's standing after a read.
@@ -137,7 +137,7 @@ impl Channel {
         }
     }
 
-    /// Appends a message event.
+    /// Appends a message event, whose last byte came at `now`.
     pub fn append(&mut self, encoded: Encoded, now: Instant) {
         let cursor = Cursor { epoch: self.epoch, sequence: self.next_sequence };
         let framed = encoded.frame(Some(&cursor.to_string()));
@@ -320,7 +320,7 @@ impl Channel {
                 }
                 batch.messages.push(framed.message_type);
                 if at >= live_from {
-                    batch.first_arrived.get_or_insert(entry.at);
+                    batch.arrived.push(entry.at);
                 }
                 match filter.vocabulary {
                     Vocabulary::Core if !framed.is_core() => core.get_or_init(|| framed.core()),

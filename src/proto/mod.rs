@@ -18,5 +18,6 @@ pub mod cursor;
 pub mod channel;
 pub mod backend;
 pub mod backoff;
+pub mod beat;
 pub mod link;
 pub mod normalize;

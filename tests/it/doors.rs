@@ -137,7 +137,7 @@ async fn floods_of_heads_cost_no_more_than_their_answers() {
 
 #[tokio::test]
 async fn connections_are_limited_by_address_and_in_all() {
-    let rows = [("total: 4", "total"), ("per_address: 4", "address")];
+    let rows = [("total: 4", "total"), ("per_client: 4", "address")];
     for (limit, reason) in rows {
         let limits = format!("limits: {{connections: {{{limit}}}}}");
         let one = One::start_with(Kind::Xians, |conf| conf.line(&limits)).await;
@@ -167,7 +167,7 @@ async fn connections_are_limited_by_address_and_in_all() {
 #[tokio::test]
 async fn the_connections_of_a_trusted_proxy_are_not_one_address() {
     let one = One::start_with(Kind::Xians, |conf| {
-        conf.line("limits: {connections: {per_address: 1}}").line("trusted_proxies: [127.0.0.0/8]")
+        conf.line("limits: {connections: {per_client: 1}}").line("trusted_proxies: [127.0.0.0/8]")
     })
     .await;
     let mut streams = Vec::new();

@@ -59,6 +59,8 @@ async fn a_client_that_comes_back_gets_exactly_what_it_missed() {
     let replays = |outcome| metrics.sum("chatmux_replay_requests_total", &[("outcome", outcome)]);
     assert_eq!((replays("replayed"), replays("partial"), replays("unknown")), (5, 0, 0));
     assert_eq!(metrics.sum("chatmux_replay_events_total", &[]), 60);
+    // Those that were there at once; what was missed is as old as the client was away.
+    assert_eq!(metrics.sum("chatmux_event_latency_seconds_count", &[]), 20);
     let opened =
         |resumed| metrics.sum("chatmux_client_streams_opened_total", &[("resumed", resumed)]);
     assert_eq!((opened("false"), opened("true")), (1, 5));

@@ -61,7 +61,7 @@ impl Crowd {
         let total_max = limits.total.unwrap_or(self.total_max);
         let total = self.total.hold(&Key::default(), Some(total_max)).ok_or(Turned::Total)?;
         let is_proxy = client.is_some_and(|client| is_trusted(config, client));
-        let address_max = limits.per_address.filter(|_| !is_proxy);
+        let address_max = limits.per_client.filter(|_| !is_proxy);
         let address = self.address.hold(&address_key(client), address_max);
         Ok([total, address.ok_or(Turned::Address)?])
     }

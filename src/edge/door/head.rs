@@ -204,8 +204,7 @@ mod tests {
     /// What becomes of a head, fed whole and byte by byte.
     #[track_caller]
     fn check(head: &[u8], want: Option<Result<(), Refusal>>) {
-        let text = head.escape_ascii().to_string();
-        let text = &text[..text.len().min(200)];
+        let text: String = head.escape_ascii().to_string().chars().take(200).collect();
         let whole = Scan::default().on_bytes(&mut BytesMut::from(head));
         assert_eq!(whole, want, "{text}");
         let (mut scan, mut bytes, mut got) = (Scan::default(), BytesMut::new(), None);

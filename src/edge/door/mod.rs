@@ -25,6 +25,7 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::head::{Outcome, Patience};
@@ -61,6 +62,8 @@ pub(super) struct Door {
     entrance: Arc<Entrance>,
     /// HTTP/2 by prior knowledge is taken where TLS has not negotiated a version.
     is_h2c: bool,
+    /// Connections that wait for another request are closed.
+    closing: watch::Sender<bool>,
 }
 
 impl Door {
@@ -77,7 +80,7 @@ impl Door {
         let mut proxy = http_proxy(conf, Proxy(edge.clone()));
         proxy.server_options = Some(options);
         proxy.h2_options = Some(h2_options());
-        Self { edge, proxy: Arc::new(proxy), entrance, is_h2c }
+        Self { edge, proxy: Arc::new(proxy), entrance, is_h2c, closing: watch::Sender::new(false) }
     }
 
     fn patience(&self) -> Patience {
@@ -88,12 +91,12 @@ impl Door {
     async fn serve_http1(&self, mut stream: Stream, mut early: BytesMut, shutdown: &ShutdownWatch) {
         let mut settings: Option<HttpPersistentSettings> = None;
         loop {
-            let mut stopping = shutdown.clone();
+            let mut closing = self.closing.subscribe();
             let read = tokio::select! {
                 biased;
                 read = head::read(&mut stream, early, self.patience()) => read,
                 // Between two requests; a first one that is on its way is answered.
-                _ = stopping.wait_for(|is_stopping| *is_stopping), if settings.is_some() => return,
+                _ = closing.wait_for(|is_closing| *is_closing), if settings.is_some() => return,
             };
             let head = match read {
                 Outcome::Head(head) => head,
@@ -215,6 +218,7 @@ impl ServerApp for Door {
     }
 
     async fn cleanup(&self) {
+        self.closing.send_replace(true);
         self.proxy.http_cleanup().await;
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
@@ -151,7 +151,7 @@ impl UpstreamCell {
     }
 
     /// One frame came; what became of it. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
+    pub(super) fn on_frame(&self, input: Input<'_>, arrived: Moment) -> Option<Verdict> {
         let mut shared = self.shared();
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
@@ -207,7 +207,7 @@ impl UpstreamCell {
 
     /// The backend says that the conversation is gone.
     pub(super) fn on_gone(&self) {
-        let arrived = clock::wall();
+        let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
             let Attachment { channel, mapper, mint, frames, .. } = attachment;
@@ -270,7 +270,7 @@ impl UpstreamCell {
     }
 
     /// Tells these logs what they missed, in order.
-    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: Moment) {
         for attachment in &mut self.shared().attachments {
             if !behind.is_of(attachment) {
                 continue;
@@ -382,7 +382,7 @@ impl Attachment {
     fn on_past(
         &mut self,
         event: &PastEvent,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -397,7 +397,7 @@ impl Attachment {
     fn on_frame(
         &mut self,
         input: Input<'_>,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
@@ -414,20 +414,21 @@ fn publish(
     channel: &ChannelCell,
     mint: &str,
     frame: u64,
-    arrived: UnixMillis,
+    arrived: Moment,
     source: &Source,
     metrics: &SourceMetrics,
 ) {
     metrics.on_event(event.message_type());
     let mut minted = || format!("{mint}-{frame}");
-    channel.append(Encoded::new(
+    let encoded = Encoded::new(
         event,
         &mut Envelope {
             subscription: &channel.subscription,
             source: &source.name,
             backend: source.dialect.name,
-            arrived,
+            arrived: arrived.wall,
             minted: &mut minted,
         },
-    ));
+    );
+    channel.append(encoded, arrived.at);
 }

@@ -333,9 +333,13 @@ fn steps_are_taken_in_their_order() {
 fn paths_are_exact_and_methods_few() {
     let bench = Bench::new(|_| ());
     let query = &format!("{ASK}&apikey=sk-any");
-    for path in ["", "/", "/events/", "/Events", "/events/x", "//events", "/%65vents"] {
+    for path in ["/", "/events/", "/Events", "/events/x", "*"] {
         bench.check(&Ask { path, ..Ask::default() }, query, "404");
     }
+    for path in ["", "//events", "/x/../events", "/x%2fevents", "/%2e/events"] {
+        bench.check(&Ask { path, ..Ask::default() }, query, "400");
+    }
+    bench.check(&Ask { path: "/%65vents", ..Ask::default() }, query, "stream");
     for (method, want) in [
         (Method::GET, "stream"),
         (Method::HEAD, "head"),
