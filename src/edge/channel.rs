@@ -17,8 +17,9 @@ use crate::proto::event::{
     Control, DownReason, Encoded, GapReason, SourceTag, Subscription, Vocabulary,
 };
 use crate::proto::link::Told;
+use crate::proto::redact::Redaction;
 use crate::proto::time::UnixMillis;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, RouteMetrics};
 
 /// One log.
 pub(crate) struct ChannelCell {
@@ -31,6 +32,8 @@ pub(crate) struct ChannelCell {
     listeners: AtomicUsize,
     visits: AtomicU64,
     metrics: Arc<Metrics>,
+    /// What the route takes out, and where that is counted.
+    redaction: Option<(Arc<Redaction>, Arc<RouteMetrics>)>,
 }
 
 struct Log {
@@ -77,8 +80,11 @@ impl ChannelCell {
         channel: Channel,
         sources: Vec<SourceStanding>,
         metrics: Arc<Metrics>,
+        redaction: Option<Arc<Redaction>>,
     ) -> Self {
+        let redaction = redaction.map(|redaction| (redaction, metrics.route(route)));
         Self {
+            redaction,
             route: route.to_owned(),
             subscription,
             log: Mutex::new(Log { channel, sources, minted: 0 }),
@@ -90,7 +96,12 @@ impl ChannelCell {
     }
 
     /// Appends an event whose last byte came then. Readers are woken by [`Self::wake`].
-    pub(super) fn append(&self, encoded: Encoded, arrived: Instant) {
+    pub(super) fn append(&self, mut encoded: Encoded, arrived: Instant) {
+        if let Some((redaction, route)) = &self.redaction
+            && encoded.redact(redaction) > 0
+        {
+            route.redacted.inc();
+        }
         self.change(|log| log.channel.append(encoded, arrived));
     }
 

@@ -122,7 +122,9 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed], &sockets));
     }
-    let keeper = Keeper { edge: edge.clone(), bound, is_started, hooks };
+    let is_watching = Arc::new(AtomicBool::new(false));
+    let keeper =
+        Keeper { edge: edge.clone(), bound, is_watching: is_watching.clone(), is_started, hooks };
     server.add_service(background_service("keeper", keeper));
     let leaver = Leaver { edge: edge.clone(), drain: config.server.drain };
     server.add_service(background_service("leave", leaver));
@@ -132,6 +134,7 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         stop_after: options.stop_after,
         sockets,
         upgrade_socket,
+        is_watching,
     });
     server.run(RunArgs { shutdown_signal });
     Ok(())
@@ -206,6 +209,8 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
 struct Keeper {
     edge: Arc<Edge>,
     bound: Bound,
+    /// Signals are waited for: until then they would kill the process.
+    is_watching: Arc<AtomicBool>,
     is_started: Arc<AtomicBool>,
     hooks: Hooks,
 }
@@ -241,6 +246,13 @@ impl Keeper {
                 if *shutdown.borrow_and_update() {
                     return;
                 }
+            }
+        }
+        // Whoever reads the line may send a signal.
+        while !self.is_watching.load(Ordering::SeqCst) {
+            tokio::time::sleep(PROBE_PAUSE).await;
+            if *shutdown.borrow_and_update() {
+                return;
             }
         }
         self.is_started.store(true, Ordering::SeqCst);
