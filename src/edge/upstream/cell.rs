@@ -10,14 +10,16 @@ use tokio::sync::Notify;
 
 use super::history::PastEvent;
 use crate::config::Source;
-use crate::edge::channel::ChannelCell;
+use crate::edge::channel::{ChannelCell, Restored};
 use crate::edge::clock;
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
 };
+use crate::proto::cursor::Mark;
 use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
 use crate::proto::link::Told;
+use crate::proto::restore::RESUME_AGE_MILLIS_MAX;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
 
@@ -40,7 +42,32 @@ struct Shared {
     last_byte: Option<UnixMillis>,
     /// Failures since it was last up.
     failures: u32,
+    /// Where a client that comes back wants it to go on.
+    replay_id: String,
+    /// It was dialled with a client's id: what is older than this comes again, and is news only
+    /// to the log that asked for it.
+    replays_before: Option<UnixMillis>,
 }
+
+/// What a client that was elsewhere before wants of a stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// How far it was told.
+    pub(crate) mark: Mark,
+    /// Where the backend would go on.
+    pub(crate) replay_id: Option<&'a str>,
+    /// The only part of the history that it wants.
+    pub(crate) part: Option<&'a str>,
+}
+
+/// Events may be missing: since then for those who were there, since their marks for others.
+#[derive(Clone, Copy)]
+pub(super) struct Lapse {
+    lost: Option<UnixMillis>,
+}
+
+/// So much of what was seen goes into a new log, for clients whose marks are a little older.
+const OVERLAP_MILLIS: i64 = 60_000;
 
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
@@ -51,6 +78,10 @@ pub(super) struct Behind {
     pub(super) calls: Option<HistoryCalls>,
     /// Its parts, as far as they were seen.
     pub(super) keys: BTreeSet<String>,
+    /// Since when.
+    pub(super) since: UnixMillis,
+    /// Clients were elsewhere then.
+    pub(super) is_restored: bool,
     channels: Vec<Arc<ChannelCell>>,
 }
 
@@ -71,6 +102,24 @@ struct Attachment {
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
+    past: Past,
+}
+
+/// What a log wants of the past.
+enum Past {
+    /// Nothing; the source may not have been up yet.
+    Nothing,
+    /// Everything since then, when the source comes up.
+    Wanted(Wish),
+    /// It was told. Older frames that come again are news to it.
+    Told,
+}
+
+struct Wish {
+    since: UnixMillis,
+    part: Option<String>,
+    /// There may be parts that nobody knows the names of.
+    has_unknown_parts: bool,
 }
 
 impl UpstreamCell {
@@ -92,6 +141,8 @@ impl UpstreamCell {
                 lost_at: None,
                 last_byte: None,
                 failures: 0,
+                replay_id: String::new(),
+                replays_before: None,
             }),
             stop: Notify::new(),
         })
@@ -123,10 +174,62 @@ impl UpstreamCell {
             history: resolved.history.clone(),
             mint,
             frames: 0,
+            past: Past::Nothing,
         });
         if let Some(told) = shared.standing {
             channel.on_told(index, told, false);
         }
+    }
+
+    /// A client of this log was elsewhere before. What it missed is asked for when the stream
+    /// opens; where that cannot be, or it is open already, the log says so.
+    pub(in crate::edge) fn on_wanted(&self, channel: &Arc<ChannelCell>, wanted: Wanted<'_>) {
+        let can_replay = self.request.resume_header.is_some() && self.request.recipe.is_none();
+        let replay_id = wanted.replay_id.filter(|_| can_replay);
+        let oldest = clock::wall().0 - RESUME_AGE_MILLIS_MAX;
+        let mark = Mark { at: UnixMillis(wanted.mark.at.0.max(oldest)), ..wanted.mark };
+        let mut shared = self.shared();
+        let Shared { attachments, standing, replay_id: known, .. } = &mut *shared;
+        let attachment = attachments.iter_mut().find(|there| Arc::ptr_eq(&there.channel, channel));
+        let Some(attachment) = attachment else {
+            return;
+        };
+        let has_history = attachment.history.is_some();
+        let is_up = matches!(standing, Some(Told::Up { .. }));
+        if is_up || (!has_history && replay_id.is_none()) {
+            return;
+        }
+        let has_unknown_parts = mark.has_parts && wanted.part.is_none();
+        match &mut attachment.past {
+            Past::Nothing => {
+                attachment.past = Past::Wanted(Wish {
+                    since: mark.at,
+                    part: wanted.part.map(str::to_owned),
+                    has_unknown_parts,
+                });
+            }
+            Past::Wanted(wish) => {
+                wish.since = wish.since.min(mark.at);
+                wish.has_unknown_parts |= has_unknown_parts || wish.part.as_deref() != wanted.part;
+            }
+            // It was up before this client came: what it missed then is in the log, or lost.
+            Past::Told => return,
+        }
+        channel.on_wanted(attachment.index, mark, replay_id.filter(|_| !has_history));
+        if known.is_empty() {
+            replay_id.unwrap_or_default().clone_into(known);
+        }
+    }
+
+    /// Where the first dial goes on, if a client said so.
+    pub(super) fn take_replay_id(&self) -> String {
+        let mut shared = self.shared();
+        let replay_id = std::mem::take(&mut shared.replay_id);
+        if !replay_id.is_empty() {
+            // Until it is known when the stream opened.
+            shared.replays_before = Some(clock::wall());
+        }
+        replay_id
     }
 
     /// Feeds a log no longer. Whether nobody is left.
@@ -151,11 +254,21 @@ impl UpstreamCell {
     }
 
     /// One frame came; what became of it. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: UnixMillis) -> Option<Verdict> {
+    ///
+    /// `replay_id`: where the backend would go on after it.
+    pub(super) fn on_frame(
+        &self,
+        input: Input<'_>,
+        replay_id: &str,
+        arrived: UnixMillis,
+    ) -> Option<Verdict> {
+        let replay_id = if self.request.resume_header.is_some() { replay_id } else { "" };
         let mut shared = self.shared();
+        let news_since = shared.replays_before;
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
-            let verdict = attachment.on_frame(input, arrived, &self.source, &self.metrics);
+            let place = Place { arrived, replay_id, news_since };
+            let verdict = attachment.on_frame(input, place, &self.source, &self.metrics);
             // Mapped for one is mapped; else the first reason stands.
             if total.is_none() || matches!(verdict, Verdict::Mapped { .. }) {
                 total = Some(verdict);
@@ -210,37 +323,54 @@ impl UpstreamCell {
         let arrived = clock::wall();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
-            let Attachment { channel, mapper, mint, frames, .. } = attachment;
+            attachment.give_up(arrived);
+            let Attachment { channel, index, mapper, mint, frames, .. } = attachment;
             *frames += 1;
             mapper.on_gone(&mut |event| {
-                publish(&event, channel, mint, *frames, arrived, &self.source, &self.metrics);
+                self.metrics.on_event(event.message_type());
+                let minted = || format!("{mint}-{frames}");
+                channel.append(*index, "", encode(&event, channel, &self.source, arrived, minted));
             });
             channel.wake();
         }
     }
 
     /// The stream is open. Says so; since when something may be missing, if it was lost.
-    pub(super) fn on_up(&self, told: Told, is_resumed: bool) -> Option<UnixMillis> {
+    pub(super) fn on_up(&self, told: Told, is_resumed: bool) -> Option<Lapse> {
         let mut shared = self.shared();
+        let lapse = shared.lapse();
+        if let Told::Up { again: false } = told
+            && shared.replays_before.is_some()
+        {
+            shared.replays_before = Some(clock::wall());
+        }
         shared.standing = Some(told);
         shared.failures = 0;
-        let since = shared.lost_at.take();
+        shared.lost_at = None;
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
                 attachment.mapper.on_reopened();
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
         }
-        since
+        lapse
     }
 
     /// Whose history is wanted, each once.
-    pub(super) fn histories(&self) -> Vec<Behind> {
+    pub(super) fn histories(&self, lapse: Lapse) -> Vec<Behind> {
         let mut all: Vec<Behind> = Vec::new();
         for attachment in &self.shared().attachments {
+            let (since, part, is_restored) = match (&attachment.past, lapse.lost) {
+                (Past::Wanted(wish), _) => (wish.since, wish.part.clone(), true),
+                (Past::Nothing | Past::Told, Some(lost)) => (lost, None, false),
+                (Past::Nothing | Past::Told, None) => continue,
+            };
             let channel = attachment.channel.clone();
-            let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
-            let keys = attachment.mapper.past_keys();
+            let known = all.iter_mut().find(|behind| {
+                behind.calls == attachment.history
+                    && (behind.since, behind.is_restored) == (since, is_restored)
+            });
+            let keys = attachment.mapper.past_keys().into_iter().chain(part);
             match known {
                 Some(behind) => {
                     behind.channels.push(channel);
@@ -250,7 +380,9 @@ impl UpstreamCell {
                     let calls = attachment.history.clone();
                     all.push(Behind {
                         calls,
-                        keys: keys.into_iter().collect(),
+                        keys: keys.collect(),
+                        since,
+                        is_restored,
                         channels: vec![channel],
                     });
                 }
@@ -260,12 +392,44 @@ impl UpstreamCell {
     }
 
     /// These logs may have missed something that cannot be had any more.
-    pub(super) fn on_gap(&self, behind: &Behind, since: UnixMillis) {
+    pub(super) fn on_gap(&self, behind: &Behind) {
         for attachment in &self.shared().attachments {
             if behind.is_of(attachment) {
                 let reason = GapReason::UpstreamNoReplay;
-                attachment.channel.on_gap(attachment.index, reason, Some(since));
+                attachment.channel.on_gap(attachment.index, reason, Some(behind.since));
             }
+        }
+    }
+
+    /// Tells these logs what their clients missed that were elsewhere, in order.
+    pub(super) fn on_restored(
+        &self,
+        behind: &Behind,
+        events: &[PastEvent],
+        is_whole: bool,
+        is_replaying: bool,
+    ) {
+        let arrived = clock::wall();
+        for attachment in &mut self.shared().attachments {
+            if !behind.is_of(attachment) {
+                continue;
+            }
+            let Past::Wanted(wish) = std::mem::replace(&mut attachment.past, Past::Told) else {
+                continue;
+            };
+            let mut told = Vec::new();
+            for event in events {
+                let verdict = attachment.on_entry(event, &mut told, arrived, &self.source);
+                self.metrics.on_past(verdict);
+            }
+            // Some more than was asked for, to find the events that marks name.
+            told.retain(|event| event.label.at.0 >= wish.since.0 - OVERLAP_MILLIS);
+            told.iter().for_each(|event| self.metrics.on_event(event.label.message_type));
+            // A wish may have grown while the history was read.
+            let is_whole = is_whole && !wish.has_unknown_parts && wish.since >= behind.since;
+            let since = wish.since;
+            let restored = Restored { events: told, since, is_whole, is_replaying };
+            attachment.channel.restore(attachment.index, restored);
         }
     }
 
@@ -275,9 +439,14 @@ impl UpstreamCell {
             if !behind.is_of(attachment) {
                 continue;
             }
+            let mut told = Vec::new();
             for event in events {
-                let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
+                let verdict = attachment.on_entry(event, &mut told, arrived, &self.source);
                 self.metrics.on_past(verdict);
+            }
+            for event in told {
+                self.metrics.on_event(event.label.message_type);
+                attachment.channel.append(attachment.index, "", event);
             }
             attachment.channel.wake();
         }
@@ -298,7 +467,10 @@ impl UpstreamCell {
             }
             Told::Up { .. } => {}
         }
-        for attachment in &shared.attachments {
+        for attachment in &mut shared.attachments {
+            if let Told::Down { reason: DownReason::Ended, .. } = told {
+                attachment.give_up(clock::wall());
+            }
             attachment.channel.on_told(attachment.index, told, false);
         }
     }
@@ -336,9 +508,9 @@ impl UpstreamCell {
         &self.source.name
     }
 
-    /// Since when events may have been missed that nobody has asked for yet.
-    pub(super) fn lost_since(&self) -> Option<UnixMillis> {
-        self.shared().lost_at
+    /// Whether events may have been missed that nobody has asked for yet.
+    pub(super) fn lapse(&self) -> Option<Lapse> {
+        self.shared().lapse()
     }
 
     /// Since then events may have been missed.
@@ -378,49 +550,85 @@ impl Drop for UpstreamCell {
     }
 }
 
+impl Shared {
+    fn lapse(&self) -> Option<Lapse> {
+        let is_wanted = |attachment: &Attachment| matches!(attachment.past, Past::Wanted(_));
+        let is_lapse = self.lost_at.is_some() || self.attachments.iter().any(is_wanted);
+        is_lapse.then_some(Lapse { lost: self.lost_at })
+    }
+}
+
+/// Where a frame stands among others.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    arrived: UnixMillis,
+    /// Where the backend would go on after it.
+    replay_id: &'a str,
+    /// What is older comes again.
+    news_since: Option<UnixMillis>,
+}
+
 impl Attachment {
-    fn on_past(
+    /// Maps an entry of the history.
+    fn on_entry(
         &mut self,
-        event: &PastEvent,
+        entry: &PastEvent,
+        told: &mut Vec<Encoded>,
         arrived: UnixMillis,
         source: &Source,
-        metrics: &SourceMetrics,
     ) -> Verdict {
         let Self { channel, mapper, mint, frames, .. } = self;
         *frames += 1;
-        let input = Input { event: &event.event, data: &event.data };
+        let input = Input { event: &entry.event, data: &entry.data };
         mapper.on_past(input, &mut |event| {
-            publish(&event, channel, mint, *frames, arrived, source, metrics);
+            let minted = || format!("{mint}-{frames}");
+            told.push(encode(&event, channel, source, arrived, minted));
         })
     }
 
     fn on_frame(
         &mut self,
         input: Input<'_>,
-        arrived: UnixMillis,
+        place: Place<'_>,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
-        let Self { channel, mapper, mint, frames, .. } = self;
+        let Self { channel, index, mapper, mint, frames, past, .. } = self;
         *frames += 1;
+        let news_since = place.news_since.filter(|_| !matches!(past, Past::Told));
         mapper.on_frame(input, &mut |event| {
-            publish(&event, channel, mint, *frames, arrived, source, metrics);
+            if event.created_at.is_some_and(|at| Some(at) < news_since) {
+                return;
+            }
+            metrics.on_event(event.message_type());
+            let minted = || format!("{mint}-{frames}");
+            let encoded = encode(&event, channel, source, place.arrived, minted);
+            channel.append(*index, place.replay_id, encoded);
         })
+    }
+
+    /// What was wanted of the past will never be had.
+    fn give_up(&mut self, now: UnixMillis) {
+        if let Past::Wanted(wish) = std::mem::replace(&mut self.past, Past::Told) {
+            let restored = Restored {
+                events: Vec::new(),
+                since: wish.since.min(now),
+                is_whole: false,
+                is_replaying: false,
+            };
+            self.channel.restore(self.index, restored);
+        }
     }
 }
 
-fn publish(
+fn encode(
     event: &Event<'_>,
     channel: &ChannelCell,
-    mint: &str,
-    frame: u64,
-    arrived: UnixMillis,
     source: &Source,
-    metrics: &SourceMetrics,
-) {
-    metrics.on_event(event.message_type());
-    let mut minted = || format!("{mint}-{frame}");
-    channel.append(Encoded::new(
+    arrived: UnixMillis,
+    mut minted: impl FnMut() -> String,
+) -> Encoded {
+    Encoded::new(
         event,
         &mut Envelope {
             subscription: &channel.subscription,
@@ -429,5 +637,5 @@ fn publish(
             arrived,
             minted: &mut minted,
         },
-    ));
+    )
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::cell::Behind;
+use super::cell::{Behind, Lapse};
 use super::{Life, UpstreamCell};
 use crate::edge::clock;
 use crate::proto::backend::{Call, Credential, HistoryCalls, KEY, PAGE, Wanted};
@@ -32,7 +32,6 @@ pub(super) struct PastEvent {
 
 /// What the logs missed, log by log.
 pub(super) struct Missed {
-    since: UnixMillis,
     all: Vec<(Behind, Fetched)>,
 }
 
@@ -43,14 +42,14 @@ impl Missed {
     }
 }
 
-/// Fetches what each log missed since then.
-pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
+/// Fetches what each log missed.
+pub(super) async fn gather(life: &Life<'_>, lapse: Lapse) -> Missed {
     let mut all = Vec::new();
-    for behind in life.cell.histories() {
+    for behind in life.cell.histories(lapse) {
         let fetched = match &behind.calls {
             Some(calls) => {
-                let from = UnixMillis(since.0 - SLACK_MILLIS);
-                let fetching = fetch(life, calls, &behind.keys, from);
+                let from = UnixMillis(behind.since.0 - SLACK_MILLIS);
+                let fetching = fetch(life, calls, &behind.keys, (from, behind.is_restored));
                 tokio::time::timeout(CATCH_UP_TIMEOUT, fetching).await.ok().flatten()
             }
             None => None,
@@ -63,15 +62,20 @@ pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
         });
         all.push((behind, fetched));
     }
-    Missed { since, all }
+    Missed { all }
 }
 
 /// Tells each log what it missed, and that there may be more.
 pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
     for (behind, fetched) in &missed.all {
+        if behind.is_restored {
+            let is_whole = fetched.is_whole || is_resumed;
+            cell.on_restored(behind, &fetched.events, is_whole, is_resumed);
+            continue;
+        }
         // Where the backend goes on by itself, its history is only to make sure.
         if !fetched.is_whole && !is_resumed {
-            cell.on_gap(behind, missed.since);
+            cell.on_gap(behind);
         }
         cell.on_past(behind, &fetched.events, clock::wall());
     }
@@ -89,13 +93,13 @@ async fn fetch(
     life: &Life<'_>,
     calls: &HistoryCalls,
     keys: &BTreeSet<String>,
-    since: UnixMillis,
+    wanted: (UnixMillis, bool),
 ) -> Option<Fetched> {
     let mut fetched = Fetched { events: Vec::new(), is_whole: true };
-    fetch_part(life, &calls.whole, "", since, &mut fetched).await?;
+    fetch_part(life, &calls.whole, "", wanted, &mut fetched).await?;
     if let Some(part) = &calls.part {
         for key in keys {
-            fetch_part(life, part, key, since, &mut fetched).await?;
+            fetch_part(life, part, key, wanted, &mut fetched).await?;
         }
     }
     // Stable: entries of one moment stay in the backend's order.
@@ -107,7 +111,7 @@ async fn fetch_part(
     life: &Life<'_>,
     call: &Call,
     key: &str,
-    since: UnixMillis,
+    (since, is_restored): (UnixMillis, bool),
     fetched: &mut Fetched,
 ) -> Option<()> {
     let UpstreamCell { source, .. } = life.cell;
@@ -124,7 +128,8 @@ async fn fetch_part(
         }
         let body = String::from_utf8_lossy(&answered.body);
         let read = (history.read)(&body, &Wanted { since, page: &page })?;
-        let in_time = |at: Option<UnixMillis>| at.is_none_or(|at| at >= since);
+        // A session that has seen nothing yet learns from older entries who takes part.
+        let in_time = |at: Option<UnixMillis>| is_restored || at.is_none_or(|at| at >= since);
         let events = read.entries.into_iter().filter(|entry| in_time(entry.at));
         fetched.events.extend(events.map(|entry| PastEvent {
             at: entry.at,

@@ -25,8 +25,8 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
         return failed(life, DownReason::RateLimited);
     };
     // A poll may be held for long, so what a lost one had been given is asked for first.
-    if let Some(since) = life.cell.lost_since() {
-        let missed = history::gather(life, since).await;
+    if let Some(lapse) = life.cell.lapse() {
+        let missed = history::gather(life, lapse).await;
         if missed.is_whole() {
             let _never = life.on_open(Some(missed)).await;
         }
@@ -88,7 +88,7 @@ fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> bool {
     let arrived = clock::wall();
     let mut is_news = false;
     for (event, data) in &frames(text) {
-        let verdict = life.cell.on_frame(Input { event, data }, arrived);
+        let verdict = life.cell.on_frame(Input { event, data }, "", arrived);
         is_news |= matches!(verdict, Some(Verdict::Mapped { .. }));
     }
     if is_news {

@@ -3,6 +3,7 @@
 
 mod credentials;
 mod history;
+mod isolation;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl Client {
     fn read(&mut self) {
         let mut batch = Batch::default();
         let (join, channel) = (&mut self.join, &self.listener.channel);
-        channel.read(&mut join.position, join.live_from, &everything(), &mut batch);
+        channel.read(&mut join.reader, &everything(), &mut batch);
         for block in batch.blocks {
             self.decoder.push(block);
         }
