@@ -123,7 +123,7 @@ impl ChannelCell {
         let has_gap = self.change(|log| {
             let surplus = log.channel.overflow(&restored.events);
             let dropped = restored.events.drain(..surplus).map(|event| event.label.at).max();
-            let is_whole = restored.is_whole && dropped.is_none_or(|at| at <= restored.since);
+            let is_whole = restored.is_whole && dropped.is_none_or(|at| at < restored.since);
             if !is_whole {
                 let source = log.sources.get(index).map(|standing| standing.tag.clone());
                 let reason = GapReason::Restarted;

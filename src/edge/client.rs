@@ -178,7 +178,9 @@ async fn run(
     let mut heartbeat = heartbeats(stream.heartbeat);
     let mut deadlines = Deadlines {
         expires: stream.expires_in.map(|left| Instant::now() + left),
-        ages: stream.max_age.map(|max| Instant::now() + max.mul_f64(rand::random_range(AGE_SPREAD))),
+        ages: stream
+            .max_age
+            .map(|max| Instant::now() + max.mul_f64(rand::random_range(AGE_SPREAD))),
         drains: stream.drain.borrow_and_update().map(drain_at),
     };
     down.write(opening(stream)).await?;

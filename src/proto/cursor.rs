@@ -21,8 +21,7 @@ const VERSION: &str = "1";
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// 13 digits of 5 bits hold 64 bits.
 const NUMBER_DIGITS_MAX: usize = 13;
-const DENSE_DIGITS: &[u8; 64] =
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const DENSE_DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const OWNER_DIGITS: usize = 5;
 const MARK_DIGITS: usize = 12;
 /// After the dot and the owner.
@@ -101,7 +100,8 @@ impl Owner {
             digest.update((text.len() as u64).to_be_bytes());
             digest.update(text.as_bytes());
         }
-        let bits = digest.finalize().iter().take(4).fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits =
+            digest.finalize().iter().take(4).fold(0, |bits, byte| bits << 8 | u32::from(*byte));
         Self(bits >> 2)
     }
 }
@@ -253,7 +253,9 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
 }
 
 fn number(text: &str) -> Option<u64> {
-    if text.is_empty() || text.len() > NUMBER_DIGITS_MAX || (text.len() > 1 && text.starts_with('0'))
+    if text.is_empty()
+        || text.len() > NUMBER_DIGITS_MAX
+        || (text.len() > 1 && text.starts_with('0'))
     {
         return None;
     }
@@ -309,13 +311,24 @@ mod tests {
                 writer.set_replay_id(2, "old");
                 writer.set_replay_id(2, "1234");
                 let text = writer.write(sequence).to_owned();
-                let has_room = epoch < u64::MAX || count < MARKS_MAX;
-                let replay_ids = if has_room { vec![(2, "1234".to_owned())] } else { Vec::new() };
+                let replay_ids = vec![(2, "1234".to_owned())];
                 let cursor = Cursor { epoch, owner: owner(), sequence, marks, replay_ids };
                 assert_eq!(Cursor::parse(&text), Some(cursor), "{text}");
                 assert!(text.len() <= CURSOR_BYTES_MAX, "{text}");
                 assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)));
             }
+        }
+    }
+
+    #[test]
+    fn an_id_that_does_not_fit_is_left_out() {
+        for (bytes, fits) in [(1, true), (7, true), (8, false), (4096, false)] {
+            let mut writer = CursorWriter::new(u64::MAX, owner(), &[mark(1, 1); MARKS_MAX]);
+            writer.set_replay_id(0, &"a".repeat(bytes));
+            let text = writer.write(u64::MAX);
+            assert!(text.len() <= CURSOR_BYTES_MAX, "{text}");
+            let cursor = Cursor::parse(text).expect("a cursor");
+            assert_eq!(cursor.replay_id(0).is_some(), fits, "{bytes}");
         }
     }
 

@@ -166,7 +166,7 @@ impl Returning {
             return true;
         };
         let is_compared = told.is_restored || told.sequence < self.until;
-        if is_compared && seat.has_seen(told, find) {
+        if is_compared && seat.has_seen(told, self.is_new, find) {
             return false;
         }
         seat.now.advance(told.label);
@@ -195,7 +195,12 @@ impl Seat {
         Self { from: mark, now: mark, cut: Cut::Unknown }
     }
 
-    fn has_seen(&mut self, told: Told<'_>, find: impl FnOnce(Mark) -> Option<u64>) -> bool {
+    fn has_seen(
+        &mut self,
+        told: Told<'_>,
+        is_new: bool,
+        find: impl FnOnce(Mark) -> Option<u64>,
+    ) -> bool {
         if self.cut == Cut::Unknown {
             self.cut = find(self.from).map_or(Cut::ByTime, Cut::At);
         }
@@ -212,7 +217,11 @@ impl Seat {
                 if self.from.last == Some(label.trace) && label.at == self.from.at {
                     self.cut = Cut::At(told.sequence);
                 }
-                label.at <= self.from.at
+                // A mark without an event is of our clock. A backend that counts in seconds has
+                // told nothing yet of what lies in the second that was running.
+                let is_second = label.at.0 % 1000 == 0 && is_kept(label.message_type);
+                let is_open = is_second && self.from.last.is_none() && !is_new;
+                label.at.0 + if is_open { 999 } else { 0 } <= self.from.at.0
             }
         }
     }

@@ -156,7 +156,7 @@ async fn a_lost_source_without_replay_leaves_a_gap_unless_its_history_tells() {
             one.backend.fault_on(chatmux::scripted::On::Path("history".to_owned()), 1, broken);
         }
         let mut client = one.edge.open(&Client::new("jane")).await;
-        let name = crate::support::source_name(kind);
+        let name = source_name(kind);
         client.all_up(&[name]).await;
         one.backend.fault_live(chatmux::scripted::Fault::Reset);
         let down = client.expect("source_down").await;
@@ -183,20 +183,13 @@ async fn restart(mut edge: Edge, conf: &Conf, meanwhile: impl FnOnce()) -> Edge 
     Edge::start(&conf.yaml()).await
 }
 
-/// The texts that come up to and with this one, and the sources whose gaps were told.
+/// The texts of a stream up to this one, and the sources whose gaps were told.
 async fn until_said(stream: &mut EventSource, last: &str) -> (Vec<String>, Vec<(String, String)>) {
-    let (mut texts, mut gaps) = (Vec::new(), Vec::new());
-    loop {
-        let event = stream.next_of(&["Chat", "gap"]).await;
-        if event.name == "gap" {
-            gaps.push((event.source().to_owned(), event.at("/reason").to_owned()));
-            continue;
-        }
-        texts.push(event.at("/text").to_owned());
-        if event.at("/text") == last {
-            return (texts, gaps);
-        }
-    }
+    stream.chat(last).await;
+    let named = |name| stream.seen().iter().filter(move |event| event.name == name);
+    let texts = named("Chat").map(|event| event.at("/text").to_owned()).collect();
+    let gaps = named("gap").map(|gap| (gap.source().to_owned(), gap.at("/reason").to_owned()));
+    (texts, gaps.collect())
 }
 
 #[tokio::test]
@@ -286,7 +279,10 @@ async fn a_salesforce_stream_without_a_history_goes_on_from_its_last_id() {
         say(&backend, "d");
         // How far back the backend reaches it does not say.
         let want = if replay > 0 { ["c", "d"].as_slice() } else { &["d"] };
-        assert_eq!(until_said(&mut stream, "d").await, (want.iter().map(|text| (*text).to_owned()).collect(), Vec::new()));
+        assert_eq!(
+            until_said(&mut stream, "d").await,
+            (want.iter().map(|text| (*text).to_owned()).collect(), Vec::new())
+        );
     }
 }
 
@@ -344,8 +340,9 @@ async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_someth
     for (index, seen) in seen.iter().enumerate() {
         for name in ["agent", "care", "voice"] {
             let of_source = seen.iter().filter_map(|line| line.strip_prefix(&format!("{name} ")));
-            let mut want: Vec<_> =
-                (0..4).flat_map(|round| [format!("live {round}"), format!("away {round}")]).collect();
+            let mut want: Vec<_> = (0..4)
+                .flat_map(|round| [format!("live {round}"), format!("away {round}")])
+                .collect();
             want.extend((0..=index).map(|end| format!("end {end}")));
             assert_eq!(of_source.collect::<Vec<_>>(), want, "{name}, client {index}");
         }

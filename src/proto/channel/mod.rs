@@ -210,11 +210,20 @@ impl Channel {
     }
 
     /// Appends a control event, framed in both vocabularies.
-    pub fn append_control(&mut self, full: Vec<u8>, core: Vec<u8>, kind: ControlKind, now: Instant) {
+    pub fn append_control(
+        &mut self,
+        full: Vec<u8>,
+        core: Vec<u8>,
+        kind: ControlKind,
+        now: Instant,
+    ) {
         if kind == ControlKind::Restarted {
             self.restored_before = self.next_sequence + 1;
         }
-        self.push(Entry { at: now, body: Body::Control { full: full.into(), core: core.into(), kind } });
+        self.push(Entry {
+            at: now,
+            body: Body::Control { full: full.into(), core: core.into(), kind },
+        });
     }
 
     /// What a client missed of a source will be asked for: it goes on from this mark.
@@ -233,7 +242,9 @@ impl Channel {
 
     /// A source is up, and nothing of the past is wanted of it.
     pub fn on_live(&mut self, source: usize, at: UnixMillis) {
-        if let Some(place) = self.places.get_mut(source).filter(|place| place.state == State::Starting) {
+        if let Some(place) =
+            self.places.get_mut(source).filter(|place| place.state == State::Starting)
+        {
             place.state = State::Live;
             place.whole_since = at;
         }
@@ -289,7 +300,8 @@ impl Channel {
             returning: (!self.is_settled())
                 .then(|| Box::new(Returning::fresh(self.places.len(), wall))),
         };
-        let join = |reader, is_resumed, gap| Join { reader, is_resumed, gap, restarted: Vec::new() };
+        let join =
+            |reader, is_resumed, gap| Join { reader, is_resumed, gap, restarted: Vec::new() };
         let Some(cursor) = cursor else {
             return join(fresh, false, None);
         };
@@ -303,8 +315,7 @@ impl Channel {
             return join(fresh, false, Some(GapReason::CursorExpired));
         }
         let is_behind = cursor.sequence < self.restored_before || !self.is_settled();
-        let returning =
-            is_behind.then(|| Box::new(Returning::new(cursor, 0, &self.places).0));
+        let returning = is_behind.then(|| Box::new(Returning::new(cursor, 0, &self.places).0));
         let position = cursor.sequence + 1;
         if position < self.lost_before(filter) {
             // What is left is still told, after the gap.
@@ -459,7 +470,7 @@ impl Channel {
                     *lost_before = sequence + 1;
                 }
                 if let Some(place) = self.places.get_mut(*source) {
-                    place.whole_since = place.whole_since.max(label.at);
+                    place.whole_since = place.whole_since.max(UnixMillis(label.at.0 + 1));
                 }
             }
             Body::Control { kind: ControlKind::Gap | ControlKind::Restarted, .. } => {
@@ -472,6 +483,15 @@ impl Channel {
     /// Whether no source tells of the past any more.
     fn is_settled(&self) -> bool {
         self.places.iter().all(|place| place.state == State::Live)
+    }
+
+    /// Whether readers are told different things at this event.
+    fn is_restoring(&self, sequence: u64) -> bool {
+        let restores = |place: &Place| match place.state {
+            State::Wanted | State::Replaying { .. } => true,
+            State::Starting | State::Live => false,
+        };
+        sequence < self.restored_before || self.places.iter().any(restores)
     }
 
     /// Whether a reader that was elsewhere has not seen this there.
@@ -568,7 +588,7 @@ impl Channel {
                     Vocabulary::Core | Vocabulary::Full => framed.full(),
                 };
                 match &mut reader.returning {
-                    Some(returning) if !returning.is_new => {
+                    Some(returning) if !returning.is_new || self.is_restoring(at) => {
                         with_id(block, |id| self.own_id(id, *source, at, returning))
                     }
                     Some(_) | None => block.clone(),

@@ -134,13 +134,7 @@ impl Encoded {
             at,
             trace: Trace::new(trace),
         };
-        Self {
-            label,
-            json,
-            message_type_at,
-            text_at,
-            data_at,
-        }
+        Self { label, json, message_type_at, text_at, data_at }
     }
 
     /// The message object.
@@ -190,7 +184,10 @@ impl Framed {
     /// Whether the event leaves unchanged in the `core` vocabulary.
     #[must_use]
     pub const fn is_core(&self) -> bool {
-        matches!(self.label.message_type, MessageType::Chat | MessageType::Data | MessageType::Handoff)
+        matches!(
+            self.label.message_type,
+            MessageType::Chat | MessageType::Data | MessageType::Handoff
+        )
     }
 
     /// The block in the `core` vocabulary: `Data`, with the type as `kind` and its data within.

@@ -31,7 +31,8 @@ async fn check(kind: Kind, options: &str, seed: u64) {
             2 if !clients.is_empty() => {
                 clients.swap_remove(random.random_range(0..clients.len()));
             }
-            3 => backend.end_streams(),
+            // A token of Openfire ends with its last stream.
+            3 if kind != Kind::Openfire => backend.end_streams(),
             _ => say(&backend, &Audience::new(name), &format!("{name}:{step}")),
         }
         tokio::task::yield_now().await;
