@@ -286,6 +286,12 @@ async fn a_salesforce_stream_without_a_history_goes_on_from_its_last_id() {
     }
 }
 
+/// What was said on a stream so far, and by which source.
+fn said_by_sources(stream: &EventSource) -> Vec<String> {
+    let messages = stream.seen().iter().filter(|event| !event.is_control());
+    messages.map(|event| format!("{} {}", event.source(), event.at("/text"))).collect()
+}
+
 #[tokio::test]
 async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_something() {
     let four = Four::start().await;
@@ -312,8 +318,8 @@ async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_someth
             while lives < index + 1 {
                 let event = stream.message().await;
                 lives += usize::from(event.at("/text") == format!("live {round}"));
-                seen[index].push(format!("{} {}", event.source(), event.at("/text")));
             }
+            seen[index].extend(said_by_sources(&stream));
             cursors[index] = Some(stream.last_event_id().to_owned());
         }
         edge = restart(edge, &conf, || {
@@ -334,8 +340,8 @@ async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_someth
         while ends < 4 {
             let event = stream.message().await;
             ends += usize::from(event.at("/text") == format!("end {index}"));
-            seen[index].push(format!("{} {}", event.source(), event.at("/text")));
         }
+        seen[index].extend(said_by_sources(&stream));
     }
     for (index, seen) in seen.iter().enumerate() {
         for name in ["agent", "care", "voice"] {

@@ -4,6 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
+use crate::edge::channel::{SourceStanding, SourceState};
 
 const SEEDS: u64 = 3;
 const STEPS: usize = 60;
@@ -40,9 +41,12 @@ async fn check(kind: Kind, options: &str, seed: u64) {
     // Whoever is there at last gets what is for her alone.
     clients.extend(PEOPLE.map(open));
     for (_, client) in &mut clients {
-        client.nth("source_up", 1).await;
+        let is_up = |standing: &SourceStanding| standing.state == SourceState::Up;
+        while !client.listener.channel.sources().iter().all(is_up) {
+            let more = tokio::time::timeout(PATIENCE, client.listener.wake.changed()).await;
+            assert!(matches!(more, Ok(Ok(()))), "the source does not come up");
+        }
     }
-    until(&backend, |now| now.live_streams > 0).await;
     for (name, client) in &mut clients {
         let mut round = 0;
         while !client.texts().contains(&format!("{name}:end").as_str()) {
