@@ -287,8 +287,8 @@ mod tests {
         Mark {
             at: UnixMillis(at),
             last: Some(Trace::new(last)),
-            is_exact: last % 2 == 0,
-            has_parts: last % 3 == 0,
+            is_exact: last.is_multiple_of(2),
+            has_parts: last.is_multiple_of(3),
         }
     }
 

@@ -303,7 +303,8 @@ async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_someth
         let mut streams = Vec::new();
         for cursor in &cursors {
             let client = Client::new("jane");
-            let client = cursor.as_ref().map_or(client.clone(), |cursor| client.after(cursor));
+            let client =
+                cursor.as_ref().map_or_else(|| client.clone(), |cursor| client.after(cursor));
             streams.push(edge.open(&client).await);
         }
         for stream in &mut streams {

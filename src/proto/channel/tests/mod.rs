@@ -255,7 +255,7 @@ fn a_gap_is_told_to_who_was_away_while_it_came() {
     for _ in 0..3 {
         channel.append(0, "", typing(), now);
     }
-    assert!(join_at(&channel, cursor.clone()).gap.is_some(), "the ring has lost it");
+    assert!(join_at(&channel, cursor).gap.is_some(), "the ring has lost it");
 }
 
 #[test]
@@ -269,5 +269,5 @@ fn what_a_filter_hides_is_no_loss() {
     let cursor = after(7, 1);
     let only_chat = Filter { types: TypeSet::parse("Chat").expect("a set"), ..everything() };
     assert_eq!(channel.join(cursor.as_ref(), &only_chat, WALL).gap, None);
-    assert_eq!(join_at(&channel, cursor.clone()).gap, Some(GapReason::CursorExpired));
+    assert_eq!(join_at(&channel, cursor).gap, Some(GapReason::CursorExpired));
 }
