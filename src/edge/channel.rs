@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -101,10 +101,10 @@ impl ChannelCell {
         }
     }
 
-    /// Appends an event of a source, after whose frame its backend would go on at this id.
-    /// Readers are woken by [`Self::wake`].
-    pub(super) fn append(&self, index: usize, replay_id: &str, encoded: Encoded) {
-        self.change(|log| log.channel.append(index, replay_id, encoded, clock::now()));
+    /// Appends an event of a source whose last byte came then, and after whose frame its backend
+    /// would go on at this id. Readers are woken by [`Self::wake`].
+    pub(super) fn append(&self, index: usize, replay_id: &str, encoded: Encoded, arrived: Instant) {
+        self.change(|log| log.channel.append(index, replay_id, encoded, arrived));
     }
 
     /// Whether a cursor is of a log of the same subscription that is elsewhere, or no more.

@@ -18,6 +18,7 @@ use super::clock;
 use super::down::{Down, WriteFailure};
 use super::gate::Revoked;
 use super::hub::Listener;
+use crate::proto::beat::first_beat;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
 use crate::proto::sse::write_retry;
@@ -27,6 +28,9 @@ use crate::telemetry::{Metrics, RouteMetrics};
 const RETRY_MILLIS: std::ops::Range<u64> = 2_000..4_000;
 /// After a drain: the node that takes over must not be met by all at once.
 const DRAIN_RETRY_MILLIS: std::ops::Range<u64> = 1_000..10_000;
+/// A drained client that is behind is given what it has not got for at most this long: whoever
+/// reads that slowly must not hold up the others' drain.
+const LAST_NEWS: Duration = Duration::from_secs(1);
 
 /// Streams that were opened together do not end together: each ends in this part of its time.
 const AGE_SPREAD: std::ops::Range<f64> = 0.8..1.0;
@@ -186,17 +190,17 @@ async fn run(
     down.write(opening(stream)).await?;
     loop {
         stream.listener.wake.mark_unchanged();
-        match send_news(down, stream, tally).await? {
-            (Standing::Behind, _) => continue,
+        let is_behind = match send_news(down, stream, tally).await? {
             (Standing::Overtaken, _) => {
                 return end(down, stream, DisconnectReason::SlowConsumer).await;
             }
             (Standing::Current, true) => {
                 return end(down, stream, DisconnectReason::SourcesEnded).await;
             }
-            (Standing::Current, false) => {}
-        }
-        match wait(down, stream, &mut heartbeat, deadlines.next()).await {
+            (Standing::Behind, _) => true,
+            (Standing::Current, false) => false,
+        };
+        match wait(down, stream, &mut heartbeat, deadlines.next(), is_behind).await {
             Woken::Gone => return Ok(CloseReason::ClientGone),
             Woken::Log => {}
             Woken::Heartbeat => {
@@ -215,16 +219,37 @@ async fn run(
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Deadline(DisconnectReason::Draining) => {
+                return drain(down, stream, tally).await;
+            }
             Woken::Deadline(reason) => return end(down, stream, reason).await,
         }
     }
 }
 
+/// Gives what has come, then ends: the next process knows of it only what backends keep.
+async fn drain(
+    down: &mut Down<'_>,
+    stream: &mut Stream,
+    tally: &mut Tally,
+) -> Result<CloseReason, WriteFailure> {
+    let until = Instant::now() + LAST_NEWS;
+    while let (Standing::Behind, _) = send_news(down, stream, tally).await? {
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    end(down, stream, DisconnectReason::Draining).await
+}
+
+/// Waits for the next thing to do. Ends come first, so that neither news without pause nor a
+/// client that is always behind can put them off; such a client does without heartbeats.
 async fn wait(
     down: &mut Down<'_>,
     stream: &mut Stream,
     heartbeat: &mut Interval,
     deadline: Option<(Instant, DisconnectReason)>,
+    is_behind: bool,
 ) -> Woken {
     let until_deadline = async {
         let Some((at, reason)) = deadline else {
@@ -234,12 +259,14 @@ async fn wait(
         reason
     };
     tokio::select! {
+        biased;
         () = down.gone() => Woken::Gone,
-        _ = stream.listener.wake.changed() => Woken::Log,
-        _ = heartbeat.tick() => Woken::Heartbeat,
-        Ok(()) = stream.drain.changed() => Woken::Drain,
         Ok(()) = stream.reloads.changed() => Woken::Reload,
+        Ok(()) = stream.drain.changed() => Woken::Drain,
         reason = until_deadline => Woken::Deadline(reason),
+        () = std::future::ready(()), if is_behind => Woken::Log,
+        _ = heartbeat.tick() => Woken::Heartbeat,
+        _ = stream.listener.wake.changed() => Woken::Log,
     }
 }
 
@@ -262,9 +289,12 @@ async fn send_news(
     }
     let bytes = batch.bytes as u64;
     down.write(joined(batch.blocks)).await?;
-    if let Some(arrived) = batch.first_arrived {
-        let latency = clock::now().saturating_duration_since(arrived);
-        stream.metrics.event_latency.observe(latency.as_secs_f64());
+    if !batch.arrived.is_empty() {
+        let now = clock::now();
+        for arrived in &batch.arrived {
+            let latency = now.saturating_duration_since(*arrived);
+            stream.metrics.event_latency.observe(latency.as_secs_f64());
+        }
     }
     for message_type in &batch.messages {
         stream.route.on_event_sent(*message_type);
@@ -353,7 +383,8 @@ fn joined(mut blocks: Vec<Bytes>) -> Bytes {
 }
 
 fn heartbeats(period: Duration) -> Interval {
-    let mut heartbeat = interval_at(Instant::now() + period, period);
+    let first = first_beat(period, rand::random());
+    let mut heartbeat = interval_at(Instant::now() + first, period);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat
 }
@@ -374,4 +405,113 @@ pub(super) const fn replay_outcome(join: &Join) -> &'static str {
 /// A client whose cursor cannot even be read starts afresh, and is told.
 pub(super) fn unreadable_cursor(join: Join) -> Join {
     Join { gap: Some(GapReason::CursorExpired), ..join }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::config::Replay;
+    use crate::edge::down::Bare;
+    use crate::edge::hub::{Hub, Subscribe};
+    use crate::edge::upstream::Dialer;
+    use crate::proto::event::{
+        Chat, Encoded, Envelope, Event, Payload, Subscription, TypeSet, Vocabulary,
+    };
+
+    /// More than some writes' worth.
+    const EVENTS: usize = 4_000;
+
+    /// A stream that starts at the beginning of a log of [`EVENTS`] events without sources.
+    fn behind() -> Stream {
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let hub = Hub::new(Arc::new(Dialer::new()), metrics.clone());
+        let subscription = Arc::new(Subscription::new("t", "w", "p"));
+        let filter = Filter { types: TypeSet::ALL, scope: None, vocabulary: Vocabulary::Full };
+        let age = Duration::from_secs(600);
+        let replay = Replay { events: EVENTS, bytes: 1 << 24, age, linger: Duration::ZERO };
+        let listener = hub.listen(Subscribe {
+            route: "/events",
+            subscription: &subscription,
+            sources: Vec::new(),
+            replay: &replay,
+            cursor: None,
+            filter: &filter,
+        });
+        let listener = listener.expect("a new log");
+        let (join, standings) = listener.channel.join(None, &filter);
+        for number in 0..EVENTS {
+            let event = Event::new("x", Payload::Chat(Box::<Chat<'_>>::default()));
+            let mut minted = || number.to_string();
+            let mut envelope = Envelope {
+                subscription: &subscription,
+                source: "s",
+                backend: "b",
+                arrived: clock::wall(),
+                minted: &mut minted,
+            };
+            let encoded = Encoded::new(&event, &mut envelope);
+            listener.channel.append(0, "", encoded, clock::now());
+        }
+        Stream {
+            listener,
+            filter,
+            join,
+            standings,
+            heartbeat: Duration::from_secs(5),
+            expires_in: None,
+            max_age: None,
+            drain: watch::Sender::new(None).subscribe(),
+            reloads: watch::Sender::new(0).subscribe(),
+            route: metrics.route("/events"),
+            metrics,
+            open: Arc::new(AtomicUsize::new(0)),
+        }
+    }
+
+    /// Runs a stream over a pipe: how it ended, and all that was written.
+    async fn run_to_end(stream: Stream, is_allowed: bool) -> (CloseReason, String) {
+        let (near, mut far) = tokio::io::duplex(16 * 1024);
+        let mut head = pingora::http::ResponseHeader::build(200, None).expect("a head");
+        head.insert_header("cache-control", "no-cache").expect("a header");
+        let read = tokio::spawn(async move {
+            let mut text = Vec::new();
+            far.read_to_end(&mut text).await.expect("a pipe");
+            String::from_utf8(text).expect("text")
+        });
+        let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
+        let mut down = Down::Bare(bare.expect("a pipe that is read"));
+        let recheck = || if is_allowed { Ok(None) } else { Err(Revoked) };
+        let (reason, _) = serve(&mut down, stream, &recheck).await;
+        drop(down);
+        (reason, read.await.expect("no panic"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_always_behind_is_ended_all_the_same() {
+        let expired = Stream { expires_in: Some(Duration::ZERO), ..behind() };
+        let (reloads, told) = watch::channel(0);
+        reloads.send_replace(1);
+        let revoked = Stream { reloads: told, ..behind() };
+        for (stream, is_allowed, want) in [
+            (expired, true, DisconnectReason::TokenExpired),
+            (revoked, false, DisconnectReason::Revoked),
+        ] {
+            let (reason, text) = run_to_end(stream, is_allowed).await;
+            assert_eq!(reason, CloseReason::Told(want));
+            let events = text.matches("event: Chat").count();
+            assert!(events < EVENTS / 2, "{events} of {EVENTS} were written before {want:?}");
+            assert_eq!(text.matches("event: disconnected").count(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drained_client_gets_what_has_come_first() {
+        let (_keep, drain) = watch::channel(Some(Duration::ZERO));
+        let (reason, text) = run_to_end(Stream { drain, ..behind() }, true).await;
+        assert_eq!(reason, CloseReason::Told(DisconnectReason::Draining));
+        assert_eq!(text.matches("event: Chat").count(), EVENTS);
+        assert!(text.trim_end().lines().last().is_some_and(|line| line.contains("draining")));
+    }
 }

@@ -26,6 +26,21 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// One moment by both clocks: the one that clients are told, and the one that is measured with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// The time of day.
+    pub(crate) wall: UnixMillis,
+    /// The time that never goes back.
+    pub(crate) at: Instant,
+}
+
+/// This moment.
+#[must_use]
+pub(crate) fn moment() -> Moment {
+    Moment { wall: wall(), at: now() }
+}
+
 /// The time that rate limits count in: nanoseconds since the clock was made.
 #[derive(Clone)]
 pub(crate) struct Ticks(Arc<dyn Fn() -> Nanos + Send + Sync>);

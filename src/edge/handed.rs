@@ -3,25 +3,35 @@
 //! Pingora binds in its own time, tries a busy address for half a minute and then leaves a
 //! half-alive process. So every address is bound here first, where a failure still is the
 //! command's failure and a port of 0 becomes a number for good; the sockets are put where a
-//! service finds those of an upgrade. Not here: which addresses (`server`).
+//! service finds those of an upgrade. From there they are given to the next process. Not here:
+//! which addresses (`server`), when (`leaving`).
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::fd::{IntoRawFd, RawFd};
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::server::{ListenFds, RuntimeOpts, ShutdownWatch};
+use pingora::server::{Fds, ListenFds, RuntimeOpts, ShutdownWatch};
 use pingora::services::{Service, ServiceReadyNotifier, ServiceWithDependents};
 
-/// An address, and the socket that listens there. None during an upgrade: then the old process
-/// still holds it.
+/// How long an address may stay taken that no process has handed over: the old one may hold it in
+/// another form, such as all addresses instead of one, until its listeners close.
+const FREE_WITHIN: Duration = Duration::from_secs(30);
+/// Between two tries to get it.
+const FREE_POLL: Duration = Duration::from_millis(50);
+
+/// An address, and the socket that listens there. None where it is taken during an upgrade: then
+/// the old process holds it.
 pub(super) struct Handed {
     pub(super) address: SocketAddr,
     socket: Option<TcpListener>,
 }
 
 impl Handed {
-    /// Binds the address, or only resolves it where the socket will be handed over.
+    /// Binds the address. In an upgrade one that is taken will be handed over.
     pub(super) fn bind(address: &str, is_upgrade: bool) -> Result<Self, String> {
         let failed = |error| format!("cannot listen on {address}: {error}");
         let wanted = address
@@ -29,33 +39,103 @@ impl Handed {
             .map_err(failed)?
             .next()
             .ok_or_else(|| format!("cannot listen on {address}: the host has no address"))?;
-        if is_upgrade {
-            return Ok(Self { address: wanted, socket: None });
+        match listen(wanted) {
+            Ok(socket) => {
+                Ok(Self { address: socket.local_addr().map_err(failed)?, socket: Some(socket) })
+            }
+            Err(error) if is_upgrade && error.kind() == io::ErrorKind::AddrInUse => {
+                Ok(Self { address: wanted, socket: None })
+            }
+            Err(error) => Err(failed(error)),
         }
-        let socket = TcpListener::bind(wanted).map_err(failed)?;
-        // Pingora makes a tokio socket of it.
-        socket.set_nonblocking(true).map_err(failed)?;
-        Ok(Self { address: socket.local_addr().map_err(failed)?, socket: Some(socket) })
+    }
+
+    /// Puts the socket where Pingora looks for it, unless the old process has handed one over.
+    async fn put_into(self, table: &ListenFds) -> io::Result<()> {
+        let name = self.address.to_string();
+        if table.lock().get(&name).is_some() {
+            return Ok(());
+        }
+        let socket = match self.socket {
+            Some(socket) => socket,
+            None => listen_when_free(self.address).await?,
+        };
+        table.lock().add(name, socket.into_raw_fd());
+        Ok(())
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    // Pingora makes a tokio socket of it.
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+async fn listen_when_free(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = tokio::time::Instant::now() + FREE_WITHIN;
+    loop {
+        match listen(address) {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(FREE_POLL).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether listeners can be taken over by way of this path. Pingora would panic where it cannot
+/// make a socket.
+pub(super) fn check_upgrade_socket(path: &str) -> Result<(), String> {
+    let failed = |error: io::Error| {
+        format!("cannot take listeners over by server.upgrade_socket {path}: {error}")
+    };
+    // Beside it: at the path itself the old process might already look for the new one.
+    let probe = format!("{path}.try");
+    if std::fs::exists(&probe).map_err(failed)? {
+        std::fs::remove_file(&probe).map_err(failed)?;
+    }
+    UnixListener::bind(&probe).map_err(failed)?;
+    std::fs::remove_file(&probe).map_err(failed)
+}
+
+/// The listeners of the process, as Pingora keeps them. Known once a service has started.
+#[derive(Clone, Default)]
+pub(super) struct Sockets(Arc<OnceLock<ListenFds>>);
+
+impl Sockets {
+    /// Gives them to the process that waits at this path. Blocks, for five seconds where none does.
+    pub(super) fn give(&self, path: &str) -> Result<(), String> {
+        let table = self.0.get().ok_or("there are no listeners")?;
+        // A copy, so that nobody waits for the lock meanwhile.
+        let (names, sockets) = table.lock().serialize();
+        let mut copy = Fds::new();
+        copy.deserialize(names, sockets);
+        match copy.send_to_sock(path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("no process takes the listeners at {path}: {error}")),
+        }
     }
 }
 
 /// A service that finds its sockets bound.
 pub(super) struct WithSockets<S> {
     service: S,
-    sockets: Vec<(String, RawFd)>,
+    handed: Vec<Handed>,
+    sockets: Sockets,
 }
 
 impl<S> WithSockets<S> {
     /// The addresses of `handed` must be those that the service listens on, as text.
-    pub(super) fn new(service: S, handed: impl IntoIterator<Item = Handed>) -> Self {
-        let sockets = handed
-            .into_iter()
-            .filter_map(|handed| {
-                let address = handed.address.to_string();
-                handed.socket.map(|socket| (address, socket.into_raw_fd()))
-            })
-            .collect();
-        Self { service, sockets }
+    pub(super) fn new(
+        service: S,
+        handed: impl IntoIterator<Item = Handed>,
+        sockets: &Sockets,
+    ) -> Self {
+        Self { service, handed: handed.into_iter().collect(), sockets: sockets.clone() }
     }
 }
 
@@ -69,8 +149,14 @@ impl<S: Service> ServiceWithDependents for WithSockets<S> {
         ready_notifier: ServiceReadyNotifier,
     ) {
         if let Some(table) = &fds {
-            for (address, fd) in self.sockets.drain(..) {
-                table.lock().add(address, fd);
+            self.sockets.0.get_or_init(|| table.clone());
+            for handed in self.handed.drain(..) {
+                let address = handed.address;
+                if let Err(error) = handed.put_into(table).await {
+                    // Pingora would go on without it, half-alive.
+                    log::error!("cannot listen on {address}: {error}");
+                    std::process::exit(1);
+                }
             }
         }
         let service = &mut self.service;

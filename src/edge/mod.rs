@@ -16,6 +16,7 @@ mod client;
 mod proxy;
 mod admin;
 mod handed;
+mod leaving;
 mod server;
 
 pub use admin::Admin;

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,7 +28,7 @@ use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Permits, Resu
 use super::hub::{Hub, Listener, Subscribe};
 use super::refusal::Refusal;
 use super::upstream::Dialer;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
@@ -46,7 +46,9 @@ pub struct Edge {
     dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
     drain: watch::Sender<Option<Duration>>,
+    is_refusing: AtomicBool,
     open: Arc<AtomicUsize>,
+    answering: Arc<AtomicUsize>,
     reloads: watch::Sender<u64>,
 }
 
@@ -73,7 +75,9 @@ impl Edge {
             dialer,
             metrics,
             drain: watch::Sender::new(None),
+            is_refusing: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
+            answering: Arc::new(AtomicUsize::new(0)),
             reloads: watch::Sender::new(0),
         }))
     }
@@ -109,23 +113,17 @@ impl Edge {
     ///
     /// # Errors
     /// A key of a token issuer that cannot be used. Nothing was changed then.
-    pub fn reload(&self, config: Arc<Config>) -> Result<Vec<&'static str>, String> {
+    pub fn reload(&self, config: Arc<Config>) -> Result<Vec<String>, String> {
         let before = self.running.load_full();
         let gate = before.gate.reloaded(config.clone());
         let gate = gate.and_then(|gate| prepare(&self.dialer, &config).map(|()| gate));
         let gate = gate.inspect_err(|_| self.metrics.on_reload(None))?;
         touch(&self.metrics, &config);
-        let old = &before.config;
-        let differing = [
-            ("listen", old.listen != config.listen),
-            ("admin", old.admin != config.admin),
-            ("server", old.server != config.server),
-            ("log", old.log != config.log),
-        ];
+        let differing = differing(&before.config, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
-        Ok(differing.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect())
+        Ok(differing)
     }
 
     /// Whether an open stream is still allowed, and until when.
@@ -148,6 +146,14 @@ impl Edge {
 
     /// Refuses new streams from now on and ends the open ones, spread over this time.
     pub fn drain(&self, spread: Duration) {
+        self.is_refusing.store(true, Ordering::SeqCst);
+        self.leave(spread);
+    }
+
+    /// Ends the open streams, spread over this time. What still comes in, by a connection that
+    /// was accepted before the listeners went to another process, is served, and ends with them:
+    /// a browser takes a refusal for the end of its stream.
+    pub(super) fn leave(&self, spread: Duration) {
         self.drain.send_replace(Some(spread));
     }
 
@@ -155,6 +161,12 @@ impl Edge {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.borrow().is_some()
+    }
+
+    /// Whether no request is being answered, by a stream or otherwise.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        self.answering.load(Ordering::SeqCst) == 0
     }
 
     /// Serves the request if its path is one of the routes; `false` if it is none, and nothing
@@ -177,6 +189,8 @@ impl Edge {
     }
 
     async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
+        // Before it is asked whether the process drains: a drain that is not seen here sees this.
+        let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
@@ -188,7 +202,9 @@ impl Edge {
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
         match decision {
-            Decision::Stream(admitted) => self.stream(session, *admitted, answered, reloads).await,
+            Decision::Stream(admitted) => {
+                self.stream(session, *admitted, answered, (reloads, answering)).await
+            }
             Decision::Head(_) => {
                 let head = self.head(down, &answered)?;
                 down.write_response_header(Box::new(head)).await
@@ -218,7 +234,10 @@ impl Edge {
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
             peer,
-            draining: self.is_draining().then(|| rand::random_range(DRAIN_RETRY_SECS)),
+            draining: self
+                .is_refusing
+                .load(Ordering::SeqCst)
+                .then(|| rand::random_range(DRAIN_RETRY_SECS)),
         };
         self.running.load().gate.decide(&asked, clock::wall())
     }
@@ -228,7 +247,7 @@ impl Edge {
         session: &mut Session,
         admitted: Admitted,
         answered: Answered,
-        reloads: watch::Receiver<u64>,
+        (reloads, answering): (watch::Receiver<u64>, Answering),
     ) -> Result<()> {
         let down = session.as_downstream_mut();
         let opened = match self.open(admitted, answered, reloads) {
@@ -254,6 +273,7 @@ impl Edge {
                 Ok(bare) => opened.run(&edge, Down::Bare(bare)).await,
                 Err(_) => log::debug!("the client left before its stream began"),
             }
+            drop(answering);
         });
         Ok(())
     }
@@ -373,6 +393,22 @@ impl Edge {
     }
 }
 
+/// Counts a request for as long as it is answered.
+struct Answering(Arc<AtomicUsize>);
+
+impl Answering {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// What came of an admitted request.
 enum Opened {
     /// A stream.
@@ -433,6 +469,26 @@ fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()
+}
+
+/// What of a configuration is not taken while the process runs, where it differs. Listeners are
+/// named one by one.
+fn differing(old: &Config, new: &Config) -> Vec<String> {
+    let moved = |a: &[Listen], b: &[Listen]| {
+        let only_in_a = a.iter().filter(|one| !b.contains(one));
+        only_in_a.map(|one| format!("listen {}", one.address)).collect::<Vec<_>>()
+    };
+    let mut names = moved(&old.listen, &new.listen);
+    names.extend(moved(&new.listen, &old.listen));
+    let others = [
+        ("admin", old.admin != new.admin),
+        ("server", old.server != new.server),
+        ("log", old.log != new.log),
+    ];
+    let differing = others.iter().filter(|(_, differs)| *differs);
+    names.extend(differing.map(|(name, _)| (*name).to_owned()));
+    names.dedup();
+    names
 }
 
 /// Makes the series of everything that is configured exist.

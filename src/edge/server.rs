@@ -1,7 +1,7 @@
-//! The process: listeners, signals, drain, exit.
+//! The process: its listeners, its services, its reload.
 //!
-//! Every address is bound before anything starts (`handed`). SIGTERM drains: streams are told, and the process ends
-//! as soon as the last is gone; a second SIGTERM, or SIGINT, ends it at once.
+//! Every address is bound before anything starts (`handed`). Not here: how it ends (`leaving`),
+//! what it serves (`proxy`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
-use pingora::proxy::ProxyServiceBuilder;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::admin::Admin;
-use super::handed::{Handed, WithSockets};
+use super::handed::{self, Handed, Sockets, WithSockets};
+use super::leaving::{Leaver, Patient, Signals, grace};
 use super::proxy::{Edge, Proxy};
 use crate::config::{Config, Listen};
 
@@ -36,9 +37,6 @@ const WRITE_BUFFER: usize = 8192;
 const H2_IDLE: Duration = Duration::from_secs(60);
 /// For the probe that tells when the listeners are up.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
-
-/// How often a draining process looks whether it is done.
-const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
@@ -93,31 +91,42 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         listen: listen.iter().map(|(one, handed)| (url(one, handed), handed.address)).collect(),
         admin: admin.as_ref().map(|handed| handed.address),
     };
+    let conf = server_conf(&config, options);
+    let upgrade_socket = conf.upgrade_sock.clone();
+    if options.is_upgrade {
+        handed::check_upgrade_socket(&upgrade_socket)?;
+    }
     let mut server = Server::new_with_opt_and_conf(
         Some(Opt { upgrade: options.is_upgrade, daemon: options.is_daemon, ..Opt::default() }),
-        server_conf(&config, options),
+        conf,
     );
     server.bootstrap();
+    let sockets = Sockets::default();
 
     let is_started = Arc::new(AtomicBool::new(false));
     let (h2c, others): (Vec<_>, Vec<_>) = listen.into_iter().partition(|(one, _)| one.h2c);
     for (is_h2c, listen) in [(true, h2c), (false, others)] {
         if !listen.is_empty() {
-            add_listeners(&mut server, &edge, listen, is_h2c)?;
+            add_listeners(&mut server, &edge, (listen, is_h2c), &sockets)?;
         }
     }
     if let Some(handed) = admin {
         let app = Admin::new(edge.clone(), is_started.clone());
         let mut service = Service::new("admin".to_owned(), app);
         service.add_tcp(&handed.address.to_string());
-        server.add_service(WithSockets::new(service, [handed]));
+        server.add_service(WithSockets::new(service, [handed], &sockets));
     }
     let keeper = Keeper { edge: edge.clone(), bound, is_started, hooks };
     server.add_service(background_service("keeper", keeper));
     let leaver = Leaver { edge: edge.clone(), drain: config.server.drain };
     server.add_service(background_service("leave", leaver));
-    let shutdown_signal =
-        Box::new(Signals { edge, drain: config.server.drain, stop_after: options.stop_after });
+    let shutdown_signal = Box::new(Signals {
+        edge,
+        drain: config.server.drain,
+        stop_after: options.stop_after,
+        sockets,
+        upgrade_socket,
+    });
     server.run(RunArgs { shutdown_signal });
     Ok(())
 }
@@ -134,7 +143,7 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
             .map_or_else(|| defaults.upgrade_sock.clone(), |path| path.display().to_string()),
         threads: config.server.threads,
         // Only an upgrade waits for it: any other end is drained before Pingora hears of it.
-        grace_period_seconds: Some(config.server.drain.as_secs() + 2),
+        grace_period_seconds: Some(grace(config.server.drain).as_secs()),
         graceful_shutdown_timeout_seconds: Some(1),
         ..defaults
     }
@@ -145,21 +154,21 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
 fn add_listeners(
     server: &mut Server,
     edge: &Arc<Edge>,
-    listen: Vec<(Listen, Handed)>,
-    is_h2c: bool,
+    (listen, is_h2c): (Vec<(Listen, Handed)>, bool),
+    sockets: &Sockets,
 ) -> Result<(), String> {
     let mut options = HttpServerOptions::default();
     options.h2c = is_h2c;
     options.h2_idle_timeout = Some(H2_IDLE);
-    let mut service = ProxyServiceBuilder::new(&server.configuration, Proxy(edge.clone()))
-        .name(if is_h2c { "streams-h2c" } else { "streams" })
-        .server_options(options)
-        .build();
+    let mut proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
+    proxy.server_options = Some(options);
+    let name = if is_h2c { "streams-h2c" } else { "streams" };
+    let mut service = Service::new(name.to_owned(), Patient::new(proxy));
     for (one, handed) in &listen {
         service.add_listener(listener(one, handed.address)?);
     }
     let handed = listen.into_iter().map(|(_, handed)| handed);
-    server.add_service(WithSockets::new(service, handed));
+    server.add_service(WithSockets::new(service, handed, sockets));
     Ok(())
 }
 
@@ -274,100 +283,4 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
-}
-
-/// Turns signals into ends: drained, handed over, or at once.
-struct Signals {
-    edge: Arc<Edge>,
-    drain: Duration,
-    stop_after: Option<Duration>,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let signals = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::quit()),
-        );
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) = signals else {
-            log::error!("signals cannot be watched; only SIGKILL ends this process");
-            return std::future::pending().await;
-        };
-        let stop = async {
-            match self.stop_after {
-                Some(after) => tokio::time::sleep(after).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stop => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => return ShutdownSignal::FastShutdown,
-            _ = quit.recv() => return ShutdownSignal::GracefulUpgrade,
-        }
-        log::info!("draining: open_streams={} over={:?}", self.edge.open_streams(), self.drain);
-        self.edge.drain(spread(self.drain));
-        tokio::select! {
-            () = drained(&self.edge, self.drain) => log::info!("drained"),
-            _ = terminate.recv() => log::info!("ended by a second signal"),
-            _ = interrupt.recv() => log::info!("ended by a second signal"),
-        }
-        ShutdownSignal::FastShutdown
-    }
-}
-
-/// Ends the old process of an upgrade. Pingora has handed the listeners over by then and would
-/// sleep the whole grace period, whether a stream is left or not.
-struct Leaver {
-    edge: Arc<Edge>,
-    drain: Duration,
-}
-
-#[async_trait]
-impl BackgroundService for Leaver {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        while !*shutdown.borrow_and_update() {
-            if shutdown.changed().await.is_err() {
-                return;
-            }
-        }
-        if self.edge.is_draining() {
-            return;
-        }
-        log::info!("handed over, draining: open_streams={}", self.edge.open_streams());
-        self.edge.drain(spread(self.drain));
-        tokio::select! {
-            () = drained(&self.edge, self.drain) => log::info!("drained"),
-            () = ended_at_once() => log::info!("ended by a signal"),
-        }
-        std::process::exit(0);
-    }
-}
-
-/// Until somebody asks the process to end now.
-async fn ended_at_once() {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-/// Over how much of the drain time the ends of streams are spread: the rest is for their last
-/// bytes.
-fn spread(drain: Duration) -> Duration {
-    drain.mul_f64(0.9)
-}
-
-/// Until the last stream is gone, or the time is over.
-async fn drained(edge: &Edge, drain: Duration) {
-    let deadline = tokio::time::Instant::now() + drain;
-    while edge.open_streams() > 0 && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(DRAIN_POLL).await;
-    }
 }

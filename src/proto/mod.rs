@@ -19,5 +19,6 @@ pub mod channel;
 pub mod restore;
 pub mod backend;
 pub mod backoff;
+pub mod beat;
 pub mod link;
 pub mod normalize;

@@ -92,3 +92,33 @@ async fn a_limit_that_was_used_up_stays_used_up() {
     edge.ask(&Client::new("jane")).await.refuses(429, "Rate limit exceeded", "");
     edge.check_law(&[]).await;
 }
+
+#[tokio::test]
+async fn listeners_that_changed_are_named_and_stay_as_they_are() {
+    let backend = backend(Kind::Xians).await;
+    let edge = Edge::start(&conf(&backend, &[KEY]).yaml()).await;
+    let listen = "{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:1\"}";
+    edge.reload(&conf(&backend, &[KEY]).listen(listen).line("server: {drain: 2s}").yaml()).await;
+    edge.logged("a change of `listen 127.0.0.1:1` needs a restart or an upgrade").await;
+    edge.logged("a change of `server` needs a restart or an upgrade").await;
+    assert!(!edge.log().contains("listen 127.0.0.1:0`"), "{}", edge.log());
+    edge.open(&Client::new("jane")).await.expect("connected").await;
+    edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn streams_of_a_route_that_is_gone_end() {
+    let backend = backend(Kind::Xians).await;
+    let route = "{path: /more, sources: [agent]}";
+    let edge = Edge::start(&conf(&backend, &[KEY]).another_route(route).yaml()).await;
+    let mut goes = edge.open(&Client::new("jane").path("/more")).await;
+    let mut stays = edge.open(&Client::new("jane")).await;
+    stays.all_up(&["agent"]).await;
+    edge.reload(&conf(&backend, &[KEY]).yaml()).await;
+    assert_eq!(goes.next_of(&["disconnected"]).await.at("/reason"), "revoked");
+    assert_eq!(goes.next().await, None);
+    edge.ask(&Client::new("jane").path("/more")).await.refuses(404, "Not Found", "");
+    say(&backend, "still here");
+    stays.chat("still here").await;
+    edge.check_law(&[("agent", &backend)]).await;
+}

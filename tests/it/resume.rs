@@ -62,6 +62,8 @@ async fn a_client_that_comes_back_gets_exactly_what_it_missed() {
     let replays = |outcome| metrics.sum("chatmux_replay_requests_total", &[("outcome", outcome)]);
     assert_eq!((replays("replayed"), replays("partial"), replays("unknown")), (5, 0, 0));
     assert_eq!(metrics.sum("chatmux_replay_events_total", &[]), 60);
+    // Those that were there at once; what was missed is as old as the client was away.
+    assert_eq!(metrics.sum("chatmux_event_latency_seconds_count", &[]), 20);
     let opened =
         |resumed| metrics.sum("chatmux_client_streams_opened_total", &[("resumed", resumed)]);
     assert_eq!((opened("false"), opened("true")), (1, 5));
@@ -302,9 +304,10 @@ async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_someth
     for round in 0..4_usize {
         let mut streams = Vec::new();
         for cursor in &cursors {
-            let client = Client::new("jane");
-            let client =
-                cursor.as_ref().map_or_else(|| client.clone(), |cursor| client.after(cursor));
+            let client = match cursor {
+                Some(cursor) => Client::new("jane").after(cursor),
+                None => Client::new("jane"),
+            };
             streams.push(edge.open(&client).await);
         }
         for stream in &mut streams {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::{ChannelCell, Restored};
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
@@ -260,7 +260,7 @@ impl UpstreamCell {
         &self,
         input: Input<'_>,
         replay_id: &str,
-        arrived: UnixMillis,
+        arrived: Moment,
     ) -> Option<Verdict> {
         let replay_id = if self.request.resume_header.is_some() { replay_id } else { "" };
         let mut shared = self.shared();
@@ -320,16 +320,17 @@ impl UpstreamCell {
 
     /// The backend says that the conversation is gone.
     pub(super) fn on_gone(&self) {
-        let arrived = clock::wall();
+        let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
-            attachment.give_up(arrived);
+            attachment.give_up(arrived.wall);
             let Attachment { channel, index, mapper, mint, frames, .. } = attachment;
             *frames += 1;
             mapper.on_gone(&mut |event| {
                 self.metrics.on_event(event.message_type());
                 let minted = || format!("{mint}-{frames}");
-                channel.append(*index, "", encode(&event, channel, &self.source, arrived, minted));
+                let encoded = encode(&event, channel, &self.source, arrived, minted);
+                channel.append(*index, "", encoded, arrived.at);
             });
             channel.wake();
         }
@@ -409,7 +410,7 @@ impl UpstreamCell {
         is_whole: bool,
         is_replaying: bool,
     ) {
-        let arrived = clock::wall();
+        let arrived = clock::moment();
         for attachment in &mut self.shared().attachments {
             if !behind.is_of(attachment) {
                 continue;
@@ -434,7 +435,7 @@ impl UpstreamCell {
     }
 
     /// Tells these logs what they missed, in order.
-    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: UnixMillis) {
+    pub(super) fn on_past(&self, behind: &Behind, events: &[PastEvent], arrived: Moment) {
         for attachment in &mut self.shared().attachments {
             if !behind.is_of(attachment) {
                 continue;
@@ -446,7 +447,7 @@ impl UpstreamCell {
             }
             for event in told {
                 self.metrics.on_event(event.label.message_type);
-                attachment.channel.append(attachment.index, "", event);
+                attachment.channel.append(attachment.index, "", event, arrived.at);
             }
             attachment.channel.wake();
         }
@@ -561,7 +562,7 @@ impl Shared {
 /// Where a frame stands among others.
 #[derive(Clone, Copy)]
 struct Place<'a> {
-    arrived: UnixMillis,
+    arrived: Moment,
     /// Where the backend would go on after it.
     replay_id: &'a str,
     /// What is older comes again.
@@ -574,7 +575,7 @@ impl Attachment {
         &mut self,
         entry: &PastEvent,
         told: &mut Vec<Encoded>,
-        arrived: UnixMillis,
+        arrived: Moment,
         source: &Source,
     ) -> Verdict {
         let Self { channel, mapper, mint, frames, .. } = self;
@@ -603,7 +604,7 @@ impl Attachment {
             metrics.on_event(event.message_type());
             let minted = || format!("{mint}-{frames}");
             let encoded = encode(&event, channel, source, place.arrived, minted);
-            channel.append(*index, place.replay_id, encoded);
+            channel.append(*index, place.replay_id, encoded, place.arrived.at);
         })
     }
 
@@ -625,7 +626,7 @@ fn encode(
     event: &Event<'_>,
     channel: &ChannelCell,
     source: &Source,
-    arrived: UnixMillis,
+    arrived: Moment,
     mut minted: impl FnMut() -> String,
 ) -> Encoded {
     Encoded::new(
@@ -634,7 +635,7 @@ fn encode(
             subscription: &channel.subscription,
             source: &source.name,
             backend: source.dialect.name,
-            arrived,
+            arrived: arrived.wall,
             minted: &mut minted,
         },
     )

@@ -77,7 +77,7 @@ pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
         if !fetched.is_whole && !is_resumed {
             cell.on_gap(behind);
         }
-        cell.on_past(behind, &fetched.events, clock::wall());
+        cell.on_past(behind, &fetched.events, clock::moment());
     }
 }
 

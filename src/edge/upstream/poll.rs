@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::http::{Connection, Head};
 use super::{End, Life, history};
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::proto::backend::{Answer, Input, Message, SplitAnswer, Verdict};
 use crate::proto::event::DownReason;
 
@@ -40,6 +40,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
             Ok(Err(reason)) => return failed(life, reason),
             Err(_) => return failed(life, DownReason::Silent),
         };
+        let arrived = clock::moment();
         let text = String::from_utf8_lossy(&body);
         let has_events = match (life.cell.source.dialect.answer)(head.status, &text) {
             Answer::Events | Answer::Empty if !is_json(&head) => {
@@ -58,7 +59,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
         life.cell.metrics.on_poll(if has_events { "events" } else { "empty" });
         // The source is up, and what was missed is told, before its first events.
         on_answer(life, started).await;
-        let is_news = has_events && deliver(life, &text, frames);
+        let is_news = has_events && deliver(life, &text, frames, arrived);
         if life.cell.is_over() {
             return End::Gone;
         }
@@ -84,8 +85,7 @@ fn is_json(head: &Head) -> bool {
 }
 
 /// Maps an answer's frames. Whether one of them gave an event.
-fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer) -> bool {
-    let arrived = clock::wall();
+fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer, arrived: Moment) -> bool {
     let mut is_news = false;
     for (event, data) in &frames(text) {
         let verdict = life.cell.on_frame(Input { event, data }, "", arrived);

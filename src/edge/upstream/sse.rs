@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::http::{Connection, Head};
 use super::{End, Life, UpstreamCell};
-use crate::edge::clock;
+use crate::edge::clock::{self, Moment};
 use crate::proto::backend::{Answer, Discard, Input, Keyring, Message, Verdict};
 use crate::proto::event::DownReason;
 use crate::proto::sse::{Decoder, Item, Limits};
-use crate::proto::time::UnixMillis;
 
 /// Dials, checks the answer, reads until the stream ends.
 pub(super) async fn read_stream(life: &mut Life<'_>, message: &Message) -> End {
@@ -100,8 +99,8 @@ async fn read(life: &mut Life<'_>, mut connection: Connection) -> End {
             Ok(None) => return End::lost(DownReason::Closed),
             Err(reason) => return End::lost(reason),
         };
-        let arrived = clock::wall();
-        cell.on_byte(arrived);
+        let arrived = clock::moment();
+        cell.on_byte(arrived.wall);
         decoder.push(chunk);
         let read = map(cell, &mut decoder, arrived);
         if read.frames == 0 {
@@ -131,7 +130,7 @@ struct Read {
 }
 
 /// Maps all frames that are whole. Hot path: runs once per read.
-fn map(cell: &UpstreamCell, decoder: &mut Decoder, arrived: UnixMillis) -> Read {
+fn map(cell: &UpstreamCell, decoder: &mut Decoder, arrived: Moment) -> Read {
     let mut read = Read { frames: 0, is_news: false };
     while let Some(item) = decoder.next_item() {
         read.frames += 1;

@@ -154,8 +154,8 @@ pub struct Batch {
     pub messages: Vec<MessageType>,
     /// Ephemeral live events that were skipped.
     pub skipped: usize,
-    /// When the first live one of them came.
-    pub first_arrived: Option<Instant>,
+    /// When each of them came, but for those that came before the reader, or are of the past.
+    pub arrived: Vec<Instant>,
 }
 
 /// A reader's standing after a read.
@@ -191,7 +191,7 @@ impl Channel {
         }
     }
 
-    /// Appends a message event of a source. `replay_id`: where its backend would go on after the
+    /// Appends a message event of a source, whose last byte came at `now`. `replay_id`: where its backend would go on after the
     /// event's frame; empty where it would not. Hot path: runs once per event.
     pub fn append(&mut self, source: usize, replay_id: &str, encoded: Encoded, now: Instant) {
         let mut is_restored = false;
@@ -580,8 +580,8 @@ impl Channel {
                     return;
                 }
                 batch.messages.push(framed.label.message_type);
-                if at >= live_from {
-                    batch.first_arrived.get_or_insert(entry.at);
+                if at >= live_from && !is_restored {
+                    batch.arrived.push(entry.at);
                 }
                 let block = match filter.vocabulary {
                     Vocabulary::Core if !framed.is_core() => core.get_or_init(|| framed.core()),

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,6 +84,62 @@ impl Log {
     }
 }
 
+/// A process that was started and may not listen yet.
+struct Starting {
+    child: Child,
+    log: Log,
+    scratch: Scratch,
+}
+
+impl Starting {
+    fn spawn(scratch: Scratch, yaml: &str, variables: &[(&str, &str)], options: &[&str]) -> Self {
+        let conf = scratch.write("chatmux.yaml", yaml);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let child = Command::new(env!("CARGO_BIN_EXE_chatmux"))
+            .args(["run", "-c"])
+            .arg(&conf)
+            .args(options)
+            .env_remove("RUST_LOG")
+            .env("NO_COLOR", "1")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary runs");
+        Self { child, log: Log::drain(reader), scratch }
+    }
+
+    /// Waits until clients can come in.
+    async fn listening(self) -> Edge {
+        let Self { child, mut log, scratch } = self;
+        let line = soon("the process listens", log.find("listening: ")).await;
+        let Some(line) = line else {
+            panic!("the process ended: {:#?}", log.all());
+        };
+        let field = |name: &str| {
+            let rest = line.split_once(name).unwrap_or_else(|| panic!("no {name} in {line}")).1;
+            rest.split([' ', '"']).next().unwrap_or_default().to_owned()
+        };
+        let address = |url: &str| {
+            let address = url.split_once("://").map(|(_, address)| address);
+            address.and_then(|at| at.parse().ok())
+        };
+        Edge {
+            pid: child.id().expect("it runs"),
+            child,
+            urls: field("streams=")
+                .split(',')
+                .map(|url| address(url).unwrap_or_else(|| panic!("no address in {line}")))
+                .collect(),
+            admin: address(&field("admin=")),
+            log,
+            scratch,
+        }
+    }
+}
+
 impl Edge {
     /// Runs a conf file and waits until clients can come in.
     pub(crate) async fn start(yaml: &str) -> Self {
@@ -99,44 +156,44 @@ impl Edge {
         for (name, text) in files {
             scratch.write(name, text);
         }
-        let conf = scratch.write("chatmux.yaml", yaml);
-        let (reader, writer) = std::io::pipe().expect("a pipe");
-        let child = Command::new(env!("CARGO_BIN_EXE_chatmux"))
-            .args(["run", "-c"])
-            .arg(&conf)
-            .env_remove("RUST_LOG")
-            .env("NO_COLOR", "1")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(writer)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary runs");
-        let mut log = Log::drain(reader);
-        let line = soon("the process listens", log.find("listening: ")).await;
-        let Some(line) = line else {
-            panic!("the process ended: {:#?}\nof\n{yaml}", log.all());
+        Starting::spawn(scratch, yaml, variables, &[]).listening().await
+    }
+
+    /// Starts a process that takes the listeners over, and tells this one to give them away.
+    /// The conf must name their addresses.
+    pub(crate) async fn upgrade(&self, yaml: &str, upgrade_socket: &Path) -> Self {
+        let starting = Starting::spawn(Scratch::new(), yaml, &[], &["--upgrade"]);
+        let waits = async {
+            while !upgrade_socket.exists() {
+                tokio::task::yield_now().await;
+            }
         };
-        let field = |name: &str| {
-            let rest = line.split_once(name).unwrap_or_else(|| panic!("no {name} in {line}")).1;
-            rest.split([' ', '"']).next().unwrap_or_default().to_owned()
-        };
-        let address = |url: &str| {
-            let address = url.split_once("://").map(|(_, address)| address);
-            address.and_then(|at| at.parse().ok())
-        };
-        Self {
-            pid: child.id().expect("it runs"),
-            child,
-            urls: field("streams=")
-                .split(',')
-                .map(|url| address(url).unwrap_or_else(|| panic!("no address in {line}")))
-                .collect(),
-            admin: address(&field("admin=")),
-            log,
-            scratch,
-        }
+        soon("the new process waits for the listeners", waits).await;
+        self.signal("QUIT").await;
+        starting.listening().await
+    }
+
+    /// Where operators ask.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("an admin listener")
+    }
+
+    /// Seconds of CPU that the process has used so far.
+    pub(crate) fn cpu_secs(&self) -> f64 {
+        const TICKS_PER_SEC: f64 = 100.0;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("a stat");
+        // After the name, which may hold anything: state, then numbers.
+        let fields: Vec<_> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<f64>().expect("ticks");
+        (ticks(11) + ticks(12)) / TICKS_PER_SEC
+    }
+
+    /// Kilobytes of memory that the process holds.
+    pub(crate) fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("kilobytes")
     }
 
     /// Where clients come in, by the first listener.

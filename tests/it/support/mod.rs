@@ -25,6 +25,13 @@ use tokio::time::timeout;
 /// A fact that has not come true by then never will.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Asks for as many open files as the machine allows: crowds have one for each client.
+pub(crate) fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the hard limit may be asked for");
+}
+
 /// Waits for a fact under [`DEADLINE`].
 #[track_caller]
 pub(crate) fn soon<T>(what: &str, fact: impl Future<Output = T>) -> impl Future<Output = T> {

@@ -5,8 +5,10 @@
 //! else, the always-fields of a message. A wait that fails shows all that was seen.
 
 use std::io;
+use std::net::SocketAddr;
 
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::http::{Framing, Head, Wire};
@@ -163,16 +165,27 @@ impl EventSource {
     }
 
     async fn open_with(edge: &Edge, client: &Client, receive_buffer: Option<u32>) -> Self {
+        let opened = Self::connect(edge.streams(), client, receive_buffer);
+        let opened = soon("the head of a stream", opened).await;
+        opened.unwrap_or_else(|why| panic!("no stream: {why}"))
+    }
+
+    /// Opens a stream, or says what came instead.
+    pub(crate) async fn connect(
+        to: SocketAddr,
+        client: &Client,
+        receive_buffer: Option<u32>,
+    ) -> Result<Self, String> {
         let ask = client.ask("GET");
-        let started = ask.start(edge.streams(), receive_buffer);
-        let (mut wire, head) = soon("the head of a stream", started).await.expect("a head");
+        let started = ask.start(to, receive_buffer).await;
+        let (mut wire, head) = started.map_err(|error| error.to_string())?;
         let mut framing = head.get_framing();
         if head.status != 200 {
             let body = wire.piece(&mut framing).await.ok().flatten().unwrap_or_default();
-            panic!("no stream: {head:?} {}", String::from_utf8_lossy(&body));
+            return Err(format!("{head:?} {}", String::from_utf8_lossy(&body)));
         }
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
-        Self { head, wire, framing, unread: Vec::new(), seen: Vec::new() }
+        Ok(Self { head, wire, framing, unread: Vec::new(), seen: Vec::new() })
     }
 
     /// The next event, whichever it is; `None` at the end of the answer.
@@ -286,6 +299,11 @@ impl EventSource {
     /// Leaves with a reset.
     pub(crate) fn reset(self) {
         self.wire.socket.set_zero_linger().expect("a socket");
+    }
+
+    /// Says that it will send no more, and stays.
+    pub(crate) async fn shut_down(&mut self) {
+        self.wire.socket.shutdown().await.expect("a socket");
     }
 
     fn show(&self) -> String {
