@@ -24,7 +24,10 @@ async fn check(kind: Kind, options: &str, seed: u64) {
     let bench = Bench::new(&backend, options);
     let mut random = StdRng::seed_from_u64(seed);
     let mut clients: Vec<(&str, Client)> = Vec::new();
-    let open = |name: &'static str| (name, bench.open(name, &format!("token=t-{name}")));
+    let open = |name: &'static str| {
+        let conversation = Audience::new(name).conversation;
+        (name, bench.open(name, &format!("token=t-{name}&conversation={conversation}")))
+    };
     for step in 0..STEPS {
         let name = PEOPLE[random.random_range(0..PEOPLE.len())];
         match random.random_range(0..10) {
@@ -67,7 +70,8 @@ async fn nobody_hears_what_is_somebody_elses() {
     for seed in 0..SEEDS {
         check(Kind::Openfire, "token: \"{query.token}\"", seed).await;
         check(Kind::Xians, "api_key: sk-Xnai-1", seed).await;
-        check(Kind::Salesforce, "org_id: \"00D000000000001\", bearer: \"{query.token}\"", seed)
-            .await;
+        let care = "org_id: \"00D000000000001\", bearer: \"{query.token}\", \
+                    conversation: \"{query.conversation}\"";
+        check(Kind::Salesforce, care, seed).await;
     }
 }
