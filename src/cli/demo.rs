@@ -3,13 +3,14 @@
 //! Four scripted backends speak their dialects over loopback sockets and play a conversation
 //! again and again; the proxy stands in front; the merged stream is printed, colour by source.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::terminal::Paint;
 use super::{log, tail};
 use crate::config;
 use crate::edge::{self, Bound, Edge, Hooks, RunOptions};
@@ -149,12 +150,12 @@ fn show(url: &str, admin: &str) {
     println!("  {admin}/metrics    {admin}/streams    {admin}/ready");
     println!();
     let args = tail::Args { url: stream, headers: Vec::new(), once: true };
-    let is_coloured = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let paint = Paint::of(&io::stdout());
     std::thread::spawn(move || {
         let mut print = |item: &Item<'_>| match item {
             Item::Frame(frame) => {
-                let line = line(frame.event, frame.data, is_coloured);
-                writeln!(io::stdout(), "{line}").is_ok()
+                let (colour, line) = line(frame.event, frame.data);
+                writeln!(io::stdout(), "{}", paint.paint(colour, &line)).is_ok()
             }
             Item::Oversize { .. } => true,
         };
@@ -163,8 +164,8 @@ fn show(url: &str, admin: &str) {
     });
 }
 
-/// One event on one line: when, where, what, who, words.
-fn line(event: &str, data: &str, is_coloured: bool) -> String {
+/// One event on one line, and the colour of its backend: when, where, what, who, words.
+fn line(event: &str, data: &str) -> (&'static str, String) {
     let data: Value = serde_json::from_str(data).unwrap_or_default();
     let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let source = match text("/source/backend") {
@@ -188,7 +189,7 @@ fn line(event: &str, data: &str, is_coloured: bool) -> String {
         text => text.replace('\n', " / "),
     };
     let line = format!("{} {source:<13} {event:<12} {who:<16} {words}", time.unwrap_or("        "));
-    if is_coloured { format!("\x1b[{colour}m{line}\x1b[0m") } else { line }
+    (colour, line)
 }
 
 /// What an event without words says.
@@ -211,15 +212,11 @@ mod tests {
     fn an_event_is_one_line() {
         let data = r#"{"createdAt":"2026-01-19T18:43:09.074Z","text":"a\nb","sender":{"role":"bot"},"source":{"backend":"xians"}}"#;
         assert_eq!(
-            line("Chat", data, false),
+            line("Chat", data).1,
             "18:43:09 xians         Chat         bot              a / b"
         );
         assert_eq!(
-            line(
-                "heartbeat",
-                r#"{"timestamp":"2026-01-19T18:43:09.074Z","subscriberCount":2}"#,
-                false
-            ),
+            line("heartbeat", r#"{"timestamp":"2026-01-19T18:43:09.074Z","subscriberCount":2}"#).1,
             "18:43:09 chatmux       heartbeat                     2 listening"
         );
     }

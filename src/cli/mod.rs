@@ -5,12 +5,18 @@ mod demo;
 mod key;
 mod log;
 mod normalize;
+mod pages;
 mod run;
+mod schema;
 mod tail;
+mod terminal;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::terminal::{Paint, colour};
 
 /// One event stream in front of many chat backends.
 #[derive(Parser)]
@@ -39,6 +45,12 @@ enum Command {
     Tail(tail::Args),
     /// Make an API key: prints it once, and the conf entry with its digest
     Key(key::Args),
+    /// Print a contract that is made of the code
+    Schema(schema::Args),
+    /// Print what makes a shell complete chatmux's commands
+    Completions(pages::CompletionsArgs),
+    /// Print a manual page
+    Man(pages::ManArgs),
 }
 
 /// Runs the command of the process's arguments.
@@ -52,14 +64,29 @@ pub fn main() -> ExitCode {
         Command::Normalize(args) => normalize::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Key(args) => key::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => pages::completions(Cli::command(), &args),
+        Command::Man(args) => pages::man(Cli::command(), &args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
+            let head = Paint::of(&io::stderr()).paint(colour::RED, "chatmux:");
             for line in message.lines() {
-                eprintln!("chatmux: {line}");
+                eprintln!("{head} {line}");
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Writes to standard output. Whoever closes it has seen enough.
+fn print(text: &[u8]) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write: {error}"))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -4,11 +4,12 @@
 //! error. The exit code says whether the input could be read, not what was in it.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use super::terminal::{Paint, Progress, colour};
 use crate::edge::wall;
 use crate::proto::backend::{self, Dialect, Keep, Policy, SessionValues, Transport};
 use crate::proto::channel::Filter;
@@ -135,6 +136,9 @@ enum Failure {
 
 fn stream(args: &Args, normalizer: &mut Normalizer, reader: &mut dyn Read) -> Result<(), Failure> {
     let mut chunk = vec![0; CHUNK_BYTES];
+    let (mut progress, mut done) = (Progress::new(), 0);
+    // What comes out is a sign of life already.
+    let is_seen = args.explain || io::stdout().is_terminal();
     loop {
         let read = match reader.read(&mut chunk) {
             Ok(0) => return Ok(()),
@@ -142,6 +146,10 @@ fn stream(args: &Args, normalizer: &mut Normalizer, reader: &mut dyn Read) -> Re
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(Failure::Input(error)),
         };
+        done += read;
+        if !is_seen {
+            progress.tell(|| format!("{} MiB are read", done >> 20));
+        }
         let bytes = Bytes::copy_from_slice(chunk.get(..read).unwrap_or_default());
         let (mut out, mut lines) = (Vec::new(), String::new());
         normalizer.push(bytes, arrival(args), &mut out, &mut lines);
@@ -166,7 +174,12 @@ fn write(args: &Args, out: &[u8], lines: &str) -> io::Result<()> {
     stdout.write_all(out)?;
     stdout.flush()?;
     if args.explain {
-        eprint!("{lines}");
+        let paint = Paint::of(&io::stderr());
+        for line in lines.lines() {
+            let is_lost = line.contains("-> discarded: ");
+            let line = if is_lost { paint.paint(colour::YELLOW, line) } else { line.to_owned() };
+            eprintln!("{line}");
+        }
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! `chatmux tail`: prints the events of any stream, with reconnect.
 //!
 //! Each event on a line: its name and its data. Comes back with the last event id, after the
-//! pause that the stream asked for; 204 ends it, as it ends a browser's EventSource. The demo
-//! follows its own stream with the same code.
+//! pause that the stream or a refusal (429, 5xx) asked for; 204 ends it, as it ends a browser's
+//! EventSource. What was lost, and that it is back, stands on standard error. The demo follows
+//! its own stream with the same code.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -12,13 +13,21 @@ use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::terminal::{Paint, colour};
 use crate::config::{Scheme, Url};
+use crate::edge::parse_retry_after;
 use crate::proto::sse::{Decoder, Item, Limits};
 
 /// Until the stream says otherwise.
 const RETRY: Duration = Duration::from_secs(3);
 /// A stream that asks for a longer pause is not obeyed.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Nobody is asked again at once, whatever they say.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+/// A refusal that asks for a longer pause is not obeyed either.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// As much of a refusal as is shown.
+const REFUSAL_BYTES: usize = 2048;
 /// For the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,20 +52,64 @@ pub(super) type OnItem<'a> = &'a mut dyn FnMut(&Item<'_>) -> bool;
 
 /// How one connection ended.
 enum End {
-    Lost(String),
+    /// Why, and the pause that was asked for.
+    Lost(String, Option<Duration>),
     Final(Result<(), String>),
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
+    let paint = Paint::of(&io::stdout());
     let mut print = |item: &Item<'_>| {
         let mut stdout = io::stdout().lock();
         let written = match item {
-            Item::Frame(frame) => writeln!(stdout, "{} {}", frame.event, frame.data),
+            Item::Frame(frame) => {
+                let name = paint.paint(colour_of(frame.event), frame.event);
+                writeln!(stdout, "{name} {}", frame.data)
+            }
             Item::Oversize { event } => writeln!(stdout, "{event} (too large)"),
         };
-        written.and_then(|()| stdout.flush()).is_ok()
+        let is_written = written.and_then(|()| stdout.flush()).is_ok();
+        if let Item::Frame(frame) = item
+            && let Some(notice) = notice(frame.event, frame.data)
+        {
+            tell(&notice);
+        }
+        is_written
     };
     follow_blocking(args, &mut print)
+}
+
+/// Messages stand out from what is said about the stream.
+fn colour_of(event: &str) -> &'static str {
+    match event {
+        "gap" | "source_down" | "disconnected" | "error" => colour::YELLOW,
+        "connected" | "source_up" | "heartbeat" => colour::GREY,
+        _ => colour::GREEN,
+    }
+}
+
+/// What somebody who watches must not overlook.
+fn notice(event: &str, data: &str) -> Option<String> {
+    let data: serde_json::Value = serde_json::from_str(data).unwrap_or_default();
+    let text = |pointer: &str| data.pointer(pointer).and_then(serde_json::Value::as_str);
+    let reason = text("/reason").unwrap_or("no reason given");
+    match event {
+        "gap" => {
+            let source = text("/source/name").map(|name| format!(" of {name}"));
+            let since = text("/since").map(|since| format!(" since {since}"));
+            let (source, since) = (source.unwrap_or_default(), since.unwrap_or_default());
+            Some(format!("gap: events{source} may be missing{since} ({reason})"))
+        }
+        "connected" if data.get("resumed").is_some_and(|resumed| resumed == true) => {
+            Some("back, from where it was".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A line about the stream, beside it.
+fn tell(text: &str) {
+    eprintln!("{} {text}", Paint::of(&io::stderr()).paint(colour::YELLOW, "chatmux:"));
 }
 
 /// Follows a stream on a runtime of its own, until it ends for good.
@@ -87,10 +140,13 @@ async fn follow(args: &Args, on_item: OnItem<'_>) -> Result<(), String> {
         }
         match end {
             End::Final(result) => return result,
-            End::Lost(why) if args.once => return Err(why),
-            End::Lost(why) => eprintln!("chatmux: {why}; again in {:.1} s", retry.as_secs_f64()),
+            End::Lost(why, _) if args.once => return Err(why),
+            End::Lost(why, asked) => {
+                let pause = asked.unwrap_or(retry).clamp(RETRY_MIN, RETRY_AFTER_MAX);
+                tell(&format!("lost: {why}; again in {:.1} s", pause.as_secs_f64()));
+                tokio::time::sleep(pause).await;
+            }
         }
-        tokio::time::sleep(retry).await;
     }
 }
 
@@ -110,14 +166,14 @@ async fn connect(
     on_item: OnItem<'_>,
 ) -> End {
     let url = target.url;
-    let lost = |error: pingora::BError| End::Lost(error.to_string());
+    let lost = |error: pingora::BError| End::Lost(error.to_string(), None);
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
     let address = match tokio::net::lookup_host((host, url.port)).await {
         Ok(mut addresses) => addresses.next(),
-        Err(error) => return End::Lost(format!("{host}: {error}")),
+        Err(error) => return End::Lost(format!("{host}: {error}"), None),
     };
     let Some(address) = address else {
-        return End::Lost(format!("{host} has no address"));
+        return End::Lost(format!("{host} has no address"), None);
     };
     let mut peer = HttpPeer::new(address, url.scheme == Scheme::Https, url.host.clone());
     peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
@@ -138,7 +194,11 @@ async fn connect(
     if let Err(error) = session.read_response_header().await {
         return lost(error);
     }
-    let status = session.response_header().map_or(0, |header| header.status.as_u16());
+    let (status, retry_after) = session.response_header().map_or((0, None), |header| {
+        let value = header.headers.get("retry-after").and_then(|value| value.to_str().ok());
+        (header.status.as_u16(), value.and_then(parse_retry_after))
+    });
+    let mut refusal = Vec::new();
     loop {
         match session.read_response_body().await {
             Ok(Some(chunk)) if status == 200 => {
@@ -149,17 +209,21 @@ async fn connect(
                     }
                 }
             }
-            Ok(Some(chunk)) => {
-                return End::Final(Err(format!("{status}: {}", String::from_utf8_lossy(&chunk))));
-            }
+            Ok(Some(chunk)) if refusal.len() < REFUSAL_BYTES => refusal.extend_from_slice(&chunk),
+            Ok(Some(_) | None) if status != 200 => break,
+            Ok(Some(_)) => {}
             Ok(None) => break,
             Err(error) => return lost(error),
         }
     }
+    refusal.truncate(REFUSAL_BYTES);
+    let why = format!("{status}: {}", String::from_utf8_lossy(&refusal).trim());
     match status {
-        200 => End::Lost("the stream ended".to_owned()),
+        200 => End::Lost("the stream ended".to_owned(), None),
         204 => End::Final(Ok(())),
-        status => End::Final(Err(format!("the answer is {status}"))),
+        // It is not the request that is wrong, so it may pass later.
+        408 | 425 | 429 | 500..=599 => End::Lost(why, retry_after),
+        _ => End::Final(Err(why)),
     }
 }
 
@@ -179,4 +243,27 @@ fn request(args: &Args, target: Target<'_>) -> Result<RequestHeader, String> {
         header.append_header(name.trim().to_owned(), value.trim().to_owned()).map_err(text)?;
     }
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_missing_is_said_in_words() {
+        let gap =
+            r#"{"reason":"restarted","since":"2026-01-19T18:43:09.074Z","source":{"name":"desk"}}"#;
+        assert_eq!(
+            notice("gap", gap).as_deref(),
+            Some("gap: events of desk may be missing since 2026-01-19T18:43:09.074Z (restarted)")
+        );
+        assert_eq!(
+            notice("gap", r#"{"reason":"cursor_expired"}"#).as_deref(),
+            Some("gap: events may be missing (cursor_expired)")
+        );
+        let back = notice("connected", r#"{"resumed":true}"#);
+        assert_eq!(back.as_deref(), Some("back, from where it was"));
+        assert_eq!(notice("connected", r#"{"resumed":false}"#), None);
+        assert_eq!(notice("Chat", "{}"), None);
+    }
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::quoted;
+use super::error::{Place, quoted};
 use super::file::limit;
 use super::pattern::Pattern;
 use super::read::{Reader, Table, Value, no_word, parse_text};
 use super::secret::Given;
 use super::spec;
-use super::yaml::Data;
+use super::yaml::{Data, numbered};
 use super::{Algorithm, ApiKey, Auth, Bound, Issuer, IssuerKey};
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
@@ -100,8 +100,8 @@ fn refuse_twins(reader: &mut Reader<'_>, table: &Table<'_>, list: &str, key: &st
     let Some(Data::List(items)) = table.get(list).map(|value| &value.node.data) else {
         return;
     };
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for (index, item) in items.iter().enumerate() {
+    let mut seen: HashMap<String, (usize, Place)> = HashMap::new();
+    for (index, item) in numbered(items) {
         let Data::Map(entries) = &item.data else {
             continue;
         };
@@ -114,10 +114,11 @@ fn refuse_twins(reader: &mut Reader<'_>, table: &Table<'_>, list: &str, key: &st
         // Digests may be written in either case.
         let text =
             if key == "sha256" { scalar.text.to_ascii_lowercase() } else { scalar.text.clone() };
-        if let Some(first) = seen.insert(text, index) {
+        if let Some((first, at)) = seen.insert(text, (index, entry.value.at)) {
             let path = format!("{}.{list}[{index}].{key}", table.path);
-            let message = format!("{}.{list}[{first}] has the same {key}", table.path);
-            reader.error(entry.value.at, &path, message);
+            let first = format!("{}.{list}[{first}]", table.path);
+            let first = reader.called(at, &first, entry.value.at);
+            reader.error(entry.value.at, &path, format!("{first} has the same {key}"));
         }
     }
 }
@@ -131,7 +132,9 @@ fn api_key(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<ApiKey> {
     let sha256 = reader.text(&table, "sha256", parse_digest);
     let tenants = reader.list_of(&table, "tenants", texts);
     let workflows = reader.list_of(&table, "workflows", |reader, value| {
-        reader.parsed(value, |scalar| parse_pattern(&scalar.text))
+        let pattern = reader.parsed(value, |scalar| parse_pattern(&scalar.text))?;
+        reader.warn_if_never(value, &pattern);
+        Some(pattern)
     });
     let participants = reader.list_of(&table, "participants", texts);
     let expires = reader.text(&table, "expires", parse_time);

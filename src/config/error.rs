@@ -18,6 +18,23 @@ pub struct Position {
     pub column: usize,
 }
 
+/// A place in one of the files that make a conf. Ordered by file, then by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Which file, in the order in which they were read; 0 is the one that was named.
+    pub(super) file: usize,
+    /// The line, from 1.
+    pub(super) line: usize,
+    /// The column, from 1.
+    pub(super) column: usize,
+}
+
+impl From<Place> for Position {
+    fn from(Place { line, column, .. }: Place) -> Self {
+        Self { line, column }
+    }
+}
+
 /// Something to say about a conf file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::error::{ConfErrors, Finding, Position, quoted};
+use super::error::{ConfErrors, Finding, Place, quoted};
 use super::net::{IpNet, Rate, check_address};
 use super::pattern::OriginRule;
-use super::read::{Reader, Table, Value, parse_text};
+use super::read::{ConfFile, Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
     Admin, Config, Cors, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay, Server, Timeouts,
-    Tls, auth, route, source, spec, yaml,
+    Tls, auth, include, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 
@@ -101,31 +101,42 @@ pub fn read(input: &Input<'_>) -> Result<Loaded, ConfErrors> {
     if u64::try_from(input.text.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
         return Err(whole(&format!("the file is larger than {FILE_BYTES_MAX} bytes")));
     }
-    let root = match yaml::parse(input.text) {
+    let root = match yaml::parse(input.text, 0) {
         Ok(Some(root)) => root,
         Ok(None) => return Err(whole("the file is empty")),
         Err(yaml::YamlError { at, path, message }) => {
-            return Err(alone(Finding { file, position: Some(at), path, message }));
+            return Err(alone(Finding { file, position: Some(at.into()), path, message }));
         }
     };
     let mut reader = Reader {
-        file: Arc::clone(&file),
-        base_dir: input.base_dir,
+        files: vec![ConfFile { name: Arc::clone(&file), folder: input.base_dir.to_owned() }],
         env: input.env,
         roster: input.roster,
         errors: Vec::new(),
         more: 0,
         warnings: Vec::new(),
     };
+    let Some(root) = include::merge(&mut reader, &root) else {
+        return Err(all(reader));
+    };
     let config = config(&mut reader, &root);
-    let Reader { mut errors, more, mut warnings, .. } = reader;
-    errors.sort_by_key(|error| error.position);
-    warnings.sort_by_key(|warning| warning.position);
+    let ConfErrors { errors, more, warnings } = all(reader);
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         Some(_) | None if errors.is_empty() => Err(whole("the file does not make a configuration")),
         Some(_) | None => Err(ConfErrors { errors, more, warnings }),
     }
+}
+
+/// What was found, in the order of the files.
+fn all(reader: Reader<'_>) -> ConfErrors {
+    let Reader { mut errors, more, mut warnings, files, .. } = reader;
+    let place = |finding: &Finding| {
+        (files.iter().position(|file| file.name == finding.file), finding.position)
+    };
+    errors.sort_by_cached_key(place);
+    warnings.sort_by_cached_key(place);
+    ConfErrors { errors, more, warnings }
 }
 
 fn alone(error: Finding) -> ConfErrors {
@@ -182,7 +193,27 @@ fn listen_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Tls> {
     let table = reader.table(value, spec::LISTEN_TLS)?;
     let cert = pem_file(reader, &table, "cert", CERTIFICATE);
     let key = pem_file(reader, &table, "key", PRIVATE_KEY);
+    check_pair(reader, &table, cert.as_deref(), key.as_deref());
     Some(Tls { cert: cert?, key: key? })
+}
+
+/// Whether a certificate and a key belong together, how long the certificate is good, and whom
+/// the key is shown to.
+pub(super) fn check_pair(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    cert: Option<&Path>,
+    key: Option<&Path>,
+) {
+    if let Some(value) = table.get("key")
+        && let yaml::Data::Scalar(scalar) = &value.node.data
+    {
+        reader.warn_if_open(&value, &scalar.text);
+    }
+    #[cfg(feature = "openssl")]
+    super::certificate::check(reader, table, cert, key);
+    #[cfg(not(feature = "openssl"))]
+    let _no_tls = (cert, key);
 }
 
 fn parse_address(text: &str) -> Result<String, String> {
@@ -196,7 +227,7 @@ fn admin(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Admin> {
 
 /// Refuses an address that is listened on twice. A port of 0 is another one each time.
 fn refuse_twins(reader: &mut Reader<'_>, root: &Table<'_>) {
-    let mut places: Vec<(Position, String, String)> = Vec::new();
+    let mut places: Vec<(Place, String, String)> = Vec::new();
     let tables = match root.get("listen").map(|value| &value.node.data) {
         Some(yaml::Data::List(items)) => items.as_slice(),
         Some(yaml::Data::Map(_) | yaml::Data::Scalar(_)) | None => &[],
@@ -234,10 +265,10 @@ pub(super) fn pem_file(
     marker: &str,
 ) -> Option<PathBuf> {
     let value = table.get(name)?;
-    let base_dir = reader.base_dir;
+    let folder = reader.folder(value.node.at).to_owned();
     reader.parsed(&value, |scalar| {
         let written = parse_text(&scalar.text)?;
-        let path = base_dir.join(&written);
+        let path = folder.join(&written);
         let text = Zeroizing::new(read_text(&path, &written, PEM_BYTES_MAX)?);
         let kind = marker.trim_matches('-').trim_start_matches("BEGIN ");
         let has_it = text.contains(marker);
@@ -284,9 +315,13 @@ fn trusted_proxies(reader: &mut Reader<'_>, root: &Table<'_>) -> Vec<IpNet> {
 fn cors(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Cors> {
     let table = reader.sub_table(root, "cors", spec::CORS)?;
     let allow_origins = reader.list_of(&table, "allow_origins", |reader, value| {
-        reader.parsed(value, |scalar| {
+        let rule = reader.parsed(value, |scalar| {
             parse_text(&scalar.text).and_then(|text| OriginRule::parse(&text))
-        })
+        })?;
+        if let OriginRule::Pattern(pattern) = &rule {
+            reader.warn_if_never(value, pattern);
+        }
+        Some(rule)
     });
     let allow_credentials = reader.bool(&table, "allow_credentials");
     let max_age = reader.duration_of_seconds(&table, "max_age");

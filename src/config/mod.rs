@@ -12,12 +12,24 @@ mod route;
 mod read;
 mod secret;
 mod yaml;
+mod include;
+mod proof;
+#[cfg(feature = "openssl")]
+mod certificate;
+mod schema;
+mod document;
 mod error;
 mod net;
 mod pattern;
 mod units;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod include_tests;
+#[cfg(test)]
+mod proof_tests;
+#[cfg(test)]
+mod contract_tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,13 +37,18 @@ use std::time::Duration;
 
 use crate::proto::backend::{Dialect, Plan, Policy};
 use crate::proto::event::Vocabulary;
+use crate::proto::redact::Redaction;
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 
+#[cfg(feature = "openssl")]
+pub use certificate::{EXPIRY_NEAR_DAYS, days_left};
+pub use document::document;
 pub use error::{ConfErrors, ERRORS_MAX, Finding, Position};
 pub use file::{FILE_BYTES_MAX, Input, Loaded, load, parse, read};
 pub use net::{IpNet, Rate, Scheme, Url};
 pub use pattern::{OriginRule, Pattern};
+pub use schema::schema;
 pub use spec::{Field, Kind, Presence, reference};
 
 /// Everything.
@@ -312,6 +329,8 @@ pub struct Route {
     pub vocabulary: Vocabulary,
     /// Whether `errors=event` works.
     pub allow_errors_event: bool,
+    /// What is taken out of its events; `None` = nothing.
+    pub redaction: Option<Arc<Redaction>>,
 }
 
 impl Route {

@@ -10,6 +10,25 @@ use regex::{Regex, RegexBuilder};
 /// Larger programs are no names of anything; the limit keeps `a{1000}{1000}` out of memory.
 const REGEX_BYTES_MAX: usize = 256 * 1024;
 
+/// Compiles an expression of bounded size.
+///
+/// # Errors
+/// Why it is none, in one line.
+pub(super) fn compile(text: &str) -> Result<Regex, String> {
+    let built = RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
+    built.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            format!("the expression needs more than {REGEX_BYTES_MAX} bytes of memory")
+        }
+        error => {
+            // The last line names the fault, the ones before it draw the expression.
+            let text = error.to_string();
+            let line = text.lines().last().unwrap_or_default();
+            line.trim().trim_start_matches("error: ").to_owned()
+        }
+    })
+}
+
 /// A value or an anchored regular expression.
 #[derive(Clone)]
 pub enum Pattern {
@@ -29,20 +48,7 @@ impl Pattern {
             return Ok(Self::Exact(text.to_owned()));
         }
         // Compiled alone first, so that `a)(b` cannot close the group around it.
-        let build = |text: &str| RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).build();
-        build(text).and_then(|_| build(&format!("^(?:{text})$"))).map(Self::Regex).map_err(
-            |error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    format!("the expression needs more than {REGEX_BYTES_MAX} bytes of memory")
-                }
-                error => {
-                    // The last line names the fault, the ones before it draw the expression.
-                    let text = error.to_string();
-                    let line = text.lines().last().unwrap_or_default();
-                    line.trim().trim_start_matches("error: ").to_owned()
-                }
-            },
-        )
+        compile(text).and_then(|_| compile(&format!("^(?:{text})$"))).map(Self::Regex)
     }
 
     /// Whether all of the text matches.

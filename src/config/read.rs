@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::{ERRORS_MAX, Finding, Position, did_you_mean, quoted};
+use super::error::{ERRORS_MAX, Finding, Place, did_you_mean, quoted};
 use super::spec::{Field, Kind, Presence};
 use super::units;
-use super::yaml::{Data, Entry, Node, Scalar, join};
+use super::yaml::{Data, Entry, Node, Scalar, join, numbered};
 use crate::proto::backend::Dialect;
 
 /// A value, where it stands, how it is called.
@@ -22,7 +22,7 @@ pub(super) struct Value<'n> {
 
 /// A table whose keys were checked.
 pub(super) struct Table<'n> {
-    pub(super) at: Position,
+    pub(super) at: Place,
     pub(super) path: String,
     entries: &'n [Entry],
     fields: &'static [Field],
@@ -49,15 +49,23 @@ impl<'n> Table<'n> {
     }
 
     /// Where a key's value stands, or the table if it is absent.
-    pub(super) fn at(&self, name: &str) -> Position {
+    pub(super) fn at(&self, name: &str) -> Place {
         self.get(name).map_or(self.at, |value| value.node.at)
     }
 }
 
+/// One of the files that make a conf.
+pub(super) struct ConfFile {
+    /// As it is called in messages.
+    pub(super) name: Arc<str>,
+    /// What the paths in it start from.
+    pub(super) folder: PathBuf,
+}
+
 /// What is read with, and what was found.
 pub(super) struct Reader<'a> {
-    pub(super) file: Arc<str>,
-    pub(super) base_dir: &'a Path,
+    /// By [`Place::file`]. Never empty.
+    pub(super) files: Vec<ConfFile>,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     pub(super) roster: &'a [&'static Dialect],
     pub(super) errors: Vec<Finding>,
@@ -67,7 +75,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn error(&mut self, at: Position, path: &str, message: impl Into<String>) {
+    pub(super) fn error(&mut self, at: Place, path: &str, message: impl Into<String>) {
         if self.errors.len() >= ERRORS_MAX {
             self.more += 1;
             return;
@@ -76,21 +84,40 @@ impl Reader<'_> {
         self.errors.push(finding);
     }
 
-    pub(super) fn warn(&mut self, at: Position, path: &str, message: impl Into<String>) {
+    pub(super) fn warn(&mut self, at: Place, path: &str, message: impl Into<String>) {
         if self.warnings.len() < ERRORS_MAX {
             let finding = self.finding(at, path, message.into());
             self.warnings.push(finding);
         }
     }
 
-    fn finding(&self, at: Position, path: &str, mut message: String) -> Finding {
+    fn finding(&self, at: Place, path: &str, mut message: String) -> Finding {
         /// Longer ones hold something that somebody made long.
         const CHARS_MAX: usize = 500;
         if let Some((end, _)) = message.char_indices().nth(CHARS_MAX) {
             message.truncate(end);
             message.push('…');
         }
-        Finding { file: Arc::clone(&self.file), position: Some(at), path: path.to_owned(), message }
+        let position = Some(at.into());
+        Finding { file: self.file_name(at), position, path: path.to_owned(), message }
+    }
+
+    fn file_name(&self, at: Place) -> Arc<str> {
+        self.files.get(at.file).map_or_else(|| "".into(), |file| Arc::clone(&file.name))
+    }
+
+    /// What the paths in the file of a place start from.
+    pub(super) fn folder(&self, at: Place) -> &Path {
+        self.files.get(at.file).map_or_else(|| Path::new(""), |file| &file.folder)
+    }
+
+    /// How another place is called in a message about this one: by its path, and by file, line
+    /// and column where it stands in another file.
+    pub(super) fn called(&self, other: Place, path: &str, here: Place) -> String {
+        if other.file == here.file {
+            return path.to_owned();
+        }
+        format!("{path} in {}:{}:{}", self.file_name(other), other.line, other.column)
     }
 
     /// A table; unknown keys and missing ones are told.
@@ -178,7 +205,7 @@ impl Reader<'_> {
                     node,
                     path: format!("{}[{index}]", value.path),
                 };
-                items.iter().enumerate().map(item).collect()
+                numbered(items).map(item).collect()
             }
             Data::Scalar(scalar) if scalar.is_null() => {
                 self.no_value(&value);
@@ -357,7 +384,7 @@ impl Reader<'_> {
     /// A file's path from the conf file's folder.
     pub(super) fn file_path(&mut self, table: &Table<'_>, name: &str) -> Option<PathBuf> {
         let path = self.text(table, name, parse_text)?;
-        Some(self.base_dir.join(path))
+        Some(self.folder(table.at(name)).join(path))
     }
 }
 

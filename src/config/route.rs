@@ -7,10 +7,28 @@ use std::sync::Arc;
 use super::auth::parse_pattern;
 use super::error::{did_you_mean, quoted};
 use super::net::parse_path;
+use super::pattern::compile;
+use super::proof::{NEVER, Prover};
 use super::read::{Reader, Table, Value, parse_text};
 use super::source::Named;
 use super::{Heartbeat, Pattern, Route, Source, spec};
 use crate::proto::event::Vocabulary;
+use crate::proto::redact::{Redaction, Rule};
+
+/// Every string of every event is tried with every rule.
+const RULES_MAX: usize = 32;
+/// A replacement is a word, not a text: hits may be many.
+const REPLACE_CHARS_MAX: usize = 64;
+/// After how many seconds of silence those in between close a stream, as they come:
+/// proxy_read_timeout of nginx, the idle timeouts of the load balancers of AWS and Azure and of
+/// Cloudflare, stream_idle_timeout of Envoy. In ascending order.
+const IDLE_LIMITS: &[(&str, u64)] = &[
+    ("nginx", 60),
+    ("an AWS load balancer", 60),
+    ("Cloudflare", 100),
+    ("an Azure load balancer", 240),
+    ("Envoy", 300),
+];
 
 pub(super) fn routes(
     reader: &mut Reader<'_>,
@@ -20,30 +38,63 @@ pub(super) fn routes(
     let mut used = HashSet::new();
     let values = reader.list(root, "routes");
     let mut out = Vec::new();
-    let mut seen: HashMap<(String, String, String), usize> = HashMap::new();
-    for (index, value) in values.iter().enumerate() {
-        let Some(route) = route(reader, value, sources, &mut used) else {
-            continue;
-        };
-        let text = |pattern: &Option<Pattern>| {
-            pattern.as_ref().map(Pattern::to_string).unwrap_or_default()
-        };
-        let key = (route.path.clone(), text(&route.tenant), text(&route.workflow));
-        if let Some(first) = seen.get(&key) {
-            let message =
-                format!("no request ever comes here: routes[{first}] has the same path and match");
-            reader.error(value.node.at, &value.path, message);
-        } else {
-            seen.insert(key, index);
+    let mut read = Vec::new();
+    for value in &values {
+        if let Some(route) = route(reader, value, sources, &mut used) {
+            let route = Arc::new(route);
+            out.push(Arc::clone(&route));
+            read.push((value, route));
         }
-        out.push(Arc::new(route));
     }
+    refuse_hidden(reader, &read);
     for named in sources {
         if !used.contains(named.name.as_str()) {
             reader.warn(named.at, &format!("sources.{}", named.name), "no route uses this source");
         }
     }
     out
+}
+
+/// Refuses a route that an earlier one leaves nothing for. One that is equal to it is a slip of
+/// the pen; one that is narrower works as little, but may be meant.
+fn refuse_hidden(reader: &mut Reader<'_>, routes: &[(&Value<'_>, Arc<Route>)]) {
+    let mut equal: HashMap<(&str, String, String), usize> = HashMap::new();
+    let mut by_path: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut prover = Prover::default();
+    for (index, (value, route)) in routes.iter().enumerate() {
+        let text = |pattern: &Option<Pattern>| {
+            pattern.as_ref().map(Pattern::to_string).unwrap_or_default()
+        };
+        let key = (route.path.as_str(), text(&route.tenant), text(&route.workflow));
+        let earlier = by_path.entry(route.path.as_str()).or_default();
+        let twin = equal.get(&key).copied();
+        let wider = twin.or_else(|| {
+            let is_wider = |first: &usize| {
+                routes.get(*first).is_some_and(|(_, first)| {
+                    prover.covers(first.tenant.as_ref(), route.tenant.as_ref())
+                        && prover.covers(first.workflow.as_ref(), route.workflow.as_ref())
+                })
+            };
+            earlier.iter().copied().find(is_wider)
+        });
+        if let Some((first, _)) = wider.and_then(|first| routes.get(first)) {
+            let (here, there) = (value.node.at, first.node.at);
+            let called = reader.called(there, &first.path, here);
+            if twin.is_some() {
+                let message =
+                    format!("no request ever comes here: {called} has the same path and match");
+                reader.error(here, &value.path, message);
+            } else {
+                let message = format!(
+                    "no request ever comes here: {called} takes all of them; put this one before it"
+                );
+                reader.warn(here, &value.path, message);
+            }
+            continue;
+        }
+        earlier.push(index);
+        equal.insert(key, index);
+    }
 }
 
 fn route<'s>(
@@ -56,10 +107,16 @@ fn route<'s>(
     let path =
         reader.text(&table, "path", |text| parse_text(text).and_then(|text| parse_path(&text)));
     let (tenant, workflow) = match reader.sub_table(&table, "match", spec::MATCH) {
-        Some(table) => (
-            reader.text(&table, "tenant", parse_pattern),
-            reader.text(&table, "workflow", parse_pattern),
-        ),
+        Some(table) => {
+            let tenant = reader.text(&table, "tenant", parse_pattern);
+            let workflow = reader.text(&table, "workflow", parse_pattern);
+            for (name, pattern) in [("tenant", &tenant), ("workflow", &workflow)] {
+                if let (Some(value), Some(pattern)) = (table.get(name), pattern) {
+                    reader.warn_if_never(&value, pattern);
+                }
+            }
+            (tenant, workflow)
+        }
         None => (None, None),
     };
     let sources = sources(reader, &table, named, used);
@@ -71,7 +128,9 @@ fn route<'s>(
         _ => None,
     });
     let allow_errors_event = reader.bool(&table, "allow_errors_event");
+    let redaction = redaction(reader, &table);
     Some(Route {
+        redaction,
         path: path?,
         tenant,
         workflow,
@@ -131,5 +190,47 @@ fn heartbeat(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Heartbeat> {
         );
         reader.error(table.at, &table.path, message);
     }
+    let limit = IDLE_LIMITS.iter().find(|(_, secs)| *secs <= default_secs);
+    if let Some((who, secs)) = limit {
+        let message = format!(
+            "{who} closes a stream that is silent for {secs} s by default; 5s to 30s keeps it open"
+        );
+        reader.warn(table.at("default"), &format!("{}.default", table.path), message);
+    }
     Some(heartbeat)
+}
+
+fn redaction(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Arc<Redaction>> {
+    let values = reader.list(table, "redact");
+    if values.len() > RULES_MAX {
+        let message = format!("{} rules are more than {RULES_MAX}", values.len());
+        reader.error(table.at("redact"), &format!("{}.redact", table.path), message);
+        return None;
+    }
+    let rules: Vec<_> = values.iter().filter_map(|value| rule(reader, value)).collect();
+    (!rules.is_empty()).then(|| Arc::new(Redaction(rules)))
+}
+
+fn rule(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Rule> {
+    let table = reader.table(value, spec::REDACT)?;
+    let pattern = reader.text(&table, "pattern", |text| {
+        parse_text(text)?;
+        let none = |why| format!("{} is no regular expression: {why}", quoted(text));
+        let pattern = compile(text).map_err(none)?;
+        if pattern.is_match("") {
+            return Err("this matches where nothing stands, so it would be put everywhere".into());
+        }
+        Ok(pattern)
+    });
+    let replace = reader.text(&table, "replace", |text| match text.chars().count() {
+        0..=REPLACE_CHARS_MAX => Ok(text.to_owned()),
+        count => Err(format!("{count} characters are more than {REPLACE_CHARS_MAX}")),
+    });
+    let pattern = pattern?;
+    if Prover::default().never_found(pattern.as_str())
+        && let Some(value) = table.get("pattern")
+    {
+        reader.warn(value.node.at, &value.path, NEVER);
+    }
+    Some(Rule { pattern, replace: replace? })
 }

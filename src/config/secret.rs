@@ -5,14 +5,19 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::quoted;
 use super::read::{Reader, Value};
+use super::yaml::Data;
 use crate::proto::secret::Secret;
 
 /// No credential is larger.
 pub(super) const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// The bits by which a group or everybody may read or write a file.
+const OTHERS: u32 = 0o066;
 
 /// How a secret was given.
 pub(super) enum Given {
@@ -30,7 +35,8 @@ impl Reader<'_> {
         let given = match reference(&scalar.text) {
             Ok(Some(("env", name))) => self.variable(name).map(Given::Elsewhere),
             Ok(Some((_, path))) => {
-                read_secret(&self.base_dir.join(path), path).map(Given::Elsewhere)
+                let file = self.folder(value.node.at).join(path);
+                read_secret(&file, path).map(Given::Elsewhere)
             }
             Ok(None) => Ok(Given::Literal(Secret::new(scalar.text.clone()))),
             Err(message) => Err(message),
@@ -63,14 +69,42 @@ impl Reader<'_> {
         self.warn(value.node.at, &value.path, message);
     }
 
-    /// Refuses what would break out of a header or a log line.
+    /// Refuses what would break out of a header or a log line; warns of a file that others can
+    /// read.
     pub(super) fn one_line(&mut self, value: &Value<'_>, secret: Secret) -> Option<Secret> {
+        if let Data::Scalar(scalar) = &value.node.data
+            && let Ok(Some(("file", path))) = reference(&scalar.text)
+        {
+            self.warn_if_open(value, path);
+        }
         if secret.reveal().chars().any(char::is_control) {
             let message = "this secret holds a line break or another control character";
             self.error(value.node.at, &value.path, message);
             return None;
         }
         Some(secret)
+    }
+
+    /// Warns of a secret file that somebody else than its owner can read or change. What the
+    /// service manager hands over (`LoadCredential`) is its to guard.
+    pub(super) fn warn_if_open(&mut self, value: &Value<'_>, written: &str) {
+        let path = self.folder(value.node.at).join(written);
+        let handed = (self.env)("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+        if handed.is_some_and(|folder| path.starts_with(folder)) {
+            return;
+        }
+        let Ok(mode) = std::fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o777)
+        else {
+            return;
+        };
+        if mode & OTHERS != 0 {
+            let name = quoted(written);
+            let message = format!(
+                "others than its owner can read or change the file {name} (mode {mode:04o}); \
+                 chmod 600 it"
+            );
+            self.warn(value.node.at, &value.path, message);
+        }
     }
 
     fn variable(&self, name: &str) -> Result<Secret, String> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::error::{Position, did_you_mean, quoted};
+use super::error::{Place, did_you_mean, quoted};
 use super::net::{Scheme, Url, is_host_name};
 use super::read::{
     Reader, Table, Value, known_keys, no_word, parse_bool, parse_seconds, parse_text,
@@ -27,7 +27,7 @@ const NAME_BYTES_MAX: usize = 64;
 /// A source by name; `None` if it has errors, so that routes that name it have none.
 pub(super) struct Named {
     pub(super) name: String,
-    pub(super) at: Position,
+    pub(super) at: Place,
     pub(super) source: Option<Arc<Source>>,
 }
 
@@ -84,6 +84,8 @@ fn source(
     let event = if table.has("event") { reader.size(&table, "event") } else { event_bytes_max };
     let tls = reader.sub_table(&table, "tls", spec::SOURCE_TLS)?;
     let ca = file::pem_file(reader, &tls, "ca", file::CERTIFICATE);
+    #[cfg(feature = "openssl")]
+    super::certificate::check_authorities(reader, &tls, "ca", ca.as_deref());
     let sni = reader.text(&tls, "sni", parse_sni);
     if table.has("tls") && url.as_ref().is_some_and(|url| url.scheme == Scheme::Http) {
         reader.error(

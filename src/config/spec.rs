@@ -46,12 +46,18 @@ pub enum Kind {
     UrlPath,
     /// A file, relative to the conf file's folder.
     File,
+    /// A file, or several: `*` and `?` stand for what a name may hold.
+    Files,
     /// An address block.
     IpNet,
     /// An origin, `*`, or an expression over all of an origin.
     Origin,
     /// Text taken exactly, or an expression over all of it.
     Pattern,
+    /// An expression, looked for anywhere in a text.
+    Expression,
+    /// Text taken as it is, which may be empty.
+    Literal,
     /// 64 hexadecimal digits.
     Digest,
     /// A day, or a time of RFC 3339.
@@ -140,6 +146,11 @@ const HOUR: u64 = 60 * MINUTE;
 
 pub(super) const ROOT: &[Field] = &[
     default("version", Kind::Number { min: 1, max: 1 }, "1", "The version of this format."),
+    optional(
+        "include",
+        Kind::List(&Kind::Files),
+        "Other conf files, whose sources, routes, keys and issuers are added to those of this one.",
+    ),
     required("listen", Kind::List(&Kind::Table(LISTEN)), "Where clients come in."),
     optional("admin", Kind::Table(ADMIN), "Where operators come in; without it, nowhere."),
     optional("server", Kind::Table(SERVER), "The process."),
@@ -366,6 +377,16 @@ pub(super) const ROUTE: &[Field] = &[
     ),
     default("vocabulary", Kind::Word(&["full", "core"]), "full", "For clients that do not say."),
     default("allow_errors_event", Kind::Bool, "false", "Whether errors=event works."),
+    optional(
+        "redact",
+        Kind::List(&Kind::Table(REDACT)),
+        "What is replaced in every string of text and data; not across streamed tokens.",
+    ),
+];
+
+pub(super) const REDACT: &[Field] = &[
+    required("pattern", Kind::Expression, "What is found, anywhere in a string."),
+    required("replace", Kind::Literal, "What stands there instead, as it is written."),
 ];
 
 pub(super) const MATCH: &[Field] = &[

@@ -1,6 +1,8 @@
 //! Conf files in, configurations or lines of errors out.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -103,10 +105,10 @@ impl Variables for Nobody {
 }
 
 /// A folder of files, gone at the end of its test.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "chatmux-config-{}-{}",
@@ -116,7 +118,11 @@ impl Folder {
         let folder = Self(std::env::temp_dir().join(name));
         std::fs::create_dir_all(&folder.0).expect("a folder");
         for (name, text) in files {
-            std::fs::write(folder.0.join(name), text).expect("a file");
+            let path = folder.0.join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(&path, text).expect("a file");
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(&path, mode).expect("its mode");
         }
         folder
     }
@@ -144,7 +150,39 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
 -----END PUBLIC KEY-----
 ";
 
-fn files() -> Folder {
+/// A certificate that is good for these days from now, and its key.
+pub(super) fn certificate(from: i64, until: i64) -> (String, String) {
+    use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509};
+
+    let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+    let key = ec::EcKey::generate(&group).and_then(PKey::from_ec_key).expect("a key");
+    let mut name = x509::X509Name::builder().expect("a name");
+    name.append_entry_by_text("CN", "localhost").expect("a name");
+    let name = name.build();
+    let mut builder = x509::X509::builder().expect("a certificate");
+    let day = |day: i64| {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_secs();
+        let at = i64::try_from(now).expect("a time") + day * 86_400 + 60;
+        Asn1Time::from_unix(at).expect("a time")
+    };
+    builder.set_subject_name(&name).expect("a name");
+    builder.set_issuer_name(&name).expect("a name");
+    builder.set_pubkey(&key).expect("a key");
+    builder.set_not_before(&day(from)).expect("a day");
+    builder.set_not_after(&day(until)).expect("a day");
+    builder.sign(&key, MessageDigest::sha256()).expect("a signature");
+    let text = |pem: Vec<u8>| String::from_utf8(pem).expect("text");
+    let cert = builder.build().to_pem().expect("a PEM");
+    (text(cert), text(key.private_key_to_pem_pkcs8().expect("a PEM")))
+}
+
+/// One that is good, the same for all tests.
+fn pair() -> &'static (String, String) {
+    static PAIR: OnceLock<(String, String)> = OnceLock::new();
+    PAIR.get_or_init(|| certificate(-1, 365))
+}
+
+pub(super) fn files() -> Folder {
     Folder::new(&[
         ("secret", "file-secret\n"),
         ("empty", "\n"),
@@ -152,12 +190,14 @@ fn files() -> Folder {
         ("large", &"x".repeat(65 * 1024)),
         ("rsa.pem", RSA),
         ("p256.pem", P256),
-        ("cert.pem", "-----BEGIN CERTIFICATE-----\n"),
-        ("key.pem", "-----BEGIN PRIVATE KEY-----\n"),
+        ("cert.pem", &pair().0),
+        ("key.pem", &pair().1),
+        ("bad-cert.pem", "-----BEGIN CERTIFICATE-----\n"),
+        ("bad-key.pem", "-----BEGIN PRIVATE KEY-----\n"),
     ])
 }
 
-fn env(name: &str) -> Option<String> {
+pub(super) fn env(name: &str) -> Option<String> {
     match name {
         "TOKEN" => Some("env-secret".to_owned()),
         "BAD" => Some("bad-hunter2".to_owned()),
@@ -168,13 +208,13 @@ fn env(name: &str) -> Option<String> {
     }
 }
 
-fn read_in(folder: &Folder, text: &str) -> Result<Loaded, ConfErrors> {
+pub(super) fn read_in(folder: &Folder, text: &str) -> Result<Loaded, ConfErrors> {
     let roster: &[&Dialect] = &[&FAKE, &OTHER];
     read(&Input { text, file_name: "c", base_dir: &folder.0, env: &env, roster })
 }
 
 /// The text, and what it leaves out of [`LEAST`] after it.
-fn completed(text: &str) -> String {
+pub(super) fn completed(text: &str) -> String {
     let mut conf = text.to_owned();
     for (key, value) in LEAST {
         if !text.lines().any(|line| line.starts_with(key)) {
@@ -354,7 +394,7 @@ fn keys_are_checked() {
     check("trusted_proxies: a", &["c:1:18: trusted_proxies: this must be a list"]);
     check(
         "\"a\\nb\": 1",
-        &["c:1:1: \"a\\nb\": no such option; there are version, listen, admin, server, \
+        &["c:1:1: \"a\\nb\": no such option; there are version, include, listen, admin, server, \
          trusted_proxies, cors, auth, limits, replay, timeouts, sources, routes, log"],
     );
     check(

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::error::{Position, quoted};
+use super::error::{Place, quoted};
 
 /// Deeper than any conf needs; nodes are dropped recursively.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -19,12 +19,19 @@ pub(super) const NODES_MAX: usize = 250_000;
 
 /// A value and where it stands.
 pub(super) struct Node {
-    pub(super) at: Position,
+    pub(super) at: Place,
     pub(super) data: Data,
     /// Nodes in it, itself included, aliases written out.
     nodes: usize,
     /// Levels in it.
     depth: usize,
+}
+
+impl Node {
+    /// What was put together out of nodes that were read.
+    pub(super) const fn merged(at: Place, data: Data) -> Self {
+        Self { at, data, nodes: 0, depth: 0 }
+    }
 }
 
 /// What a value is.
@@ -52,35 +59,47 @@ impl Scalar {
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) at: Position,
+    pub(super) at: Place,
     pub(super) value: Rc<Node>,
 }
 
 /// Why a text gives no node.
 pub(super) struct YamlError {
-    pub(super) at: Position,
+    pub(super) at: Place,
     pub(super) path: String,
     pub(super) message: String,
 }
 
-/// Reads the one document of a text; `None` if there is nothing in it.
-pub(super) fn parse(text: &str) -> Result<Option<Rc<Node>>, YamlError> {
+/// Reads the one document of a text; `None` if there is nothing in it. `file` is the number
+/// that its places bear.
+pub(super) fn parse(text: &str, file: usize) -> Result<Option<Rc<Node>>, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new_from_str(text);
     let mut builder = Builder::default();
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| YamlError {
-            at: position(error.marker()),
+            at: place(error.marker(), file),
             path: String::new(),
             message: format!("this is no YAML: {}", error.info()),
         })?;
-        builder.on_event(event, position(&span.start))?;
+        builder.on_event(event, place(&span.start, file))?;
     }
     Ok(builder.root)
 }
 
-fn position(marker: &Marker) -> Position {
-    Position { line: marker.line(), column: marker.col() + 1 }
+fn place(marker: &Marker, file: usize) -> Place {
+    Place { file, line: marker.line(), column: marker.col() + 1 }
+}
+
+/// Items with their numbers, which begin anew with each file that a list was made of.
+pub(super) fn numbered(items: &[Rc<Node>]) -> impl Iterator<Item = (usize, &Rc<Node>)> {
+    let mut number = 0;
+    let mut file = None;
+    items.iter().map(move |node| {
+        number = if file == Some(node.at.file) { number + 1 } else { 0 };
+        file = Some(node.at.file);
+        (number, node)
+    })
 }
 
 /// Appends a key to a dotted path.
@@ -95,7 +114,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 
 /// A list or map that is still open.
 struct Open {
-    at: Position,
+    at: Place,
     anchor: usize,
     nodes: usize,
     depth: usize,
@@ -104,7 +123,7 @@ struct Open {
 
 enum Inside {
     List(Vec<Rc<Node>>),
-    Map { entries: Vec<Entry>, first: HashMap<String, Position>, key: Option<(String, Position)> },
+    Map { entries: Vec<Entry>, first: HashMap<String, Place>, key: Option<(String, Place)> },
 }
 
 #[derive(Default)]
@@ -116,7 +135,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn on_event(&mut self, event: Event<'_>, at: Position) -> Result<(), YamlError> {
+    fn on_event(&mut self, event: Event<'_>, at: Place) -> Result<(), YamlError> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) if self.root.is_some() => {
@@ -162,7 +181,7 @@ impl Builder {
         &mut self,
         anchor: usize,
         tag: Option<&Tag>,
-        at: Position,
+        at: Place,
         inside: Inside,
     ) -> Result<(), YamlError> {
         self.refuse_tag(tag, at)?;
@@ -186,7 +205,7 @@ impl Builder {
         self.insert(node, at)
     }
 
-    fn insert(&mut self, node: Rc<Node>, at: Position) -> Result<(), YamlError> {
+    fn insert(&mut self, node: Rc<Node>, at: Place) -> Result<(), YamlError> {
         if self.nodes > NODES_MAX {
             let message = format!("there are more than {NODES_MAX} values, aliases written out");
             return Err(self.error(at, &message));
@@ -247,14 +266,14 @@ impl Builder {
         Ok(out)
     }
 
-    fn refuse_tag(&self, tag: Option<&Tag>, at: Position) -> Result<(), YamlError> {
+    fn refuse_tag(&self, tag: Option<&Tag>, at: Place) -> Result<(), YamlError> {
         match tag {
             Some(_) => Err(self.error(at, "tags such as !x have no meaning here")),
             None => Ok(()),
         }
     }
 
-    fn error(&self, at: Position, message: &str) -> YamlError {
+    fn error(&self, at: Place, message: &str) -> YamlError {
         let mut path = String::new();
         for open in &self.stack {
             path = match &open.inside {
@@ -287,7 +306,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, want: &str) {
-        let got = match parse(text) {
+        let got = match parse(text, 0) {
             Ok(Some(node)) => show(&node),
             Ok(None) => "nothing".to_owned(),
             Err(error) => {
@@ -329,9 +348,9 @@ mod tests {
         );
         check("a: !x 1", "1:4 a: tags such as !x have no meaning here");
         check("? [a]\n: b", "1:3 : a key is one word, not a list or a table");
-        assert!(parse("a: [1, 2").is_err());
-        assert!(parse("a: *nobody").is_err());
-        assert!(parse("a: b: c").is_err());
+        assert!(parse("a: [1, 2", 0).is_err());
+        assert!(parse("a: *nobody", 0).is_err());
+        assert!(parse("a: b: c", 0).is_err());
     }
 
     #[test]
@@ -341,24 +360,24 @@ mod tests {
             let below = vec![format!("*a{}", level - 1); 10].join(", ");
             bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
         }
-        let error = parse(&bomb).err().expect("refused");
+        let error = parse(&bomb, 0).err().expect("refused");
         assert_eq!(error.message, "there are more than 250000 values, aliases written out");
 
         let mut chain = String::from("a0: &a0 [x]\n");
         for level in 1..=DEPTH_MAX {
             chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
         }
-        let error = parse(&chain).err().expect("refused");
+        let error = parse(&chain, 0).err().expect("refused");
         assert_eq!(error.message, "this is nested deeper than 32 levels");
 
         for nest in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000)] {
-            let error = parse(&nest).err().expect("refused");
+            let error = parse(&nest, 0).err().expect("refused");
             let is_depth =
                 error.message.contains("32 levels") || error.message.contains("recursion limit");
             assert!(is_depth, "{}", error.message);
         }
         let many = format!("[{}]", "x,".repeat(NODES_MAX));
-        let error = parse(&many).err().expect("refused");
+        let error = parse(&many, 0).err().expect("refused");
         assert_eq!(error.message, "there are more than 250000 values, aliases written out");
     }
 }

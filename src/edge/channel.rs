@@ -17,8 +17,9 @@ use crate::proto::event::{
     Control, DownReason, Encoded, GapReason, SourceTag, Subscription, Vocabulary,
 };
 use crate::proto::link::Told;
+use crate::proto::redact::Redaction;
 use crate::proto::time::UnixMillis;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, RouteMetrics};
 
 /// One log.
 pub(crate) struct ChannelCell {
@@ -31,6 +32,8 @@ pub(crate) struct ChannelCell {
     listeners: AtomicUsize,
     visits: AtomicU64,
     metrics: Arc<Metrics>,
+    /// What the route takes out, and where that is counted.
+    redaction: Option<(Arc<Redaction>, Arc<RouteMetrics>)>,
 }
 
 struct Log {
@@ -89,8 +92,11 @@ impl ChannelCell {
         channel: Channel,
         sources: Vec<SourceStanding>,
         metrics: Arc<Metrics>,
+        redaction: Option<Arc<Redaction>>,
     ) -> Self {
+        let redaction = redaction.map(|redaction| (redaction, metrics.route(route)));
         Self {
+            redaction,
             route: route.to_owned(),
             subscription,
             log: Mutex::new(Log { channel, sources, minted: 0 }),
@@ -103,7 +109,14 @@ impl ChannelCell {
 
     /// Appends an event of a source whose last byte came then, and after whose frame its backend
     /// would go on at this id. Readers are woken by [`Self::wake`].
-    pub(super) fn append(&self, index: usize, replay_id: &str, encoded: Encoded, arrived: Instant) {
+    pub(super) fn append(
+        &self,
+        index: usize,
+        replay_id: &str,
+        mut encoded: Encoded,
+        arrived: Instant,
+    ) {
+        self.redact(&mut encoded);
         self.change(|log| log.channel.append(index, replay_id, encoded, arrived));
     }
 
@@ -119,6 +132,7 @@ impl ChannelCell {
 
     /// What was wanted of a source, as far as it could be had; a gap tells if that is not all.
     pub(super) fn restore(&self, index: usize, mut restored: Restored) {
+        restored.events.iter_mut().for_each(|event| self.redact(event));
         let (now, wall) = (clock::now(), clock::wall());
         let has_gap = self.change(|log| {
             let surplus = log.channel.overflow(&restored.events);
@@ -251,6 +265,15 @@ impl ChannelCell {
     /// Whether nobody came since that visit.
     pub(super) fn is_idle_since(&self, visit: u64) -> bool {
         self.listeners() == 0 && self.visits.load(Ordering::Relaxed) == visit
+    }
+
+    /// Takes out of an event what clients of the route must not see.
+    fn redact(&self, encoded: &mut Encoded) {
+        if let Some((redaction, route)) = &self.redaction
+            && encoded.redact(redaction) > 0
+        {
+            route.redacted.inc();
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

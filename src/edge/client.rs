@@ -434,6 +434,7 @@ mod tests {
         let listener = hub.listen(Subscribe {
             route: "/events",
             subscription: &subscription,
+            redaction: None,
             sources: Vec::new(),
             replay: &replay,
             cursor: None,

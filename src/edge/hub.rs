@@ -21,6 +21,7 @@ use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
 use crate::proto::cursor::{Cursor, Owner};
 use crate::proto::event::{SourceTag, Subscription};
+use crate::proto::redact::Redaction;
 use crate::telemetry::Metrics;
 
 /// What tells one log from another. Holds credentials; never shown.
@@ -29,6 +30,8 @@ pub(super) struct ChannelKey {
     route: String,
     subscription: Arc<Subscription>,
     requests: Vec<(UpstreamKey, SessionValues, Option<HistoryCalls>)>,
+    /// Part of it, so that a reload with other rules begins another log.
+    redaction: Option<Arc<Redaction>>,
 }
 
 /// What tells one upstream stream from another. Holds credentials; never shown.
@@ -71,6 +74,8 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) route: &'a str,
     /// Whose stream it is.
     pub(crate) subscription: &'a Arc<Subscription>,
+    /// What the route takes out of events.
+    pub(crate) redaction: Option<&'a Arc<Redaction>>,
     /// The sources, resolved.
     pub(crate) sources: Vec<Resolved>,
     /// Limits of the log.
@@ -111,6 +116,7 @@ impl Hub {
             route: subscribe.route.to_owned(),
             subscription: subscribe.subscription.clone(),
             requests,
+            redaction: subscribe.redaction.cloned(),
         };
         let mut tables = self.tables();
         let known = tables.channels.get(&key).cloned();
@@ -204,6 +210,7 @@ impl Hub {
             Channel::new(birth(subscribe), limits),
             standings,
             self.metrics.clone(),
+            subscribe.redaction.cloned(),
         ));
         tables.channels.insert(key.clone(), channel.clone());
         self.metrics.channels.inc();

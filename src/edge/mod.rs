@@ -20,6 +20,7 @@ mod leaving;
 mod server;
 
 pub use admin::Admin;
-pub(crate) use clock::wall;
+pub(crate) use clock::{now, wall};
 pub use proxy::{Edge, Proxy};
 pub use server::{Bound, Hooks, RunOptions, run};
+pub(crate) use upstream::{Dialer, PROBE_TIMEOUT, Probed, parse_retry_after, probe};

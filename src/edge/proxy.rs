@@ -293,6 +293,7 @@ impl Edge {
         let listener = self.hub.listen(Subscribe {
             route: &admitted.route.path,
             subscription: &admitted.subscription,
+            redaction: admitted.route.redaction.as_ref(),
             sources: admitted.sources,
             replay: &config.replay,
             cursor,

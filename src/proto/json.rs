@@ -335,7 +335,7 @@ pub fn write_compact(out: &mut Vec<u8>, raw: &str) {
 }
 
 /// How many bytes the string at the start takes, quotes included.
-fn string_bytes(text: &[u8]) -> usize {
+pub(super) fn string_bytes(text: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
         at += found;

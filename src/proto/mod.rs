@@ -8,6 +8,7 @@
 
 pub mod sse;
 pub mod json;
+pub mod redact;
 pub mod view;
 pub mod time;
 pub mod secret;

@@ -58,6 +58,7 @@ pub struct Metrics {
     streams_opened: IntCounterVec,
     streams_closed: IntCounterVec,
     events_sent: IntCounterVec,
+    events_redacted: IntCounterVec,
     sources: SourceVectors,
     by_route: Mutex<HashMap<String, Arc<RouteMetrics>>>,
     by_source: Mutex<HashMap<String, Arc<SourceMetrics>>>,
@@ -73,6 +74,8 @@ pub struct RouteMetrics {
     pub opened_fresh: IntCounter,
     /// Opened with a cursor that was taken up.
     pub opened_resumed: IntCounter,
+    /// Message events in which something was redacted.
+    pub redacted: IntCounter,
     events: Vec<IntCounter>,
     closed: IntCounterVec,
 }
@@ -177,6 +180,11 @@ impl Metrics {
                 "Message events written to clients.",
                 &["route", "event"],
             )?,
+            events_redacted: build.counters(
+                "events_redacted_total",
+                "Message events in which something was redacted, counted once for a log.",
+                &["route"],
+            )?,
             sources: SourceVectors::new(&build)?,
             by_route: Mutex::default(),
             by_source: Mutex::default(),
@@ -270,6 +278,7 @@ impl Metrics {
             streams: self.client_streams.with_label_values(&[path]),
             opened_fresh: self.streams_opened.with_label_values(&[path, "false"]),
             opened_resumed: self.streams_opened.with_label_values(&[path, "true"]),
+            redacted: self.events_redacted.with_label_values(&[path]),
             events: MessageType::ALL
                 .iter()
                 .map(|message_type| {

@@ -210,3 +210,73 @@ async fn the_demo_is_a_stream_that_others_can_read_too() {
     let status = soon("the demo ends", demo.wait()).await.expect("a status");
     assert_eq!(status.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_tail_waits_out_a_refusal_and_goes_on() {
+    let one =
+        One::start_with(Kind::Xians, |conf| conf.line("limits: {address: {opens: 1/s, burst: 1}}"))
+            .await;
+    // Takes what there is of the limit.
+    let _first = one.edge.open(&Client::new("jane")).await;
+    let url = format!("http://{}{}", one.edge.streams(), Client::new("jane").target());
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_chatmux"))
+        .args(["tail", &url])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary runs");
+    let mut out = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
+    let mut err = BufReader::new(tail.stderr.take().expect("a pipe")).lines();
+    let lost = soon("it is refused", err.next_line()).await.expect("a line").expect("it runs");
+    // As long as it says, which depends on how fast the first one came.
+    let secs = lost.split("\"retryAfter\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    let wait = format!("again in {}.0 s", secs.expect("a pause"));
+    assert!(lost.contains("lost: 429") && lost.contains(&wait), "{lost}");
+    let first = soon("it goes on", out.next_line()).await.expect("a line").expect("it runs");
+    assert!(first.starts_with("connected "), "{first}");
+    one.edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn contracts_are_printed_as_they_are_committed() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (what, file) in
+        [("conf", "docs/schema/conf.schema.json"), ("configuration", "docs/configuration.md")]
+    {
+        let said = chatmux(&["schema", what]).await;
+        let committed = std::fs::read_to_string(root.join(file)).expect("a file");
+        assert_eq!((said.code, said.out == committed), (0, true), "{file} is another");
+    }
+    assert_eq!(chatmux(&["schema", "nothing"]).await.code, 2);
+}
+
+#[tokio::test]
+async fn shells_complete_every_command_and_each_has_a_page() {
+    let commands =
+        ["run", "demo", "check", "normalize", "tail", "key", "schema", "completions", "man"];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = chatmux(&["completions", shell]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        for command in commands {
+            assert!(said.out.contains(command), "{shell} does not know {command}");
+        }
+    }
+    let script = chatmux(&["completions", "bash"]).await.out;
+    let scratch = Scratch::new();
+    let path = scratch.write("chatmux.bash", &script);
+    let status = Command::new("bash").arg("-n").arg(&path).status().await.expect("bash");
+    assert!(status.success(), "bash reads it");
+    assert_eq!(chatmux(&["completions", "tcsh"]).await.code, 2, "usage");
+
+    let page = chatmux(&["man"]).await.out;
+    assert!(page.contains(".TH") && page.contains("normalize"), "{page}");
+    for command in commands {
+        let said = chatmux(&["man", command]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains(&format!("chatmux\\-{command}")), "{}", said.out);
+    }
+    let unknown = chatmux(&["man", "nothing"]).await;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("normalize"), "{unknown:?}");
+}

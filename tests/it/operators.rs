@@ -293,9 +293,123 @@ async fn a_conf_file_can_be_checked_without_running_it() {
     let json = chatmux(&["check", "-c", bad, "--format", "json"]).await;
     let report: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
     assert_eq!((&report["ok"], json.code), (&false.into(), 1));
-    assert!(report["errors"][0].as_str().is_some_and(|error| error.contains("bad.yaml:")));
+    let error = &report["errors"][0];
+    assert!(error["file"].as_str().is_some_and(|file| file.ends_with("bad.yaml")), "{report}");
+    assert_eq!((&error["line"], &error["path"]), (&7.into(), &"sources.agent.backend".into()));
+    assert!(error["column"].is_u64() && error["message"].is_string(), "{report}");
+    assert!(error["text"].as_str().is_some_and(|text| text.contains("bad.yaml:7:")));
     assert_eq!(chatmux(&["check"]).await.code, 2, "usage");
     assert_eq!(backend.now().connections, 0);
+}
+
+#[tokio::test]
+async fn a_check_says_what_the_limits_may_take_of_the_machine() {
+    let backend = backend(Kind::Xians).await;
+    let scratch = Scratch::new();
+    let conf = Conf::new().backend(&backend).line("limits: {tenant: {concurrent: 9000000}}");
+    let conf = scratch.write("edge.yaml", &conf.yaml());
+    let conf = conf.to_str().expect("a path");
+    let said = chatmux(&["check", "-c", conf]).await;
+    assert_eq!(said.code, 0, "what this machine lacks, another may have: {said:?}");
+    for want in ["limits.tenant.concurrent: 9000000", "18000064 descriptors", "more than this"] {
+        assert!(said.out.contains(want), "{want}: {said:?}");
+    }
+    let said = chatmux(&["check", "-c", conf, "--format", "json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let resources = &report["resources"];
+    assert_eq!(resources["limits"][0]["fits"], false, "{report}");
+    assert!(resources["machine"]["descriptors"].as_u64().is_some_and(|count| count > 0));
+    assert!(resources["machine"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+}
+
+#[tokio::test]
+async fn a_check_can_try_the_sources() {
+    let backend = backend(Kind::Xians).await;
+    let scratch = Scratch::new();
+    let good = scratch.write("good.yaml", &Conf::new().backend(&backend).yaml());
+    let said = chatmux(&["check", "--online", "-c", good.to_str().expect("a path")]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("sources.agent http://127.0.0.1:") && said.out.contains("answers "));
+    assert!(!said.out.contains('\u{1b}') && !said.err.contains('\u{1b}'), "no terminal: {said:?}");
+    // A port that was free a moment ago nearly always still is.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let dead = |name: &str, url: &str| {
+        (name.to_owned(), format!("{name}: {{backend: xians, api_key: x, url: \"{url}\"}}"))
+    };
+    let (refused, lost) = (
+        dead("refused", &format!("http://{address}")),
+        dead("lost", "http://no-such-host.invalid"),
+    );
+    let conf = Conf::new().backend(&backend).entry(&refused.0, refused.1).entry(&lost.0, lost.1);
+    let bad = scratch.write("bad.yaml", &conf.yaml());
+    let bad = bad.to_str().expect("a path");
+    let said = chatmux(&["check", "--online", "--format", "json", "-c", bad]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let tried = report["online"].as_array().expect("tries");
+    let got: Vec<_> = tried
+        .iter()
+        .map(|one| (one["path"].as_str(), one["stage"].as_str(), one["ok"].as_bool()))
+        .collect();
+    let want = |path, stage, ok| (Some(path), Some(stage), Some(ok));
+    assert_eq!(
+        got,
+        [
+            want("sources.agent", "answer", true),
+            want("sources.refused", "connect", false),
+            want("sources.lost", "dns", false),
+        ]
+    );
+    assert_eq!(report["errors"].as_array().map(Vec::len), Some(2), "{report}");
+    let said = chatmux(&["check", "--online", "-c", bad]).await;
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("sources.refused: ") && said.err.contains("refused"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_conf_of_several_files_runs_and_is_reloaded_as_one() {
+    let (one, two) = (backend(Kind::Xians).await, backend(Kind::Openfire).await);
+    let yaml = Conf::new().backend(&one).line("include: [\"more-*.yaml\"]").yaml();
+    let more = Conf::new().backend(&two).yaml();
+    let more = more.split("sources:\n").nth(1).expect("sources").replace("/events", "/more");
+    let files = [("more-1.yaml", format!("sources:\n{more}"))];
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let edge = Edge::start_with(&yaml, &files, &[]).await;
+    let mut client = edge.open(&Client::new("jane").path("/more")).await;
+    client.all_up(&["desk"]).await;
+    let log = edge.reload(&yaml.replace("include:", "include: [\"no-*\"] #")).await;
+    assert!(!log.contains("error"), "{log}");
+    assert_eq!(edge.ask(&Client::new("jane").path("/more")).await.head.status, 404);
+    edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn what_a_route_redacts_no_client_of_it_sees() {
+    let one = One::start_with(Kind::Xians, |conf| {
+        conf.route(", redact: [{pattern: '\\b(?:\\d[ -]?){13,16}\\b', replace: \"[card]\"}]")
+            .another_route("{path: /plain, sources: [agent]}")
+    })
+    .await;
+    let mut redacted = one.edge.open(&Client::new("jane")).await;
+    let mut core = one.edge.open(&Client::new("jane").query("vocabulary", "core")).await;
+    let mut plain = one.edge.open(&Client::new("jane").path("/plain")).await;
+    redacted.all_up(&["agent"]).await;
+    plain.all_up(&["agent"]).await;
+    say(&one.backend, "My card is 4111 1111 1111 1111, thanks");
+    say(&one.backend, "No card here: 12345");
+    let first = redacted.chat("My card is [card], thanks").await;
+    redacted.chat("No card here: 12345").await;
+    core.chat("My card is [card], thanks").await;
+    plain.chat("My card is 4111 1111 1111 1111, thanks").await;
+    let mut back =
+        one.edge.open(&Client::new("jane").after(first.id.as_deref().expect("an id"))).await;
+    back.chat("No card here: 12345").await;
+    let metrics = one.edge.metrics().await;
+    let count = |route| metrics.sum("chatmux_events_redacted_total", &[("route", route)]);
+    assert_eq!((count("/events"), count("/plain")), (1, 0), "once for a log, not for a client");
+    one.check_law().await;
 }
 
 /// The conf files that come with the product, and what their secrets are.

@@ -451,7 +451,7 @@ fn essence(content_type: &str) -> String {
 }
 
 /// Reads `Retry-After`: seconds, or a date.
-fn parse_retry_after(text: &str) -> Option<Duration> {
+pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
     if let Ok(secs) = text.trim().parse() {
         return Some(Duration::from_secs(secs));
     }

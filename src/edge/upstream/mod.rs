@@ -10,6 +10,7 @@ mod credentials;
 mod history;
 mod http;
 mod poll;
+mod probe;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cell::{UpstreamCell, Wanted};
-pub(crate) use http::Dialer;
+pub(crate) use http::{Dialer, parse_retry_after};
+pub(crate) use probe::{PROBE_TIMEOUT, Probed, probe};
 
 use self::history::Missed;
 use self::http::Head;

@@ -18,6 +18,7 @@ use super::payload::{
 use super::{Direction, Event, EventId, MessageType, Part, Payload, Role, Sender, Subscription};
 use crate::proto::cursor::Trace;
 use crate::proto::json::{Fields, write_text};
+use crate::proto::redact::Redaction;
 use crate::proto::sse::write_event;
 use crate::proto::time::UnixMillis;
 
@@ -135,6 +136,31 @@ impl Encoded {
             trace: Trace::new(trace),
         };
         Self { label, json, message_type_at, text_at, data_at }
+    }
+
+    /// Takes out of `text` and `data` what a route does not let through. How many of the two
+    /// changed.
+    pub fn redact(&mut self, redaction: &Redaction) -> u64 {
+        // `data` stands after `text`, so it is replaced first and `text` keeps its place.
+        let mut changed = 0;
+        if let Some(at) = self.data_at.clone()
+            && let Some(redacted) = self.json.get(at.clone()).and_then(|json| redaction.json(json))
+        {
+            self.data_at = Some(at.start..at.start + redacted.len());
+            self.json.splice(at, redacted);
+            changed += 1;
+        }
+        if let Some(at) = self.text_at.clone()
+            && let Some(redacted) = self.json.get(at.clone()).and_then(|json| redaction.json(json))
+        {
+            let (before, after) = (at.len(), redacted.len());
+            let moved = |place: usize| place + after - before;
+            self.text_at = Some(at.start..at.start + after);
+            self.data_at = self.data_at.take().map(|at| moved(at.start)..moved(at.end));
+            self.json.splice(at, redacted);
+            changed += 1;
+        }
+        changed
     }
 
     /// The message object.
@@ -630,6 +656,37 @@ mod tests {
             data: Some(Cow::Borrowed("[1.0, 2]")),
         };
         check_core(&progress, r#"{"kind":"Tool","text":"a \"b\"\n","data":[1.0,2]}"#);
+    }
+
+    #[test]
+    fn what_is_redacted_is_gone_from_both_vocabularies() {
+        let rule = |pattern: &str| crate::proto::redact::Rule {
+            pattern: regex::Regex::new(pattern).expect("an expression"),
+            replace: "[x]".to_owned(),
+        };
+        let redaction = Redaction(vec![rule("hunter2+"), rule("jane")]);
+        for text in ["hunter2222 and hunter2", "hunter2", "none"] {
+            let mut event = Event::new("hunter2", Payload::Progress { indicator: None });
+            event.text = Some(Cow::Borrowed(text));
+            event.payload = Payload::Passed {
+                message_type: MessageType::Tool,
+                data: Some(Cow::Borrowed(r#"{"hunter2":["hunter222222",1.0,"y"]}"#)),
+            };
+            let mut encoded = encode(&event);
+            let redacted = encoded.redact(&redaction);
+            assert_eq!(redacted, if text == "none" { 1 } else { 2 });
+            let wanted = text.replace("hunter2222", "[x]").replace("hunter2", "[x]");
+            let full: serde_json::Value = serde_json::from_str(encoded.json()).expect("JSON");
+            assert_eq!(full["text"], wanted);
+            assert_eq!(full["data"], serde_json::json!({"hunter2": ["[x]", 1.0, "y"]}));
+            assert_eq!(full["participantId"], "jane", "text and data alone");
+            let core = encoded.frame(None).core();
+            let core = String::from_utf8(core.to_vec()).expect("text");
+            let core: serde_json::Value =
+                serde_json::from_str(core.split_once("data: ").expect("data").1).expect("JSON");
+            assert_eq!(core["data"]["text"], wanted);
+            assert_eq!(core["data"]["data"], full["data"]);
+        }
     }
 
     #[test]

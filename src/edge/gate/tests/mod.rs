@@ -110,6 +110,7 @@ fn token(claims: &str) -> String {
 
 fn route(sources: Vec<Arc<Source>>) -> Route {
     Route {
+        redaction: None,
         path: PATH.to_owned(),
         tenant: None,
         workflow: None,

@@ -81,6 +81,7 @@ impl Bench {
         let listener = self.hub.listen(Subscribe {
             route: "/e",
             subscription: &admitted.subscription,
+            redaction: None,
             sources: admitted.sources,
             replay: &self.replay,
             cursor: None,

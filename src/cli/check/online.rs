@@ -1,0 +1,241 @@
+//! `check --online`: whether the sources of a conf answer, and how long their certificates last.
+//!
+//! No credential is sent: a source is asked for its base path, so that any answer will do.
+//! All are tried at once, in bounded time. Not here: how a connection is made (`edge`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::super::terminal::{Paint, Progress, colour};
+use crate::config::{Config, Scheme, Source};
+use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, probe, wall};
+use crate::proto::event::DownReason;
+
+/// By so much a clock may be off: tokens are refused by then (`leeway` is as long).
+const SKEW_MAX: Duration = Duration::from_secs(30);
+/// How often somebody who waits is told so.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What came of one try.
+pub(super) struct Tried {
+    /// The option that it is about.
+    pub(super) path: String,
+    url: String,
+    status: Option<u16>,
+    /// How far it came: `dns`, `connect`, `tls`, `answer`.
+    stage: &'static str,
+    skew_secs: Option<i64>,
+    certificate_days: Option<i32>,
+    pub(super) errors: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Tried {
+    /// For people.
+    pub(super) fn line(&self, paint: Paint) -> String {
+        let verdict = match self.status {
+            _ if !self.errors.is_empty() => paint.paint(colour::RED, "failed"),
+            Some(status) => paint.paint(colour::GREEN, &format!("answers {status}")),
+            None => paint.paint(colour::RED, "no answer"),
+        };
+        let days = self.certificate_days.map(|days| format!(", certificate good for {days} days"));
+        let skew = self.skew_secs.map(|secs| format!(", clock off by {secs} s"));
+        format!(
+            "{} {}: {verdict}{}{}",
+            self.path,
+            self.url,
+            days.unwrap_or_default(),
+            skew.unwrap_or_default()
+        )
+    }
+
+    /// For pipelines.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "path": self.path,
+            "url": self.url,
+            "ok": self.errors.is_empty(),
+            "stage": self.stage,
+            "status": self.status,
+            "clockSkewSeconds": self.skew_secs,
+            "certificateDays": self.certificate_days,
+        })
+    }
+}
+
+/// Tries all sources, in the order of the conf.
+pub(super) fn try_all(config: &Config) -> Result<Vec<Tried>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))?;
+    let tried = runtime.block_on(try_sources(config));
+    // A name that is still being looked up is nobody's concern any more.
+    runtime.shutdown_background();
+    Ok(tried)
+}
+
+async fn try_sources(config: &Config) -> Vec<Tried> {
+    let dialer = Arc::new(Dialer::new());
+    let mut tasks = JoinSet::new();
+    for (index, source) in config.sources.iter().enumerate() {
+        let (dialer, source) = (dialer.clone(), source.clone());
+        tasks.spawn(async move { (index, try_source(&dialer, &source).await) });
+    }
+    let all = tasks.len();
+    let mut tried = Vec::new();
+    let mut progress = Progress::new();
+    loop {
+        match tokio::time::timeout(TICK, tasks.join_next()).await {
+            Ok(Some(Ok(done))) => tried.push(done),
+            Ok(Some(Err(error))) => log::error!("a try has panicked: {error}"),
+            Ok(None) => break,
+            Err(_) => progress.tell(|| format!("{} of {all} sources have answered", tried.len())),
+        }
+    }
+    progress.clear();
+    tried.sort_by_key(|(index, _)| *index);
+    tried.into_iter().map(|(_, tried)| tried).collect()
+}
+
+async fn try_source(dialer: &Dialer, source: &Arc<Source>) -> Tried {
+    let (result, days) = tokio::join!(probe(dialer, source), certificate_days(source));
+    let mut tried = judged(&format!("sources.{}", source.name), &source.url.to_string(), result);
+    tried.certificate_days = days;
+    #[cfg(feature = "openssl")]
+    if let Some(days) = days.filter(|days| *days < crate::config::EXPIRY_NEAR_DAYS) {
+        tried.warnings.push(format!("its certificate is good for {days} days"));
+    }
+    tried
+}
+
+fn judged(path: &str, url: &str, result: Result<Probed, DownReason>) -> Tried {
+    let mut tried = Tried {
+        path: path.to_owned(),
+        url: url.to_owned(),
+        status: None,
+        stage: "answer",
+        skew_secs: None,
+        certificate_days: None,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let Probed { status, date } = match result {
+        Ok(probed) => probed,
+        Err(reason) => {
+            let (stage, words) = failed(reason);
+            tried.stage = stage;
+            tried.errors.push(format!("{url} {words}"));
+            return tried;
+        }
+    };
+    tried.status = Some(status);
+    if status >= 500 {
+        tried.errors.push(format!("{url} answers {status}: the fault is its own"));
+    }
+    if let Some(date) = date {
+        let secs = (wall().0 - date.0) / 1000;
+        // A date has whole seconds and was on its way: what is near is right.
+        if Duration::from_secs(secs.unsigned_abs()) > SKEW_MAX {
+            tried.skew_secs = Some(secs);
+            tried.warnings.push(format!(
+                "its clock and this machine's differ by {} s; tokens are refused over that",
+                secs.unsigned_abs()
+            ));
+        }
+    }
+    tried
+}
+
+/// How far it came, and what is to be said.
+const fn failed(reason: DownReason) -> (&'static str, &'static str) {
+    match reason {
+        DownReason::Dns => ("dns", "cannot be found: its name has no address"),
+        DownReason::Refused => ("connect", "cannot be reached: the connection is refused"),
+        DownReason::Tls => {
+            ("tls", "cannot be trusted: its certificate, name or TLS version is not right")
+        }
+        DownReason::Timeout | DownReason::Silent => ("connect", "does not answer in time"),
+        DownReason::Reset
+        | DownReason::Closed
+        | DownReason::BadStatus
+        | DownReason::BadContentType
+        | DownReason::Unauthorized
+        | DownReason::RateLimited
+        | DownReason::Ended => ("answer", "breaks the connection off"),
+    }
+}
+
+/// How many days the certificate that it shows is good for. Whether it is trusted says `probe`.
+#[cfg(feature = "openssl")]
+async fn certificate_days(source: &Arc<Source>) -> Option<i32> {
+    if source.url.scheme != Scheme::Https {
+        return None;
+    }
+    let source = source.clone();
+    let looked = tokio::task::spawn_blocking(move || shown_days(&source));
+    tokio::time::timeout(PROBE_TIMEOUT, looked).await.ok()?.ok()?
+}
+
+#[cfg(not(feature = "openssl"))]
+async fn certificate_days(_source: &Arc<Source>) -> Option<i32> {
+    None
+}
+
+#[cfg(feature = "openssl")]
+fn shown_days(source: &Source) -> Option<i32> {
+    use std::net::{TcpStream, ToSocketAddrs as _};
+
+    use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+
+    let mut addresses = (source.url.host.as_str(), source.url.port).to_socket_addrs().ok()?;
+    let stream = addresses
+        .find_map(|address| TcpStream::connect_timeout(&address, source.connect_timeout).ok())?;
+    stream.set_read_timeout(Some(source.connect_timeout)).ok()?;
+    stream.set_write_timeout(Some(source.connect_timeout)).ok()?;
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).ok()?;
+    // Nothing is sent: this looks at what is shown, good or not.
+    builder.set_verify(SslVerifyMode::NONE);
+    let mut connect = builder.build().configure().ok()?;
+    connect.set_verify_hostname(false);
+    let stream = connect.connect(source.server_name(), stream).ok()?;
+    let certificate = stream.ssl().peer_certificate()?;
+    crate::config::days_left(certificate.not_after())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::time::UnixMillis;
+
+    #[test]
+    fn what_came_of_a_try_is_judged() {
+        let answer = |status, off: i64| {
+            let date = Some(UnixMillis(wall().0 - off * 1000));
+            judged("sources.a", "https://a", Ok(Probed { status, date }))
+        };
+        for status in [200, 401, 404] {
+            let tried = answer(status, 2);
+            assert!(tried.errors.is_empty() && tried.warnings.is_empty(), "{status}");
+        }
+        assert_eq!(answer(503, 0).errors.len(), 1);
+        for off in [-3600, 3600] {
+            assert_eq!(answer(200, off).warnings.len(), 1);
+        }
+        for (reason, stage) in [
+            (DownReason::Dns, "dns"),
+            (DownReason::Refused, "connect"),
+            (DownReason::Tls, "tls"),
+            (DownReason::Reset, "answer"),
+        ] {
+            let tried = judged("sources.a", "https://a", Err(reason));
+            assert_eq!(
+                (tried.stage, tried.errors.len(), &tried.json()["ok"]),
+                (stage, 1, &json!(false))
+            );
+        }
+    }
+}

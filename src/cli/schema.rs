@@ -1,0 +1,34 @@
+//! `chatmux schema`: contracts that are made of the code.
+
+use crate::config;
+
+/// Options of `schema`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  chatmux schema conf > conf.schema.json
+  chatmux schema configuration > configuration.md")]
+pub(super) struct Args {
+    /// Which
+    what: What,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// The JSON Schema of conf files, for editors
+    Conf,
+    /// The reference of conf files, Markdown for people
+    Configuration,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), String> {
+    let text = match args.what {
+        What::Conf => pretty(&config::schema())?,
+        What::Configuration => config::document(),
+    };
+    super::print(text.as_bytes())
+}
+
+fn pretty(value: &serde_json::Value) -> Result<String, String> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
+    Ok(format!("{text}\n"))
+}
