@@ -3,21 +3,24 @@
 //! Each attached log has a mapper of its own, since events carry the subscription; a frame is
 //! decoded once and counted once, however many logs want it.
 
-use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::covered::{Covered, Entry};
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::{ChannelCell, Restored};
 use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, PastKeys, Request, SessionStart, SessionValues, Verdict,
 };
 use crate::proto::cursor::Mark;
-use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
+use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
 use crate::proto::link::Told;
 use crate::proto::restore::RESUME_AGE_MILLIS_MAX;
 use crate::proto::time::UnixMillis;
@@ -69,6 +72,8 @@ pub(super) struct Lapse {
 /// So much of what was seen goes into a new log, for clients whose marks are a little older.
 const OVERLAP_MILLIS: i64 = 60_000;
 
+/// Nobody is waited for longer: a client that takes nothing for so long is stuck, not slow.
+const PACE_MAX: Duration = Duration::from_secs(1);
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
 
@@ -77,7 +82,7 @@ pub(super) struct Behind {
     /// How it is asked for, if it can be.
     pub(super) calls: Option<HistoryCalls>,
     /// Its parts, as far as they were seen.
-    pub(super) keys: BTreeSet<String>,
+    pub(super) keys: PastKeys,
     /// Since when.
     pub(super) since: UnixMillis,
     /// Clients were elsewhere then.
@@ -102,6 +107,7 @@ struct Attachment {
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
+    covered: Covered,
     past: Past,
 }
 
@@ -117,7 +123,6 @@ enum Past {
 
 struct Wish {
     since: UnixMillis,
-    part: Option<String>,
     /// There may be parts that nobody knows the names of.
     has_unknown_parts: bool,
 }
@@ -174,6 +179,7 @@ impl UpstreamCell {
             history: resolved.history.clone(),
             mint,
             frames: 0,
+            covered: Covered::default(),
             past: Past::Nothing,
         });
         if let Some(told) = shared.standing {
@@ -202,15 +208,11 @@ impl UpstreamCell {
         let has_unknown_parts = mark.has_parts && wanted.part.is_none();
         match &mut attachment.past {
             Past::Nothing => {
-                attachment.past = Past::Wanted(Wish {
-                    since: mark.at,
-                    part: wanted.part.map(str::to_owned),
-                    has_unknown_parts,
-                });
+                attachment.past = Past::Wanted(Wish { since: mark.at, has_unknown_parts });
             }
             Past::Wanted(wish) => {
                 wish.since = wish.since.min(mark.at);
-                wish.has_unknown_parts |= has_unknown_parts || wish.part.as_deref() != wanted.part;
+                wish.has_unknown_parts |= has_unknown_parts;
             }
             // It was up before this client came: what it missed then is in the log, or lost.
             Past::Told => return,
@@ -299,8 +301,8 @@ impl UpstreamCell {
 
     /// More came at once than could be kept.
     pub(super) fn on_overflow(&self) {
-        for attachment in &self.shared().attachments {
-            attachment.channel.on_gap(attachment.index, GapReason::Overflow, None);
+        for attachment in &mut self.shared().attachments {
+            attachment.on_gap(GapReason::Overflow, None);
         }
     }
 
@@ -308,6 +310,29 @@ impl UpstreamCell {
     pub(super) fn wake(&self) {
         for attachment in &self.shared().attachments {
             attachment.channel.wake();
+        }
+    }
+
+    /// Lets readers catch up, where even the fastest of each log is about to be overtaken: a
+    /// backend that sends faster than any client can take is read no faster than that. A slow
+    /// client beside a fast one is never waited for, and no one for longer than [`PACE_MAX`].
+    pub(super) async fn pace(&self) {
+        let behind: Vec<Arc<ChannelCell>> = {
+            let shared = self.shared();
+            let mut channels = shared.attachments.iter().map(|attachment| &attachment.channel);
+            if !channels.all(|channel| channel.is_ahead()) {
+                return;
+            }
+            shared.attachments.iter().map(|attachment| attachment.channel.clone()).collect()
+        };
+        let mut waits: Vec<_> =
+            behind.iter().map(|channel| Box::pin(channel.until_taken())).collect();
+        let any = poll_fn(|context| {
+            let is_done = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+            if is_done || waits.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        if tokio::time::timeout(PACE_MAX, any).await.is_err() {
+            behind.iter().for_each(|channel| channel.give_up());
         }
     }
 
@@ -324,13 +349,12 @@ impl UpstreamCell {
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
             attachment.give_up(arrived.wall);
-            let Attachment { channel, index, mapper, mint, frames, .. } = attachment;
+            let Attachment { channel, index, mapper, mint, frames, covered, .. } = attachment;
             *frames += 1;
+            let minting = Minting { mint, frame: *frames, arrived, source: &self.source };
             mapper.on_gone(&mut |event| {
-                self.metrics.on_event(event.message_type());
-                let minted = || format!("{mint}-{frames}");
-                let encoded = encode(&event, channel, &self.source, arrived, minted);
-                channel.append(*index, "", encoded, arrived.at);
+                let ready = minting.encode(&event, channel);
+                ready.publish((channel, *index), "", covered, &self.metrics);
             });
             channel.wake();
         }
@@ -350,6 +374,7 @@ impl UpstreamCell {
         shared.lost_at = None;
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
+                attachment.mapper.on_time(clock::wall());
                 attachment.mapper.on_reopened();
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
@@ -361,9 +386,9 @@ impl UpstreamCell {
     pub(super) fn histories(&self, lapse: Lapse) -> Vec<Behind> {
         let mut all: Vec<Behind> = Vec::new();
         for attachment in &self.shared().attachments {
-            let (since, part, is_restored) = match (&attachment.past, lapse.lost) {
-                (Past::Wanted(wish), _) => (wish.since, wish.part.clone(), true),
-                (Past::Nothing | Past::Told, Some(lost)) => (lost, None, false),
+            let (since, is_restored) = match (&attachment.past, lapse.lost) {
+                (Past::Wanted(wish), _) => (wish.since, true),
+                (Past::Nothing | Past::Told, Some(lost)) => (lost, false),
                 (Past::Nothing | Past::Told, None) => continue,
             };
             let channel = attachment.channel.clone();
@@ -371,21 +396,18 @@ impl UpstreamCell {
                 behind.calls == attachment.history
                     && (behind.since, behind.is_restored) == (since, is_restored)
             });
-            let keys = attachment.mapper.past_keys().into_iter().chain(part);
+            let mut keys = attachment.mapper.past_keys();
+            if attachment.mapper.has_scopes() {
+                keys.join(attachment.channel.scopes());
+            }
             match known {
                 Some(behind) => {
                     behind.channels.push(channel);
-                    behind.keys.extend(keys);
+                    behind.keys.join(keys);
                 }
                 None => {
                     let calls = attachment.history.clone();
-                    all.push(Behind {
-                        calls,
-                        keys: keys.collect(),
-                        since,
-                        is_restored,
-                        channels: vec![channel],
-                    });
+                    all.push(Behind { calls, keys, since, is_restored, channels: vec![channel] });
                 }
             }
         }
@@ -394,10 +416,9 @@ impl UpstreamCell {
 
     /// These logs may have missed something that cannot be had any more.
     pub(super) fn on_gap(&self, behind: &Behind) {
-        for attachment in &self.shared().attachments {
+        for attachment in &mut self.shared().attachments {
             if behind.is_of(attachment) {
-                let reason = GapReason::UpstreamNoReplay;
-                attachment.channel.on_gap(attachment.index, reason, Some(behind.since));
+                attachment.on_gap(GapReason::UpstreamNoReplay, Some(behind.since));
             }
         }
     }
@@ -418,18 +439,25 @@ impl UpstreamCell {
             let Past::Wanted(wish) = std::mem::replace(&mut attachment.past, Past::Told) else {
                 continue;
             };
+            attachment.mapper.on_time(arrived.wall);
             let mut told = Vec::new();
             for event in events {
-                let verdict = attachment.on_entry(event, &mut told, arrived, &self.source);
+                let (verdict, events) = attachment.map_past(event, arrived, &self.source);
                 self.metrics.on_past(verdict);
+                told.extend(events);
             }
             // Some more than was asked for, to find the events that marks name.
-            told.retain(|event| event.label.at.0 >= wish.since.0 - OVERLAP_MILLIS);
-            told.iter().for_each(|event| self.metrics.on_event(event.label.message_type));
+            let oldest = wish.since.0 - OVERLAP_MILLIS;
+            told.retain(|event| event.encoded.label.at.0 >= oldest);
+            told.iter().for_each(|event| self.metrics.on_event(event.message_type));
             // A wish may have grown while the history was read.
             let is_whole = is_whole && !wish.has_unknown_parts && wish.since >= behind.since;
-            let since = wish.since;
-            let restored = Restored { events: told, since, is_whole, is_replaying };
+            if !is_whole {
+                attachment.covered.on_gap();
+            }
+            told.iter().for_each(|event| attachment.covered.on_told(event.at));
+            let events = told.into_iter().map(|event| event.encoded).collect();
+            let restored = Restored { events, since: wish.since, is_whole, is_replaying };
             attachment.channel.restore(attachment.index, restored);
         }
     }
@@ -440,21 +468,14 @@ impl UpstreamCell {
             if !behind.is_of(attachment) {
                 continue;
             }
-            let mut told = Vec::new();
-            for event in events {
-                let verdict = attachment.on_entry(event, &mut told, arrived, &self.source);
-                self.metrics.on_past(verdict);
-            }
-            for event in told {
-                self.metrics.on_event(event.label.message_type);
-                attachment.channel.append(attachment.index, "", event, arrived.at);
-            }
+            attachment.mapper.on_time(arrived.wall);
+            attachment.on_past(events, arrived, &self.source, &self.metrics);
             attachment.channel.wake();
         }
     }
 
-    /// The stream is down.
-    pub(super) fn on_down(&self, told: Told) {
+    /// The stream is down; `status`: of the backend's answer.
+    pub(super) fn on_down(&self, told: Told, status: Option<u16>) {
         let mut shared = self.shared();
         shared.standing = Some(told);
         match told {
@@ -464,7 +485,8 @@ impl UpstreamCell {
             Told::Down { reason, retry_in } => {
                 let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
                 let (name, reason) = (&self.source.name, reason.as_str());
-                log::warn!("source={name} is down: reason={reason} retry_in={wait:.1}s");
+                let status = status.map_or_else(String::new, |status| format!(" status={status}"));
+                log::warn!("source={name} is down: reason={reason}{status} retry_in={wait:.1}s");
             }
             Told::Up { .. } => {}
         }
@@ -478,7 +500,7 @@ impl UpstreamCell {
 
     /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
     /// own values can be the cause, such as a wrong token.
-    pub(super) fn note_failure(&self, reason: DownReason, is_own_fault: bool) {
+    pub(super) fn note_failure(&self, reason: DownReason, status: Option<u16>) {
         let is_ours = match reason {
             DownReason::Dns
             | DownReason::Refused
@@ -486,7 +508,8 @@ impl UpstreamCell {
             | DownReason::Timeout
             | DownReason::Reset
             | DownReason::Silent => true,
-            DownReason::BadStatus => is_own_fault,
+            // The backend says that the fault is its own.
+            DownReason::BadStatus => status.is_some_and(|status| status >= 500),
             DownReason::Unauthorized
             | DownReason::RateLimited
             | DownReason::BadContentType
@@ -514,6 +537,12 @@ impl UpstreamCell {
         self.shared().lapse()
     }
 
+    /// The same, and it is asked for now.
+    pub(super) fn take_loss(&self) -> Option<Lapse> {
+        let lost = self.shared().lost_at.take()?;
+        Some(Lapse { lost: Some(lost) })
+    }
+
     /// Since then events may have been missed.
     pub(super) fn note_loss_since(&self, since: UnixMillis) {
         self.shared().lost_at.get_or_insert(since);
@@ -528,7 +557,12 @@ impl UpstreamCell {
 
     /// A byte came.
     pub(super) fn on_byte(&self, at: UnixMillis) {
-        self.shared().last_byte = Some(at);
+        let mut shared = self.shared();
+        shared.last_byte = Some(at);
+        for attachment in &mut shared.attachments {
+            attachment.mapper.on_time(at);
+        }
+        drop(shared);
         self.metrics.on_byte(at.0 / 1000);
     }
 
@@ -571,20 +605,55 @@ struct Place<'a> {
 
 impl Attachment {
     /// Maps an entry of the history.
-    fn on_entry(
+    fn map_past(
         &mut self,
         entry: &PastEvent,
-        told: &mut Vec<Encoded>,
         arrived: Moment,
         source: &Source,
-    ) -> Verdict {
+    ) -> (Verdict, Vec<Ready>) {
         let Self { channel, mapper, mint, frames, .. } = self;
         *frames += 1;
+        let minting = Minting { mint, frame: *frames, arrived, source };
+        let mut events = Vec::new();
         let input = Input { event: &entry.event, data: &entry.data };
-        mapper.on_past(input, &mut |event| {
-            let minted = || format!("{mint}-{frames}");
-            told.push(encode(&event, channel, source, arrived, minted));
-        })
+        let verdict = mapper.on_past(&entry.part, input, &mut |event| {
+            events.push(minting.encode(&event, channel));
+        });
+        (verdict, events)
+    }
+
+    fn on_gap(&mut self, reason: GapReason, since: Option<UnixMillis>) {
+        self.covered.on_gap();
+        self.channel.on_gap(self.index, reason, since);
+    }
+
+    /// Tells what was missed, but for what a gap stands for.
+    fn on_past(
+        &mut self,
+        entries: &[PastEvent],
+        arrived: Moment,
+        source: &Source,
+        metrics: &SourceMetrics,
+    ) {
+        let mut mapped = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (verdict, events) = self.map_past(entry, arrived, source);
+            let is_known = matches!(verdict, Verdict::Discarded(Discard::Duplicate, _));
+            mapped.push((Entry { at: entry.at, is_known }, verdict, events));
+        }
+        let places: Vec<Entry> = mapped.iter().map(|(entry, ..)| *entry).collect();
+        let Self { channel, index, covered, .. } = self;
+        let first = covered.count(&places);
+        for (place, (_, verdict, events)) in mapped.into_iter().enumerate() {
+            if place < first && matches!(verdict, Verdict::Mapped { .. }) {
+                metrics.on_past(Verdict::Discarded(Discard::Filtered, "a gap stands for it"));
+                continue;
+            }
+            metrics.on_past(verdict);
+            for event in events {
+                event.publish((channel, *index), "", covered, metrics);
+            }
+        }
     }
 
     fn on_frame(
@@ -594,17 +663,16 @@ impl Attachment {
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
-        let Self { channel, index, mapper, mint, frames, past, .. } = self;
+        let Self { channel, index, mapper, mint, frames, covered, past, .. } = self;
         *frames += 1;
         let news_since = place.news_since.filter(|_| !matches!(past, Past::Told));
+        let minting = Minting { mint, frame: *frames, arrived: place.arrived, source };
         mapper.on_frame(input, &mut |event| {
             if event.created_at.is_some_and(|at| Some(at) < news_since) {
                 return;
             }
-            metrics.on_event(event.message_type());
-            let minted = || format!("{mint}-{frames}");
-            let encoded = encode(&event, channel, source, place.arrived, minted);
-            channel.append(*index, place.replay_id, encoded, place.arrived.at);
+            let ready = minting.encode(&event, channel);
+            ready.publish((channel, *index), place.replay_id, covered, metrics);
         })
     }
 
@@ -622,21 +690,54 @@ impl Attachment {
     }
 }
 
-fn encode(
-    event: &Event<'_>,
-    channel: &ChannelCell,
-    source: &Source,
+/// What the events of one frame are encoded with.
+struct Minting<'a> {
+    mint: &'a str,
+    frame: u64,
     arrived: Moment,
-    mut minted: impl FnMut() -> String,
-) -> Encoded {
-    Encoded::new(
-        event,
-        &mut Envelope {
-            subscription: &channel.subscription,
-            source: &source.name,
-            backend: source.dialect.name,
-            arrived: arrived.wall,
-            minted: &mut minted,
-        },
-    )
+    source: &'a Source,
+}
+
+/// An event that is ready for its log.
+struct Ready {
+    encoded: Encoded,
+    message_type: MessageType,
+    at: Option<UnixMillis>,
+    arrived: Instant,
+}
+
+impl Minting<'_> {
+    fn encode(&self, event: &Event<'_>, channel: &ChannelCell) -> Ready {
+        let mut minted = || format!("{}-{}", self.mint, self.frame);
+        let encoded = Encoded::new(
+            event,
+            &mut Envelope {
+                subscription: &channel.subscription,
+                source: &self.source.name,
+                backend: self.source.dialect.name,
+                arrived: self.arrived.wall,
+                minted: &mut minted,
+            },
+        );
+        Ready {
+            encoded,
+            message_type: event.message_type(),
+            at: event.created_at,
+            arrived: self.arrived.at,
+        }
+    }
+}
+
+impl Ready {
+    fn publish(
+        self,
+        (channel, index): (&ChannelCell, usize),
+        replay_id: &str,
+        covered: &mut Covered,
+        metrics: &SourceMetrics,
+    ) {
+        metrics.on_event(self.message_type);
+        covered.on_told(self.at);
+        channel.append(index, replay_id, self.encoded, self.arrived);
+    }
 }

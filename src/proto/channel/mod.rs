@@ -405,6 +405,17 @@ impl Channel {
         self.ring_bytes
     }
 
+    /// Whether more than half of what the ring may hold lies after this position.
+    #[must_use]
+    pub fn is_half_unread(&self, position: u64) -> bool {
+        let len = self.ring.len();
+        let unread = usize::try_from(self.next_sequence.saturating_sub(position));
+        let unread = unread.unwrap_or(usize::MAX).min(len);
+        // Events of one stream are about alike in size.
+        let bytes = self.ring_bytes.checked_div(len).unwrap_or(0) * unread;
+        unread > self.limits.events_max / 2 || bytes > self.limits.bytes_max / 2
+    }
+
     /// Whether a client with this cursor would get at least one message that passes.
     #[must_use]
     pub fn has_unread(

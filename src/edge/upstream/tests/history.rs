@@ -155,26 +155,3 @@ async fn a_history_that_fails_is_a_gap() {
     client.nth("Chat", 1).await;
     assert_eq!(client.texts(), ["live"]);
 }
-
-#[tokio::test]
-async fn frames_that_come_at_once_wake_readers_once() {
-    let backend = start(Kind::Xians, |_| {}).await;
-    let bench = Bench::new(&backend, AGENT);
-    let mut client = bench.open("jane", "");
-    client.nth("source_up", 1).await;
-    let wakes = |client: &Client| *client.listener.wake.borrow();
-    let before = wakes(&client);
-    let frame = |number| {
-        format!(
-            "event: Chat\ndata: {{\"id\":\"{number}\",\"threadId\":\"t\",\"participantId\":\"jane\",\
-             \"direction\":\"Outgoing\",\"messageType\":\"Chat\",\"text\":\"m{number}\"}}\n\n"
-        )
-    };
-    let frames: String = (0..100).map(frame).collect();
-    backend.push_bytes(frames.as_bytes());
-    client.nth("Chat", 100).await;
-    assert_eq!(client.texts(), numbered(0, 100));
-    let wakes = wakes(&client) - before;
-    // A read may end anywhere, but it is no read per frame.
-    assert!((1..20).contains(&wakes), "{wakes} for 100 frames");
-}

@@ -46,8 +46,8 @@ async fn check(kind: Kind, options: &str, seed: u64) {
     for (_, client) in &mut clients {
         let is_up = |standing: &SourceStanding| standing.state == SourceState::Up;
         while !client.listener.channel.sources().iter().all(is_up) {
-            let more = tokio::time::timeout(PATIENCE, client.listener.wake.changed()).await;
-            assert!(matches!(more, Ok(Ok(()))), "the source does not come up");
+            let more = tokio::time::timeout(PATIENCE, rung(&client.listener.bell)).await;
+            assert!(more.is_ok(), "the source does not come up");
         }
     }
     for (name, client) in &mut clients {

@@ -84,6 +84,26 @@ fn read_all(channel: &Channel, join: Join) -> (Vec<MessageType>, Standing, u64) 
 }
 
 #[test]
+fn a_log_is_half_unread_by_count_or_by_bytes() {
+    let now = Instant::now();
+    let mut by_count = channel(4, 1 << 20);
+    assert!(!by_count.is_half_unread(1), "an empty log");
+    for id in ["1", "2"] {
+        by_count.append(0, "", chat(id), now);
+    }
+    assert!(!by_count.is_half_unread(1));
+    by_count.append(0, "", chat("3"), now);
+    assert!(by_count.is_half_unread(1));
+    assert!(!by_count.is_half_unread(2), "some of it was read");
+    let mut by_bytes = channel(512, by_count.bytes() / 3 * 4);
+    for id in ["1", "2", "3"] {
+        by_bytes.append(0, "", chat(id), now);
+    }
+    assert!(by_bytes.is_half_unread(1));
+    assert!(!by_bytes.is_half_unread(4));
+}
+
+#[test]
 fn a_cursor_gives_what_came_after_it() {
     let now = Instant::now();
     let mut channel = channel(10, 1 << 20);
