@@ -7,6 +7,7 @@
 mod file;
 mod spec;
 mod auth;
+mod issuer;
 mod source;
 mod route;
 mod proxy;
@@ -23,6 +24,8 @@ mod error;
 mod net;
 mod pattern;
 mod units;
+#[cfg(test)]
+mod auth_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -42,6 +45,7 @@ use crate::proto::redact::Redaction;
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 
+pub(crate) use auth::parse_time;
 #[cfg(feature = "openssl")]
 pub use certificate::{EXPIRY_NEAR_DAYS, days_left};
 pub use document::document;
@@ -51,6 +55,9 @@ pub use net::{IpNet, Rate, Scheme, Url};
 pub use pattern::{OriginRule, Pattern};
 pub use schema::schema;
 pub use spec::{Field, Kind, Presence, reference};
+
+/// The largest JSON Web Key Set: 100 large keys with their certificates fit.
+pub const KEY_SET_BYTES_MAX: usize = 512 * 1024;
 
 /// Everything.
 pub struct Config {
@@ -91,6 +98,9 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// HTTP/2 by prior knowledge, without TLS. Invariant: never with `tls`.
     pub h2c: bool,
+    /// Each connection begins with a PROXY protocol header. Invariant: then there are trusted
+    /// proxies, the only ones who may send it.
+    pub proxy_protocol: bool,
 }
 
 /// A listener's certificate.
@@ -107,6 +117,8 @@ pub struct Tls {
 pub struct Admin {
     /// `host:port`; a port of 0 binds a free one.
     pub address: String,
+    /// SHA-256 of the key that ending streams asks for. Without it, a loopback address does.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// The process.
@@ -116,6 +128,8 @@ pub struct Server {
     pub threads: usize,
     /// How long open streams may take to leave when the process is told to stop.
     pub drain: Duration,
+    /// How old a stream may become, where its route does not say.
+    pub max_age: Option<Duration>,
     /// The socket through which an old process hands its listeners to a new one.
     pub upgrade_socket: Option<PathBuf>,
 }
@@ -152,6 +166,8 @@ pub struct Auth {
     pub jwt: Vec<Arc<Issuer>>,
     /// Whether requests without a credential are let in.
     pub anonymous: bool,
+    /// The cookie in which pages may bring a credential.
+    pub cookie: Option<String>,
 }
 
 /// An API key, of which only the digest is known.
@@ -178,7 +194,8 @@ pub struct Issuer {
     pub issuer: String,
     /// The token's `aud` must hold one of these; empty = not looked at.
     pub audiences: Vec<String>,
-    /// What tokens may be signed with. Invariant: not empty, all for one kind of key.
+    /// What tokens may be signed with. Invariant: not empty; all for one kind of key, unless
+    /// there is a set of keys, which has no shared secrets.
     pub algorithms: Vec<Algorithm>,
     /// What signatures are checked with. Invariant: of the kind that `algorithms` need.
     pub key: IssuerKey,
@@ -194,6 +211,35 @@ pub enum IssuerKey {
     Secret(Secret),
     /// A public key or certificate, in PEM, for all others.
     Pem(Vec<u8>),
+    /// A JSON Web Key Set, as it stood in its file.
+    KeySet(String),
+    /// A JSON Web Key Set that the issuer publishes.
+    KeySetUrl(KeySetUrl),
+}
+
+/// Where an issuer publishes its keys, and how often it is asked.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct KeySetUrl {
+    /// The server.
+    pub url: Url,
+    /// Path and query, as written.
+    pub target: String,
+    /// The certificate authority to trust in place of the system's, a PEM file.
+    pub ca: Option<PathBuf>,
+    /// The name that its certificate must hold, in place of the host of `url`.
+    pub sni: Option<String>,
+    /// How often the set is fetched.
+    pub refresh: Duration,
+    /// The least time between two fetches.
+    pub pause: Duration,
+}
+
+impl KeySetUrl {
+    /// The name that its certificate must hold. Never empty: TLS would check no name then.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        self.sni.as_deref().unwrap_or(&self.url.host)
+    }
 }
 
 /// A signature algorithm of JWT.
@@ -244,6 +290,18 @@ pub struct Limits {
     pub subject: Limit,
     /// For each tenant.
     pub tenant: Limit,
+    /// Open connections.
+    pub connections: Connections,
+}
+
+/// How many connections may be open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// In all; `None` = as many as there are file descriptors, less what sources need.
+    /// Invariant: at least 1.
+    pub total: Option<u32>,
+    /// From one address that is no trusted proxy's; `None` = any. Invariant: at least 1.
+    pub per_client: Option<u32>,
 }
 
 /// One limit. What is `None` is not limited.
@@ -251,8 +309,10 @@ pub struct Limits {
 pub struct Limit {
     /// New streams.
     pub opens: Option<Rate>,
-    /// How many of them at once. Invariant: at least 1, only with `opens`, whose count it is
-    /// when it is not written.
+    /// Calls that are passed through.
+    pub requests: Option<Rate>,
+    /// How many of them at once, of new streams and of calls. Invariant: at least 1, only with
+    /// `opens` or `requests`, whose count it is when it is not written.
     pub burst: Option<u32>,
     /// Open streams. Invariant: at least 1.
     pub concurrent: Option<u32>,
@@ -276,6 +336,8 @@ pub struct Replay {
 pub struct Timeouts {
     /// For one write to a client; then its stream is closed.
     pub write: Duration,
+    /// For the head of a request, from its first byte to its last.
+    pub head: Duration,
 }
 
 /// A backend.
@@ -300,6 +362,10 @@ pub struct Source {
     /// The name that its certificate must hold, in place of the host of `url`.
     /// Invariant: only with HTTPS.
     pub sni: Option<String>,
+    /// The certificate that it is shown. Invariant: only with HTTPS.
+    pub identity: Option<Tls>,
+    /// Whether HTTP/2 is asked for. Invariant: only with HTTPS.
+    pub is_http2: bool,
     /// Bytes of one event (or one poll's answer); larger ones are discarded.
     pub event_bytes_max: usize,
 }
@@ -324,6 +390,8 @@ pub struct Route {
     pub sources: Vec<Arc<Source>>,
     /// Seconds between heartbeats.
     pub heartbeat: Heartbeat,
+    /// How old a stream may become; `None` = as the process says.
+    pub max_age: Option<Duration>,
     /// For clients that do not say; `Raw` is for all. Invariant: `Raw` only with one source.
     pub vocabulary: Vocabulary,
     /// Parameters that stand in for those that a client leaves out.

@@ -157,7 +157,7 @@ pub(super) const ROOT: &[Field] = &[
     optional(
         "trusted_proxies",
         Kind::List(&Kind::IpNet),
-        "Peers whose X-Forwarded-For is believed.",
+        "Peers whose X-Forwarded-For and PROXY header are believed.",
     ),
     optional("cors", Kind::Table(CORS), "Which web pages of other origins may read streams."),
     required("auth", Kind::Table(AUTH), "Who is let in."),
@@ -186,6 +186,12 @@ pub(super) const LISTEN: &[Field] = &[
         "The certificate; then HTTPS with HTTP/2 and HTTP/1.1.",
     ),
     default("h2c", Kind::Bool, "false", "HTTP/2 without TLS; only where all clients are trusted."),
+    default(
+        "proxy_protocol",
+        Kind::Bool,
+        "false",
+        "Every connection begins with a PROXY header, version 1 or 2, of a trusted proxy.",
+    ),
 ];
 
 pub(super) const LISTEN_TLS: &[Field] = &[
@@ -193,11 +199,19 @@ pub(super) const LISTEN_TLS: &[Field] = &[
     required("key", Kind::File, "The private key, PEM."),
 ];
 
-pub(super) const ADMIN: &[Field] = &[required(
-    "address",
-    Kind::Address,
-    "Address and port, best a loopback one; port 0 takes a free one.",
-)];
+pub(super) const ADMIN: &[Field] = &[
+    required(
+        "address",
+        Kind::Address,
+        "Address and port, best a loopback one; port 0 takes a free one.",
+    ),
+    derived(
+        "sha256",
+        Kind::Digest,
+        "no key, and only on a loopback address",
+        "SHA-256 of the key that POST /streams/close asks for.",
+    ),
+];
 
 pub(super) const SERVER: &[Field] = &[
     derived("threads", Kind::Number { min: 1, max: 1024 }, "one for each core", "Worker threads."),
@@ -206,6 +220,12 @@ pub(super) const SERVER: &[Field] = &[
         duration(0, HOUR),
         "30s",
         "How long open streams may take to leave on SIGTERM.",
+    ),
+    derived(
+        "max_age",
+        duration(1000, 7 * 24 * HOUR),
+        "no limit",
+        "How old a stream may become; clients come back at once and miss nothing.",
     ),
     optional("upgrade_socket", Kind::File, "The socket that hands listeners to a new process."),
 ];
@@ -234,6 +254,7 @@ pub(super) const AUTH: &[Field] = &[
     ),
     optional("jwt", Kind::List(&Kind::Table(JWT)), "Issuers of tokens."),
     default("anonymous", Kind::Bool, "false", "Whether requests without a credential are let in."),
+    optional("cookie", Kind::Text, "The cookie in which pages may bring a credential."),
 ];
 
 pub(super) const API_KEY: &[Field] = &[
@@ -268,6 +289,21 @@ pub(super) const JWT: &[Field] = &[
     required("algorithms", Kind::List(&Kind::Word(ALGORITHMS)), "What tokens may be signed with."),
     optional("secret", Kind::Secret, "The shared secret, for HS256, HS384 and HS512."),
     optional("public_key", Kind::Pem, "The public key or certificate in PEM, for all others."),
+    optional("jwks_file", Kind::File, "A JSON Web Key Set in place of it, read anew on reload."),
+    optional("jwks_url", Kind::Url, "Where the issuer publishes its JSON Web Key Set."),
+    default(
+        "jwks_refresh",
+        duration(1000, 24 * HOUR),
+        "10m",
+        "How often the set of jwks_url is fetched.",
+    ),
+    default(
+        "jwks_pause",
+        duration(1000, HOUR),
+        "10s",
+        "The least time between two fetches, however many tokens name an unknown key.",
+    ),
+    optional("jwks_tls", Kind::Table(SOURCE_TLS), "How the certificate of jwks_url is checked."),
     default(
         "leeway",
         Kind::Seconds { min: 0, max: 5 * MINUTE },
@@ -287,6 +323,7 @@ pub(super) const LIMITS: &[Field] = &[
     optional("address", Kind::Table(LIMIT), "For each client address."),
     optional("subject", Kind::Table(LIMIT), "For each API key or token subject."),
     optional("tenant", Kind::Table(LIMIT), "For each tenant."),
+    optional("connections", Kind::Table(CONNECTIONS), "Open connections, whatever they are for."),
     default(
         "event",
         Kind::Size { min: KIB, max: 64 * MIB },
@@ -295,13 +332,29 @@ pub(super) const LIMITS: &[Field] = &[
     ),
 ];
 
+pub(super) const CONNECTIONS: &[Field] = &[
+    derived(
+        "total",
+        Kind::Number { min: 1, max: 10_000_000 },
+        "seven eighths of the file descriptors",
+        "In all; more are closed at once.",
+    ),
+    derived(
+        "per_client",
+        Kind::Number { min: 1, max: 10_000_000 },
+        "no limit",
+        "From one address; trusted proxies are not counted.",
+    ),
+];
+
 pub(super) const LIMIT: &[Field] = &[
     derived("opens", Kind::Rate, "no limit", "New streams in a second, minute or hour."),
+    derived("requests", Kind::Rate, "no limit", "Passed-through calls, likewise."),
     derived(
         "burst",
         Kind::Number { min: 1, max: 1_000_000 },
-        "the count of opens",
-        "How many of them at once.",
+        "the count of opens, or of requests",
+        "How many at once, of each.",
     ),
     derived("concurrent", Kind::Number { min: 1, max: 10_000_000 }, "no limit", "Open streams."),
 ];
@@ -318,12 +371,20 @@ pub(super) const REPLAY: &[Field] = &[
     default("linger", duration(0, HOUR), "30s", "How long a channel stays after its last client."),
 ];
 
-pub(super) const TIMEOUTS: &[Field] = &[default(
-    "write",
-    duration(100, 5 * MINUTE),
-    "10s",
-    "For one write to a client; past it the stream is closed.",
-)];
+pub(super) const TIMEOUTS: &[Field] = &[
+    default(
+        "write",
+        duration(100, 5 * MINUTE),
+        "10s",
+        "For one write to a client; past it the stream is closed.",
+    ),
+    default(
+        "head",
+        duration(100, 5 * MINUTE),
+        "10s",
+        "For the head of a request, from its first byte to its last.",
+    ),
+];
 
 const KEEP: Kind = Kind::Word(&["raw", "drop"]);
 
@@ -355,12 +416,15 @@ pub(super) const SOURCE: &[Field] = &[
         "limits.event",
         "The largest event or poll answer taken from it.",
     ),
-    optional("tls", Kind::Table(SOURCE_TLS), "How its certificate is checked; only with https."),
+    default("http2", Kind::Bool, "false", "Whether HTTP/2 is asked for; only with https."),
+    optional("tls", Kind::Table(SOURCE_TLS), "Who is trusted, and who we are; only with https."),
 ];
 
 pub(super) const SOURCE_TLS: &[Field] = &[
     derived("ca", Kind::File, "those of the system", "The certificate authorities to trust, PEM."),
     derived("sni", Kind::Text, "the host of url", "The name that its certificate must hold."),
+    optional("client_cert", Kind::File, "The certificate chain that we show it, PEM."),
+    optional("client_key", Kind::File, "The private key of client_cert, PEM."),
 ];
 
 pub(super) const ROUTE: &[Field] = &[
@@ -368,6 +432,12 @@ pub(super) const ROUTE: &[Field] = &[
     optional("match", Kind::Table(MATCH), "Which requests it takes."),
     required("sources", TEXTS, "The sources that are merged."),
     optional("heartbeat", Kind::Table(HEARTBEAT), "How often clients hear of it that all is well."),
+    derived(
+        "max_age",
+        duration(1000, 7 * 24 * HOUR),
+        "server.max_age",
+        "How old a stream may become.",
+    ),
     default(
         "vocabulary",
         Kind::Word(&["full", "core", "raw"]),

@@ -5,19 +5,23 @@
 //! write must not be cancelled half-way. Nothing it does holds up the log or a neighbour. Not
 //! here: who may open a stream (`gate`), what stands in the log (`hub`).
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
 use super::down::{Down, WriteFailure};
-use super::gate::Revoked;
+use super::gate::{Grant, Revoked};
 use super::hub::Listener;
+use super::streams::Entry;
 use crate::proto::beat::first_beat;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason, Vocabulary};
@@ -31,6 +35,9 @@ const DRAIN_RETRY_MILLIS: std::ops::Range<u64> = 1_000..10_000;
 /// A drained client that is behind is given what it has not got for at most this long: whoever
 /// reads that slowly must not hold up the others' drain.
 const LAST_NEWS: Duration = Duration::from_secs(1);
+
+/// Streams that were opened together do not end together: each ends in this part of its time.
+const AGE_SPREAD: std::ops::Range<f64> = 0.8..1.0;
 
 /// What a stream needs to run.
 pub(super) struct Stream {
@@ -46,10 +53,14 @@ pub(super) struct Stream {
     pub(super) heartbeat: Duration,
     /// When its credential ends.
     pub(super) expires_in: Option<Duration>,
+    /// How old it may become.
+    pub(super) max_age: Option<Duration>,
     /// Told when the process is to stop: over how long streams may be spread.
     pub(super) drain: watch::Receiver<Option<Duration>>,
     /// Told when another configuration is in force.
     pub(super) reloads: watch::Receiver<u64>,
+    /// Its place among the open streams: by it operators end it.
+    pub(super) entry: Entry,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where it is counted, too.
@@ -59,7 +70,8 @@ pub(super) struct Stream {
 }
 
 /// Asks whether the stream is still allowed, and for how long.
-pub(super) type Recheck<'a> = &'a (dyn Fn() -> Result<Option<Duration>, Revoked> + Send + Sync);
+pub(super) type Recheck<'a> =
+    &'a (dyn Fn(&Grant) -> Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,20 +140,23 @@ enum Woken {
     Heartbeat,
     Drain,
     Reload,
+    Ended,
     Deadline(DisconnectReason),
 }
 
-/// When a stream ends by itself: at the earlier of the two.
+/// When a stream ends by itself: at the earliest of them.
 struct Deadlines {
     expires: Option<Instant>,
+    ages: Option<Instant>,
     drains: Option<Instant>,
 }
 
 impl Deadlines {
     fn next(&self) -> Option<(Instant, DisconnectReason)> {
         let expires = self.expires.map(|at| (at, DisconnectReason::TokenExpired));
+        let ages = self.ages.map(|at| (at, DisconnectReason::MaxAge));
         let drains = self.drains.map(|at| (at, DisconnectReason::Draining));
-        expires.into_iter().chain(drains).min_by_key(|(at, _)| *at)
+        expires.into_iter().chain(ages).chain(drains).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -172,16 +187,18 @@ async fn run(
     recheck: Recheck<'_>,
     tally: &mut Tally,
 ) -> Result<CloseReason, WriteFailure> {
-    let mut position = stream.join.position;
     let mut heartbeat = heartbeats(stream.heartbeat);
     let mut deadlines = Deadlines {
         expires: stream.expires_in.map(|left| Instant::now() + left),
+        ages: stream
+            .max_age
+            .map(|max| Instant::now() + max.mul_f64(rand::random_range(AGE_SPREAD))),
         drains: stream.drain.borrow_and_update().map(drain_at),
     };
     down.write(opening(stream)).await?;
     loop {
-        stream.listener.wake.mark_unchanged();
-        let is_behind = match send_news(down, stream, &mut position, tally).await? {
+        stream.listener.bell.take();
+        let is_behind = match send_news(down, stream, tally).await? {
             (Standing::Overtaken, _) => {
                 return end(down, stream, DisconnectReason::SlowConsumer).await;
             }
@@ -205,28 +222,28 @@ async fn run(
             }
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
-                let Ok(expires_in) = recheck() else {
+                let Ok(expires_in) = recheck(stream.entry.grant()) else {
                     return end(down, stream, DisconnectReason::Revoked).await;
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
             Woken::Deadline(DisconnectReason::Draining) => {
-                return drain(down, stream, &mut position, tally).await;
+                return drain(down, stream, tally).await;
             }
             Woken::Deadline(reason) => return end(down, stream, reason).await,
         }
     }
 }
 
-/// Gives what has come, then ends: the next process knows nothing of this log.
+/// Gives what has come, then ends: the next process knows of it only what backends keep.
 async fn drain(
     down: &mut Down<'_>,
-    stream: &Stream,
-    position: &mut u64,
+    stream: &mut Stream,
     tally: &mut Tally,
 ) -> Result<CloseReason, WriteFailure> {
     let until = Instant::now() + LAST_NEWS;
-    while let (Standing::Behind, _) = send_news(down, stream, position, tally).await? {
+    while let (Standing::Behind, _) = send_news(down, stream, tally).await? {
         if Instant::now() >= until {
             break;
         }
@@ -250,37 +267,59 @@ async fn wait(
         tokio::time::sleep_until(at).await;
         reason
     };
-    tokio::select! {
-        biased;
-        () = down.gone() => Woken::Gone,
-        Ok(()) = stream.reloads.changed() => Woken::Reload,
-        Ok(()) = stream.drain.changed() => Woken::Drain,
-        reason = until_deadline => Woken::Deadline(reason),
-        () = std::future::ready(()), if is_behind => Woken::Log,
-        _ = heartbeat.tick() => Woken::Heartbeat,
-        _ = stream.listener.wake.changed() => Woken::Log,
-    }
+    let mut gone = pin!(down.gone());
+    let mut until_deadline = pin!(until_deadline);
+    let Stream { listener, drain, reloads, entry, .. } = stream;
+    poll_fn(|context| {
+        // Before all looks, so that what happens after one of them is not missed.
+        listener.bell.register(context.waker());
+        if gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Woken::Gone);
+        }
+        if matches!(reloads.has_changed(), Ok(true)) {
+            return Poll::Ready(Woken::Reload);
+        }
+        if entry.is_ended() {
+            return Poll::Ready(Woken::Ended);
+        }
+        if matches!(drain.has_changed(), Ok(true)) {
+            return Poll::Ready(Woken::Drain);
+        }
+        if let Poll::Ready(reason) = until_deadline.as_mut().poll(context) {
+            return Poll::Ready(Woken::Deadline(reason));
+        }
+        if is_behind {
+            return Poll::Ready(Woken::Log);
+        }
+        if heartbeat.poll_tick(context).is_ready() {
+            return Poll::Ready(Woken::Heartbeat);
+        }
+        if listener.bell.take() { Poll::Ready(Woken::Log) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// Writes what the client has not got yet, up to one write's worth.
 async fn send_news(
     down: &mut Down<'_>,
-    stream: &Stream,
-    position: &mut u64,
+    stream: &mut Stream,
     tally: &mut Tally,
 ) -> Result<(Standing, bool), WriteFailure> {
     let mut batch = Batch::default();
     let channel = &stream.listener.channel;
-    let first = *position;
-    let standing = channel.read(position, stream.join.live_from, &stream.filter, &mut batch);
+    let reader = &mut stream.join.reader;
+    let is_replay = reader.position < reader.live_from;
+    let standing = channel.read(reader, &stream.filter, &mut batch);
     if batch.skipped > 0 {
         stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
     if batch.blocks.is_empty() {
+        channel.on_taken(stream.join.reader.position);
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
-    down.write(joined(batch.blocks)).await?;
+    down.write_all(batch.blocks).await?;
+    channel.on_taken(stream.join.reader.position);
     if !batch.arrived.is_empty() {
         let now = clock::now();
         for arrived in &batch.arrived {
@@ -291,7 +330,7 @@ async fn send_news(
     for message_type in &batch.messages {
         stream.route.on_event_sent(*message_type);
     }
-    if first < stream.join.live_from {
+    if is_replay {
         stream.metrics.replay_events.inc_by(batch.messages.len() as u64);
     }
     stream.metrics.sent_bytes.inc_by(bytes);
@@ -337,6 +376,12 @@ fn opening(stream: &Stream) -> Bytes {
         stream.metrics.on_gap(reason);
         block.extend(control(stream, &Control::Gap { source: None, reason, since: None }));
     }
+    for index in &stream.join.restarted {
+        let source = stream.standings.get(*index).map(|standing| standing.tag.clone());
+        let reason = GapReason::Restarted;
+        stream.metrics.on_gap(reason);
+        block.extend(control(stream, &Control::Gap { source, reason, since: None }));
+    }
     for standing in &stream.standings {
         let source = standing.tag.clone();
         let news = match standing.state {
@@ -361,18 +406,6 @@ fn control(stream: &Stream, control: &Control) -> Vec<u8> {
     block
 }
 
-/// One buffer out of many; a single one is not copied.
-fn joined(mut blocks: Vec<Bytes>) -> Bytes {
-    if blocks.len() == 1 {
-        return blocks.pop().unwrap_or_default();
-    }
-    let mut buffer = BytesMut::with_capacity(blocks.iter().map(Bytes::len).sum());
-    for block in &blocks {
-        buffer.extend_from_slice(block);
-    }
-    buffer.freeze()
-}
-
 fn heartbeats(period: Duration) -> Interval {
     let first = first_beat(period, rand::random());
     let mut heartbeat = interval_at(Instant::now() + first, period);
@@ -385,16 +418,16 @@ fn drain_at(spread: Duration) -> Instant {
 }
 
 /// What a cursor came to, for the metrics.
-pub(super) const fn replay_outcome(join: Join) -> &'static str {
+pub(super) const fn replay_outcome(join: &Join) -> &'static str {
     match (join.is_resumed, join.gap) {
-        (true, None) => "replayed",
-        (true, Some(_)) => "partial",
+        (true, None) if join.restarted.is_empty() => "replayed",
+        (true, _) => "partial",
         (false, _) => "unknown",
     }
 }
 
 /// A client whose cursor cannot even be read starts afresh, and is told.
-pub(super) const fn unreadable_cursor(join: Join) -> Join {
+pub(super) fn unreadable_cursor(join: Join) -> Join {
     Join { gap: Some(GapReason::CursorExpired), ..join }
 }
 
@@ -405,7 +438,9 @@ mod tests {
     use super::*;
     use crate::config::Replay;
     use crate::edge::down::Bare;
+    use crate::edge::gate::Whose;
     use crate::edge::hub::{Hub, Subscribe};
+    use crate::edge::streams::Streams;
     use crate::edge::upstream::Dialer;
     use crate::proto::event::{
         Chat, Encoded, Envelope, Event, Payload, Subscription, TypeSet, Vocabulary,
@@ -443,15 +478,23 @@ mod tests {
                 arrived: clock::wall(),
                 minted: &mut minted,
             };
-            listener.channel.append(Encoded::new(&event, &mut envelope), clock::now());
+            let encoded = Encoded::new(&event, &mut envelope);
+            listener.channel.append(0, "", encoded, clock::now());
         }
+        let open_streams = Arc::new(Streams::default());
         Stream {
+            entry: open_streams.enter(
+                Grant::anonymous(),
+                listener.channel.subscription.clone(),
+                listener.bell.clone(),
+            ),
             listener,
             filter,
             join,
             standings,
             heartbeat: Duration::from_secs(5),
             expires_in: None,
+            max_age: None,
             drain: watch::Sender::new(None).subscribe(),
             reloads: watch::Sender::new(0).subscribe(),
             route: metrics.route("/events"),
@@ -472,7 +515,7 @@ mod tests {
         });
         let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
         let mut down = Down::Bare(bare.expect("a pipe that is read"));
-        let recheck = || if is_allowed { Ok(None) } else { Err(Revoked) };
+        let recheck = |_: &Grant| if is_allowed { Ok(None) } else { Err(Revoked) };
         let (reason, _) = serve(&mut down, stream, &recheck).await;
         drop(down);
         (reason, read.await.expect("no panic"))
@@ -484,9 +527,16 @@ mod tests {
         let (reloads, told) = watch::channel(0);
         reloads.send_replace(1);
         let revoked = Stream { reloads: told, ..behind() };
+        let streams = Arc::new(Streams::default());
+        let mut ended = behind();
+        let subscription = ended.listener.channel.subscription.clone();
+        let bell = ended.listener.bell.clone();
+        ended.entry = streams.enter(Grant::anonymous(), subscription, bell);
+        assert_eq!((streams.end(&Whose::default()), streams.end(&Whose::default())), (1, 0));
         for (stream, is_allowed, want) in [
             (expired, true, DisconnectReason::TokenExpired),
             (revoked, false, DisconnectReason::Revoked),
+            (ended, true, DisconnectReason::Revoked),
         ] {
             let (reason, text) = run_to_end(stream, is_allowed).await;
             assert_eq!(reason, CloseReason::Told(want));

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use super::bell::Bell;
 use super::channel::{ChannelCell, SourceStanding};
+use super::clock;
 use super::gate::Resolved;
-use super::upstream::{Dialer, UpstreamCell};
+use super::upstream::{Dialer, UpstreamCell, Wanted};
 use crate::config::{Replay, Source};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
-use crate::proto::channel::{Channel, Filter, RingLimits};
-use crate::proto::cursor::Cursor;
+use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
+use crate::proto::cursor::{Cursor, Owner};
 use crate::proto::event::{SourceTag, Subscription, Vocabulary};
 use crate::proto::redact::Redaction;
 use crate::telemetry::Metrics;
@@ -59,8 +59,8 @@ struct Tables {
 pub(crate) struct Listener {
     /// The log.
     pub(crate) channel: Arc<ChannelCell>,
-    /// Told of every change of the log.
-    pub(crate) wake: watch::Receiver<u64>,
+    /// Rung at every change of the log, and by [`Hub::wake_all`].
+    pub(crate) bell: Arc<Bell>,
     hub: Weak<Hub>,
     key: ChannelKey,
     audience: Arc<AtomicUsize>,
@@ -80,7 +80,7 @@ pub(crate) struct Subscribe<'a> {
     /// Limits of the log.
     pub(crate) replay: &'a Replay,
     /// Where the client was, if it says so.
-    pub(crate) cursor: Option<Cursor>,
+    pub(crate) cursor: Option<&'a Cursor>,
     /// What passes.
     pub(crate) filter: &'a Filter,
 }
@@ -125,9 +125,19 @@ impl Hub {
             Some(channel) if channel.has_nothing_for(subscribe.cursor, subscribe.filter) => {
                 return None;
             }
-            Some(channel) => channel,
+            Some(channel) => {
+                for (index, (upstream_key, ..)) in key.requests.iter().enumerate() {
+                    if let Some(upstream) = tables.upstreams.get(upstream_key) {
+                        want(upstream, &channel, index, &subscribe);
+                    }
+                }
+                channel
+            }
             None => self.open_channel(&mut tables, &key, &subscribe),
         };
+        if let Some(scope) = &subscribe.filter.scope {
+            channel.on_scope(scope);
+        }
         channel.enter();
         let audience = tables
             .audiences
@@ -137,7 +147,7 @@ impl Hub {
         audience.fetch_add(1, Ordering::Relaxed);
         drop(tables);
         Some(Listener {
-            wake: channel.watch(),
+            bell: channel.bells().add(),
             channel,
             hub: Arc::downgrade(self),
             key,
@@ -186,6 +196,13 @@ impl Hub {
         self.tables().channels.values().cloned().collect()
     }
 
+    /// Wakes every client stream: there is something to see that concerns all.
+    pub(super) fn wake_all(&self) {
+        for channel in self.channels() {
+            channel.wake();
+        }
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -213,7 +230,7 @@ impl Hub {
             subscribe.route,
             subscribe.subscription.clone(),
             subscribe.filter.vocabulary == Vocabulary::Raw,
-            Channel::new(rand::random(), limits),
+            Channel::new(birth(subscribe), limits),
             standings,
             self.metrics.clone(),
             subscribe.redaction.cloned(),
@@ -224,12 +241,15 @@ impl Hub {
             let upstream_key = UpstreamKey::new(resolved);
             if let Some(upstream) = tables.upstreams.get(&upstream_key) {
                 upstream.attach(&channel, index, resolved);
+                want(upstream, &channel, index, subscribe);
                 continue;
             }
             let metrics = self.metrics.source(&resolved.source.name, resolved.source.dialect);
             let upstream =
                 UpstreamCell::new(resolved.source.clone(), resolved.request.clone(), metrics);
             upstream.attach(&channel, index, resolved);
+            // Before the task starts: where it goes on is a matter of its first dial.
+            want(&upstream, &channel, index, subscribe);
             tables.upstreams.insert(upstream_key, upstream.clone());
             tokio::spawn(super::upstream::run(upstream, self.dialer.clone()));
         }
@@ -262,6 +282,42 @@ impl Hub {
     }
 }
 
+/// What a new log is born with. Its owner is known by what makes it the same on every node:
+/// no credential is part of it.
+fn birth(subscribe: &Subscribe<'_>) -> Birth {
+    let subscription = subscribe.subscription;
+    let ids = [
+        subscribe.route,
+        &subscription.tenant_id,
+        &subscription.workflow_id,
+        &subscription.participant_id,
+    ];
+    let sources = subscribe.sources.iter().map(|resolved| resolved.source.name.as_str());
+    Birth {
+        epoch: rand::random(),
+        owner: Owner::new(ids.into_iter().chain(sources)),
+        sources: subscribe.sources.len(),
+        at: clock::wall(),
+    }
+}
+
+/// A client whose cursor is of another log wants what it missed of a source.
+fn want(
+    upstream: &UpstreamCell,
+    channel: &Arc<ChannelCell>,
+    index: usize,
+    subscribe: &Subscribe<'_>,
+) {
+    if let Some(cursor) = subscribe.cursor
+        && let Some(mark) = cursor.mark(index)
+        && channel.is_of_another_log(cursor)
+    {
+        let replay_id = cursor.replay_id(index);
+        let part = subscribe.filter.scope.as_deref();
+        upstream.on_wanted(channel, Wanted { mark, replay_id, part });
+    }
+}
+
 impl UpstreamKey {
     fn new(resolved: &Resolved) -> Self {
         Self {
@@ -282,6 +338,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.channel.bells().remove(&self.bell);
         let Some(hub) = self.hub.upgrade() else {
             return;
         };

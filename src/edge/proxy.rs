@@ -18,6 +18,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::channel::SourceStanding;
@@ -25,12 +26,16 @@ use super::client::{self, Stream};
 use super::clock;
 use super::cors::Headers;
 use super::down::{Bare, Down};
-use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Permits, Resume, Revoked};
+use super::gate::{
+    Admitted, Asked, Decided, Decision, Gate, Grant, Later, Permits, Resume, Revoked, Whose,
+};
 use super::hub::{Hub, Listener, Subscribe};
+use super::jwks::KeySets;
 use super::passthrough::Passing;
 use super::refusal::Refusal;
+use super::streams::Streams;
 use super::upstream::Dialer;
-use crate::config::{Config, Listen};
+use crate::config::{Config, IssuerKey, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
@@ -50,6 +55,7 @@ pub struct Edge {
     drain: watch::Sender<Option<Duration>>,
     is_refusing: AtomicBool,
     open: Arc<AtomicUsize>,
+    streams: Arc<Streams>,
     /// Requests that are being answered, passed calls included.
     answering: Arc<AtomicUsize>,
     reloads: watch::Sender<u64>,
@@ -68,9 +74,12 @@ impl Edge {
     /// A key of a token issuer, or a file of certificate authorities, that cannot be used.
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
-        let gate = Gate::new(config.clone(), metrics.clone())?;
-        touch(&metrics, &config);
         let dialer = Arc::new(Dialer::new());
+        let reloads = watch::Sender::new(0);
+        // Streams are asked about again once an issuer's keys are there.
+        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), reloads.clone());
+        let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
+        touch(&metrics, &config);
         prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
@@ -80,9 +89,23 @@ impl Edge {
             drain: watch::Sender::new(None),
             is_refusing: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
+            streams: Arc::default(),
             answering: Arc::new(AtomicUsize::new(0)),
-            reloads: watch::Sender::new(0),
+            reloads,
         }))
+    }
+
+    /// Begins what goes on without clients: fetching the keys of issuers that publish them.
+    /// To be called in the runtime that serves; without it the first token begins it.
+    pub(super) fn start(&self) {
+        self.running.load().gate.start();
+    }
+
+    /// Ends the open streams that are meant, and takes their tickets back. Says how many streams
+    /// they were. Nothing keeps their clients from coming back, if their credentials do not.
+    pub(super) fn end_streams(&self, whose: &Whose) -> usize {
+        self.running.load().gate.revoke_tickets(whose);
+        self.streams.end(whose)
     }
 
     /// The metrics of this edge.
@@ -122,10 +145,13 @@ impl Edge {
         let gate = gate.and_then(|gate| prepare(&self.dialer, &config).map(|()| gate));
         let gate = gate.inspect_err(|_| self.metrics.on_reload(None))?;
         touch(&self.metrics, &config);
+        gate.start();
+        forget_issuers(&self.metrics, &before.config, &config);
         let differing = differing(&before.config, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
+        self.hub.wake_all();
         Ok(differing)
     }
 
@@ -158,6 +184,7 @@ impl Edge {
     /// a browser takes a refusal for the end of its stream.
     pub(super) fn leave(&self, spread: Duration) {
         self.drain.send_replace(Some(spread));
+        self.hub.wake_all();
     }
 
     /// Whether the process is to stop.
@@ -176,8 +203,7 @@ impl Edge {
     /// was written. For embedding next to other routes in somebody's own `ProxyHttp`. Paths of the
     /// conf's `proxy` are none: they need all phases of [`Proxy`].
     pub async fn serve_if_routed(self: &Arc<Self>, session: &mut Session) -> bool {
-        let path = session.req_header().uri.path().to_owned();
-        let is_routed = self.running.load().config.routes.iter().any(|route| route.path == path);
+        let is_routed = self.running.load().gate.is_routed(session.req_header().uri.path());
         if is_routed {
             self.serve(session).await;
         }
@@ -189,9 +215,18 @@ impl Edge {
     async fn serve_or_pass(self: &Arc<Self>, session: &mut Session, passing: &mut Passing) -> bool {
         // As for all other answers: a drain waits for it.
         let answering = Answering::new(&self.answering);
-        let decided = {
-            let down = session.as_downstream_mut();
-            self.running.load().gate.decide_pass(&self.asked(down), clock::wall())
+        let down = session.as_downstream_mut();
+        let mut is_late = false;
+        let decided = loop {
+            let decided =
+                self.running.load().gate.decide_pass(&self.asked(down), is_late, clock::wall());
+            match decided {
+                Ok(decided) => break decided,
+                Err(wait) => {
+                    wait.over().await;
+                    is_late = true;
+                }
+            }
         };
         let Some(decided) = decided else {
             // A stream is no answer that a drain waits for.
@@ -206,8 +241,9 @@ impl Edge {
         })
     }
 
-    /// Answers the request, whatever it is; calls to be passed through are none of it. A client that leaves before its answer is written is
-    /// no error: Pingora would log it with the whole URL, credentials included.
+    /// Answers the request, whatever it is; calls to be passed through are none of it. A client
+    /// that leaves before its answer is written is no error: Pingora would log it with the whole
+    /// URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
         if let Err(error) = self.answer(session).await {
             log::debug!("the client left before its answer was written: {error}");
@@ -218,10 +254,21 @@ impl Edge {
         // Before it is asked whether the process drains: a drain that is not seen here sees this.
         let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
+        // Whatever is answered: a body that nobody wants is not waited for any longer.
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let request_id = request_id();
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.subscribe();
-        let Decided { decision, headers, route } = self.decide(down);
+        let mut counted = None;
+        let Decided { decision, headers, route } = loop {
+            match self.decide(down, counted.take()) {
+                Ok(decided) => break decided,
+                Err(Later { wait, permits }) => {
+                    wait.over().await;
+                    counted = Some(permits);
+                }
+            }
+        };
         let answered = Answered {
             request_id,
             headers,
@@ -236,6 +283,10 @@ impl Edge {
                 down.write_response_header(Box::new(head)).await
             }
             Decision::Options => self.empty(down, &answered).await,
+            Decision::Ticket(ticket, secs) => {
+                let body = json!({"ticket": ticket.reveal(), "expiresIn": secs}).to_string();
+                self.ticket(down, body, &answered).await
+            }
             Decision::Refused(refusal) => self.refuse(down, &refusal, &answered).await,
             Decision::RefusedInStream(refusal) => {
                 let head = self.head(down, &answered)?;
@@ -250,8 +301,12 @@ impl Edge {
         }
     }
 
-    fn decide(&self, down: &ServerSession) -> Decided {
-        self.running.load().gate.decide(&self.asked(down), clock::wall())
+    fn decide(
+        &self,
+        down: &ServerSession,
+        counted: Option<Permits>,
+    ) -> std::result::Result<Decided, Later> {
+        self.running.load().gate.decide(&self.asked(down), counted, clock::wall())
     }
 
     fn asked<'a>(&self, down: &'a ServerSession) -> Asked<'a> {
@@ -263,6 +318,7 @@ impl Edge {
             path: header.uri.path(),
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
+            authority: header.uri.authority().map(|authority| authority.as_str()),
             peer,
             draining: self
                 .is_refusing
@@ -286,7 +342,6 @@ impl Edge {
         let mut head = self.head(down, &opened.answered)?;
         let write_timeout = opened.write_timeout;
         down.set_write_timeout(Some(write_timeout));
-        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         if down.is_http2() {
             down.write_response_header(Box::new(head)).await?;
             opened.run(self, Down::Session(down)).await;
@@ -315,7 +370,7 @@ impl Edge {
         reloads: watch::Receiver<u64>,
     ) -> Opened {
         let config = self.config();
-        let cursor = match admitted.resume {
+        let cursor = match &admitted.resume {
             Resume::After(cursor) => Some(cursor),
             Resume::Fresh | Resume::Unreadable => None,
         };
@@ -333,6 +388,7 @@ impl Edge {
             return Opened::Over(answered);
         };
         let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
+        let bell = listener.bell.clone();
         let stream = Stream {
             listener,
             filter: admitted.filter,
@@ -340,8 +396,10 @@ impl Edge {
             standings,
             heartbeat: admitted.heartbeat,
             expires_in: admitted.expires.map(left),
+            max_age: admitted.route.max_age.or(config.server.max_age),
             drain: self.drain.subscribe(),
             reloads,
+            entry: self.streams.enter(admitted.grant, admitted.subscription, bell),
             metrics: self.metrics.clone(),
             route: self.metrics.route(&answered.route),
             open: self.open.clone(),
@@ -351,7 +409,6 @@ impl Edge {
             answered,
             write_timeout: config.timeouts.write,
             permits: admitted.permits,
-            grant: admitted.grant,
             subject: admitted.subject,
         }))
     }
@@ -364,13 +421,13 @@ impl Edge {
     ) -> (Join, Vec<SourceStanding>) {
         let (join, standings) = match resume {
             Resume::Fresh => return listener.channel.join(None, filter),
-            Resume::After(cursor) => listener.channel.join(Some(*cursor), filter),
+            Resume::After(cursor) => listener.channel.join(Some(cursor), filter),
             Resume::Unreadable => {
                 let (join, standings) = listener.channel.join(None, filter);
                 (client::unreadable_cursor(join), standings)
             }
         };
-        self.metrics.on_replay(client::replay_outcome(join));
+        self.metrics.on_replay(client::replay_outcome(&join));
         (join, standings)
     }
 
@@ -393,6 +450,26 @@ impl Edge {
             down.write_response_body(answer.body.into(), true).await?;
         }
         Ok(())
+    }
+
+    /// A ticket, which nothing in between may keep.
+    async fn ticket(
+        &self,
+        down: &mut ServerSession,
+        body: String,
+        answered: &Answered,
+    ) -> Result<()> {
+        self.metrics.on_request(&answered.route, 200);
+        // A body of the request says nothing to us.
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
+        let mut head = ResponseHeader::build(200, Some(12))?;
+        head.insert_header("content-type", "application/json")?;
+        head.insert_header("cache-control", "no-store")?;
+        head.insert_header("referrer-policy", "no-referrer")?;
+        head.insert_header("content-length", body.len().to_string())?;
+        answered.write(&mut head)?;
+        down.write_response_header(Box::new(head)).await?;
+        down.write_response_body(body.into(), true).await
     }
 
     /// 204, with the headers that go on every answer.
@@ -452,17 +529,16 @@ struct OpenStream {
     answered: Answered,
     write_timeout: Duration,
     permits: Permits,
-    grant: Grant,
     subject: Option<String>,
 }
 
 impl OpenStream {
     /// Runs to the end, and writes the access line.
     async fn run(self, edge: &Edge, mut down: Down<'_>) {
-        let Self { stream, answered, permits, grant, subject, .. } = self;
+        let Self { stream, answered, permits, subject, .. } = self;
         let subscription = stream.listener.channel.subscription.clone();
-        let recheck = || {
-            let checked = edge.still_opens(&answered.route, &grant, &subscription);
+        let recheck = |grant: &Grant| {
+            let checked = edge.still_opens(&answered.route, grant, &subscription);
             checked.map(|expires| expires.map(left))
         };
         let started = clock::now();
@@ -487,6 +563,9 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
     let (closed, _) = tokio::io::duplex(1);
     let empty = Box::new(ServerSession::new_http1(Box::new(closed)));
     let mut real = std::mem::replace(&mut session.downstream_session, empty);
+    // A client that wants it closed in the end gets its stream first: the header would overrule
+    // what is asked next.
+    real.req_header_mut().remove_header(&http::header::CONNECTION);
     // Asked to keep the connection for another request, the session gives it back.
     real.set_keepalive(Some(1));
     let reusable = real.finish().await?;
@@ -499,7 +578,7 @@ fn request_id() -> String {
 }
 
 /// The time, as HTTP writes it.
-fn http_date() -> String {
+pub(super) fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()
@@ -539,10 +618,24 @@ fn touch(metrics: &Metrics, config: &Config) {
     }
 }
 
+/// Takes the series of issuers away that publish no keys to us any more.
+fn forget_issuers(metrics: &Metrics, old: &Config, new: &Config) {
+    let publishes =
+        |config: &Config, name: &str| {
+            config.auth.jwt.iter().any(|issuer| {
+                issuer.issuer == name && matches!(issuer.key, IssuerKey::KeySetUrl(_))
+            })
+        };
+    let issuers = old.auth.jwt.iter().map(|issuer| issuer.issuer.as_str());
+    for name in issuers.filter(|name| publishes(old, name) && !publishes(new, name)) {
+        metrics.forget_jwks(name);
+    }
+}
+
 /// Makes sure that every source can be dialled.
 fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> {
     config.sources.iter().try_for_each(|source| {
-        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.ca: {error}", source.name))
+        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.{error}", source.name))
     })
 }
 

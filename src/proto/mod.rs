@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::match_wildcard_for_single_variants))]
 
 pub mod sse;
+pub mod body;
 pub mod json;
 pub mod prune;
 pub mod redact;
@@ -18,6 +19,7 @@ pub mod html;
 pub mod event;
 pub mod cursor;
 pub mod channel;
+pub mod restore;
 pub mod backend;
 pub mod backoff;
 pub mod beat;

@@ -835,3 +835,20 @@ async fn calls_come_over_http_2_as_well() {
     assert_eq!(request.body, "{\"a\":1.0}".as_bytes());
     assert_eq!(request.header("host"), Some(backend.addr().to_string().as_str()));
 }
+
+#[tokio::test]
+async fn calls_have_a_budget_of_their_own() {
+    let limits = "limits: {subject: {requests: 3/h, opens: 1/h}}";
+    let one = One::start_with(Kind::Xians, |conf| conf.line(&proxy(Kind::Xians, "")).line(limits));
+    let one = one.await;
+    let _stream = one.edge.open(&Client::new("jane")).await;
+    let history = call("GET", "/agent/api/user/rest/history");
+    for _ in 0..3 {
+        assert_eq!(history.send(one.edge.streams()).await.head.status, 200);
+    }
+    let before = one.backend.now().requests;
+    let reply = history.send(one.edge.streams()).await;
+    reply.refuses(429, "Rate limit exceeded", "Try again");
+    assert!(reply.head.header("ratelimit-policy").is_some(), "{reply:?}");
+    assert_eq!(one.backend.now().requests, before);
+}

@@ -12,15 +12,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
-use http::header::{ACCESS_CONTROL_ALLOW_METHODS, ALLOW, HeaderValue};
+use http::header::{ALLOW, HeaderValue, ORIGIN};
 
+use super::credential::Shown;
 use super::identity::Identity;
 use super::parameters::{bad, optional, required};
 use super::query::{self, Query};
 use super::values::Values;
-use super::{Asked, Gate, address};
+use super::{Asked, Gate, Known, Unknown, address, head};
 use crate::config::{Bound, ProxyRoute};
 use crate::edge::cors::{self, Headers};
+use crate::edge::jwks::KeyWait;
 use crate::edge::passthrough::{PassFault, path};
 use crate::edge::refusal::{Fault, Refusal};
 use crate::proto::backend::{Pass, Recipe};
@@ -103,29 +105,44 @@ impl Variables for Noted<'_> {
 }
 
 impl Gate {
-    /// Decides about a request whose path is a proxied one; `None` for all others.
-    #[must_use]
-    pub(crate) fn decide_pass(&self, asked: &Asked<'_>, wall: UnixMillis) -> Option<PassDecided> {
+    /// Decides about a request whose path is a proxied one; `None` for all others. `is_late`: it
+    /// has waited for a key and was counted then; now it is decided.
+    ///
+    /// # Errors
+    /// The token names a key that its issuer is just being asked for: it is to be decided again
+    /// when that is over.
+    pub(crate) fn decide_pass(
+        &self,
+        asked: &Asked<'_>,
+        is_late: bool,
+        wall: UnixMillis,
+    ) -> Result<Option<PassDecided>, KeyWait> {
+        // What has no form is refused where all other paths are.
+        let Ok(path) = head::checked_path(asked) else {
+            return Ok(None);
+        };
+        let asked = &Asked { path: &path, ..*asked };
         let routes = self.proxies(asked.path);
-        let first = routes.first()?;
+        let Some(first) = routes.first() else {
+            return Ok(None);
+        };
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
         let mut label = first.path.clone();
         let allowed = || allowed(&routes);
-        let decision = if asked.method == Method::OPTIONS {
+        let decision = if asked.method == Method::OPTIONS
+            && let Err(limited) = self.count_call_of_address(asked)
+        {
+            PassDecision::Refused(Refusal::Limited(limited))
+        } else if asked.method == Method::OPTIONS {
             if cors::is_preflight(asked.headers) {
-                headers = cors::preflight_headers(&self.config.cors, asked.headers);
-                for (name, value) in &mut headers {
-                    if *name == ACCESS_CONTROL_ALLOW_METHODS {
-                        *value = header_value(&allowed());
-                    }
-                }
+                headers = cors::preflight_headers(&self.config.cors, asked.headers, &allowed());
             }
             headers.push((ALLOW, header_value(&allowed())));
             PassDecision::Options
         } else if !routes.iter().any(|route| route.takes(asked.method)) {
             PassDecision::Refused(Refusal::Pass(PassFault::Method(allowed())))
         } else {
-            match self.admit_pass(asked, &routes, wall) {
+            match self.admit_pass(asked, &routes, is_late, wall)? {
                 Ok(passed) => {
                     label.clone_from(&passed.route.path);
                     PassDecision::Pass(passed)
@@ -133,12 +150,12 @@ impl Gate {
                 Err(refusal) => PassDecision::Refused(refusal),
             }
         };
-        Some(PassDecided { decision, headers, label })
+        Ok(Some(PassDecided { decision, headers, label }))
     }
 
     /// The proxied routes of a path, the longest first, else in the order of the configuration.
     fn proxies(&self, path: &str) -> Vec<&Arc<ProxyRoute>> {
-        if self.routes.contains_key(path) {
+        if self.is_routed(path) {
             return Vec::new();
         }
         let of_path = |route: &&Arc<ProxyRoute>| route.rest(path).is_some();
@@ -151,19 +168,49 @@ impl Gate {
         &self,
         asked: &Asked<'_>,
         routes: &[&Arc<ProxyRoute>],
+        is_late: bool,
         wall: UnixMillis,
-    ) -> Result<Box<Passed>, Refusal> {
+    ) -> Result<Result<Box<Passed>, Refusal>, KeyWait> {
         if let Some(retry_secs) = asked.draining {
-            return Err(Refusal::Draining { retry_secs });
+            return Ok(Err(Refusal::Draining { retry_secs }));
         }
+        if !is_late && let Err(limited) = self.count_call_of_address(asked) {
+            return Ok(Err(Refusal::Limited(limited)));
+        }
+        let (method, known) = self.know_caller(asked, wall);
+        let known = match known {
+            Ok(known) => known,
+            Err(Unknown::Later(wait)) if !is_late => return Err(wait),
+            Err(Unknown::Later(_) | Unknown::Refused) => {
+                self.metrics.on_auth(method, "refused");
+                return Ok(Err(Refusal::Unauthorized));
+            }
+        };
         let trusted = &self.config.trusted_proxies;
         let address = address::client_address(asked.peer, asked.headers, trusted);
-        let identity = self.authenticate(asked, wall)?;
-        let method = identity.method();
-        let admitted = self.admit_known_pass(asked, routes, &identity, address);
+        let admitted = self.admit_known_pass(asked, routes, &known.identity, address);
         let is_forbidden = matches!(&admitted, Err(Refusal::Forbidden));
         self.metrics.on_auth(method, if is_forbidden { "forbidden" } else { "accepted" });
-        admitted
+        Ok(admitted)
+    }
+
+    /// Who calls. A ticket is for a stream: here it is good for nothing, and is not used up. With
+    /// a cookie alone, what may change something must come from a page that names its origin:
+    /// browsers that leave it out cannot tell whose page it was.
+    fn know_caller(
+        &self,
+        asked: &Asked<'_>,
+        wall: UnixMillis,
+    ) -> (&'static str, Result<Known, Unknown>) {
+        let (method, shown) = self.shown(asked);
+        let is_safe = asked.method == Method::GET || asked.method == Method::HEAD;
+        let is_nobodys = method == "cookie" && !is_safe && !asked.headers.contains_key(ORIGIN);
+        let shown = match shown {
+            Shown::Ticket(_) => Shown::Useless,
+            Shown::Token(_) | Shown::Key(_) if is_nobodys => Shown::Useless,
+            Shown::Token(_) | Shown::Key(_) | Shown::Useless | Shown::Nothing => shown,
+        };
+        (method, self.know_shown(shown, method, asked, wall))
     }
 
     fn admit_known_pass(
@@ -208,6 +255,7 @@ impl Gate {
         let recipe = source.plan.recipe.as_ref().filter(|_| pass.needs_credential());
         let recipe = recipe.map(|recipe| recipe.resolve(base, &noted));
         let recipe = recipe.transpose().map_err(refused)?;
+        self.count_call(identity, tenant).map_err(Refusal::Limited)?;
         let read = noted.read.into_inner();
         Ok(Box::new(Passed {
             pass,

@@ -2,7 +2,7 @@
 //!
 //! Refused is whatever some server might read as a way out of the prefix: dots between slashes,
 //! in any encoding, slashes that are encoded, path parameters behind dots. What is let through
-//! leaves byte for byte. Not here: which prefix (`config::ProxyRoute`).
+//! leaves in the one form that the gate gives it (`gate::head`). Not here: which prefix (`config::ProxyRoute`).
 
 /// A backend behind other servers may decode as often; deeper is nobody's honest encoding.
 const DECODED_MAX: usize = 3;

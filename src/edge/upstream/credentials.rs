@@ -20,8 +20,15 @@ const ABSENT_RETRY: Duration = Duration::from_secs(5);
 
 /// The request to dial with: with a credential that is good, as far as is known.
 pub(super) async fn ready(life: &mut Life<'_>) -> Result<Message, End> {
+    let credential = hold(life).await?;
+    // A backend that gives what cannot be sent has given nothing.
+    life.cell.request.call.fill(&credential).ok_or(End::lost(DownReason::BadStatus))
+}
+
+/// The credential that is held then; an empty one where none is needed.
+async fn hold(life: &mut Life<'_>) -> Result<Credential, End> {
     let cell = life.cell;
-    let credential = match &life.keys {
+    Ok(match &life.keys {
         Some(ring) => {
             let credential = ring.provide(life.dialer).await.map_err(|miss| miss.end)?;
             let (seen, count) = (life.seen, ring.count());
@@ -40,9 +47,12 @@ pub(super) async fn ready(life: &mut Life<'_>) -> Result<Message, End> {
             credential
         }
         None => Credential::default(),
-    };
-    // A backend that gives what cannot be sent has given nothing.
-    cell.request.call.fill(&credential).ok_or(End::lost(DownReason::BadStatus))
+    })
+}
+
+/// Sees to it that a good credential is held, where the source gets its own.
+pub(super) async fn provide(life: &mut Life<'_>) -> Result<(), End> {
+    hold(life).await.map(drop)
 }
 
 impl Ring {
@@ -71,7 +81,7 @@ impl Ring {
         self.metrics.on_credential(miss.outcome);
         if miss.outcome == REFUSED {
             self.on_refused_renewal();
-        } else if due == Due::Renewal && self.on_failed_renewal() {
+        } else if due == Due::Renewal && self.on_failed_renewal(miss.end.pause()) {
             return Ok(held());
         }
         log::debug!("source={} gives no credential: {}", self.source.name, miss.outcome);
@@ -110,7 +120,7 @@ async fn ask(
         Obtained::Absent => {
             let retry_after = Some(head.retry_after.unwrap_or(ABSENT_RETRY));
             let reason = DownReason::BadStatus;
-            let end = End::Lost { reason, retry_after, is_own_fault: false };
+            let end = End::Lost { reason, retry_after, status: Some(head.status) };
             Err(Miss { outcome: "absent", end })
         }
         Obtained::RateLimited => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::http::{Dialer, peer};
+use super::http::Dialer;
 use super::ring::Ring;
 use crate::config::Source;
 use crate::proto::backend::{Credential, Recipe};
@@ -51,19 +51,17 @@ impl Dialer {
         timeout: Duration,
     ) -> Result<Vec<HttpPeer>, DownReason> {
         let addresses = self.resolve(&source.url.host, source.url.port).await?;
-        let ca = self.authorities(source.ca.as_ref()).map_err(|_| DownReason::Tls)?;
         let mut group = DefaultHasher::new();
         source.name.hash(&mut group);
         let group_key = group.finish();
         let peers = addresses.into_iter().map(|address| {
-            let mut peer = peer(source, address);
+            let mut peer = self.peer(source, address)?;
             peer.group_key = group_key;
             peer.options.read_timeout = Some(timeout);
             peer.options.write_timeout = Some(timeout);
             peer.options.idle_timeout = Some(IDLE);
-            peer.options.ca = ca.clone();
-            peer
+            Ok(peer)
         });
-        Ok(peers.collect())
+        peers.collect()
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
@@ -125,9 +125,9 @@ impl Ring {
         self.held().keys.on_refused_renewal();
     }
 
-    /// Whether what is held is good for a while yet.
-    pub(super) fn on_failed_renewal(&self) -> bool {
-        self.held().keys.on_failed_renewal(clock::now())
+    /// Whether what is held is good for a while yet. `pause` is what the backend asked for.
+    pub(super) fn on_failed_renewal(&self, pause: Option<Duration>) -> bool {
+        self.held().keys.on_failed_renewal(pause, clock::now())
     }
 
     /// A stream is open with it. Until when it must have said something, if it is suspect.

@@ -31,7 +31,7 @@ pub use dialect::{
 };
 pub use files::{FILES, Files, describe as describe_files};
 pub use history::{
-    History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, ReadPage, Wanted,
+    History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, PastKeys, ReadPage, Wanted,
 };
 pub use mapper::{
     Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,

@@ -3,6 +3,7 @@
 mod access;
 mod budgets;
 mod jwt;
+mod tickets;
 
 use std::fmt::Write as _;
 
@@ -14,10 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::config::{
-    Algorithm, ApiKey, Auth, Bound, Cors, Heartbeat, IpNet, Issuer, IssuerKey, Limit, Limits, Log,
-    LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
+    Algorithm, ApiKey, Auth, Bound, Connections, Cors, Heartbeat, IpNet, Issuer, IssuerKey, Limit,
+    Limits, Log, LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
 };
 use crate::edge::refusal::{Fault, Named, Policy, Quota};
+use crate::edge::upstream::Dialer;
 use crate::proto::backend::{
     CallPlan, Credential, Message, Piece, Plan, Policy as FramePolicy, xians,
 };
@@ -36,7 +38,7 @@ fn config() -> Config {
     Config {
         listen: Vec::new(),
         admin: None,
-        server: Server { threads: 1, drain: zero, upgrade_socket: None },
+        server: Server { threads: 1, drain: zero, max_age: None, upgrade_socket: None },
         trusted_proxies: vec![IpNet::parse("127.0.0.0/8").expect("a block")],
         cors: Cors {
             allow_origins: vec![OriginRule::parse("https://app.example.com").expect("a rule")],
@@ -47,14 +49,16 @@ fn config() -> Config {
             api_keys: vec![Arc::new(key("sk-any")), Arc::new(acme_key())],
             jwt: vec![Arc::new(issuer())],
             anonymous: false,
+            cookie: None,
         },
         limits: Limits {
             address: Limit::default(),
             subject: Limit::default(),
             tenant: Limit::default(),
+            connections: Connections::default(),
         },
         replay: Replay { events: 1, bytes: 1, age: zero, linger: zero },
-        timeouts: Timeouts { write: zero },
+        timeouts: Timeouts { write: zero, head: zero },
         sources: Vec::new(),
         routes: vec![Arc::new(route(vec![source("desk", &[], &[])]))],
         proxy: Vec::new(),
@@ -119,6 +123,7 @@ fn route(sources: Vec<Arc<Source>>) -> Route {
         heartbeat: Heartbeat { default_secs: 5, min_secs: 2, max_secs: 100 },
         vocabulary: Vocabulary::Core,
         defaults: Vec::new(),
+        max_age: None,
         allow_errors_event: false,
     }
 }
@@ -150,6 +155,8 @@ fn source(name: &str, query: &Templates, headers: &Templates) -> Arc<Source> {
         connect_timeout: Duration::ZERO,
         ca: None,
         sni: None,
+        identity: None,
+        is_http2: false,
         event_bytes_max: 1,
     })
 }
@@ -161,7 +168,13 @@ fn optional(source: Arc<Source>) -> Arc<Source> {
 
 fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Limit {
     let opens = opens.map(|rate| Rate::parse(rate).expect("a rate"));
-    Limit { opens, burst, concurrent }
+    Limit { opens, burst, concurrent, ..Limit::default() }
+}
+
+/// Sets of keys, of which nobody publishes any.
+fn key_sets(metrics: &Arc<Metrics>) -> KeySets {
+    let first = tokio::sync::watch::Sender::new(0);
+    KeySets::new(Arc::new(Dialer::new()), metrics.clone(), first)
 }
 
 /// A gate and its surroundings.
@@ -193,7 +206,9 @@ impl Bench {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let clock = FakeRelativeClock::default();
         let ticks = Ticks::fake(clock.clone());
-        let gate = Gate::with_ticks(Arc::new(config), metrics.clone(), ticks).expect("a gate");
+        let key_sets = Arc::new(key_sets(&metrics));
+        let gate = Gate::with_ticks(Arc::new(config), metrics.clone(), key_sets, ticks);
+        let gate = gate.expect("a gate");
         Self { gate, metrics, clock }
     }
 
@@ -208,10 +223,12 @@ impl Bench {
             path: ask.path,
             query,
             headers: &headers,
+            authority: None,
             peer: Some(ask.peer.parse().expect("an address")),
             draining: None,
         };
-        self.gate.decide(&asked, ask.wall)
+        let decided = self.gate.decide(&asked, None, ask.wall);
+        decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
     }
 
     fn get(&self, query: &str) -> Decided {
@@ -238,6 +255,15 @@ impl Bench {
         self.check(&Ask::default(), query, want);
     }
 
+    /// How many keys a limit remembers.
+    #[track_caller]
+    fn keys(&self, policy: &str) -> usize {
+        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let series = format!("chatmux_rate_limit_keys{{policy=\"{policy}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.and_then(|keys| keys.parse().ok()).unwrap_or_else(|| panic!("no {series}"))
+    }
+
     #[track_caller]
     fn check_metric(&self, line: &str) {
         let text = String::from_utf8(self.metrics.render()).expect("text");
@@ -251,6 +277,7 @@ fn show(decision: &Decision) -> String {
         Decision::Stream(_) => "stream".to_owned(),
         Decision::Head(_) => "head".to_owned(),
         Decision::Options => "options".to_owned(),
+        Decision::Ticket(..) => "ticket".to_owned(),
         Decision::Refused(refusal) => show_refusal(refusal),
         Decision::RefusedInStream(refusal) => format!("in stream {}", show_refusal(refusal)),
     }
@@ -271,6 +298,7 @@ fn show_refusal(refusal: &Refusal) -> String {
         Refusal::Limited(limited) => {
             let what = match limited.quota {
                 Quota::Opens { .. } => "opens",
+                Quota::Requests { .. } => "requests",
                 Quota::Concurrent { .. } => "concurrent",
             };
             write!(text, " {} {what}", limited.policy.as_str()).expect("text");
@@ -325,9 +353,13 @@ fn steps_are_taken_in_their_order() {
 fn paths_are_exact_and_methods_few() {
     let bench = Bench::new(|_| ());
     let query = &format!("{ASK}&apikey=sk-any");
-    for path in ["", "/", "/events/", "/Events", "/events/x", "//events", "/%65vents"] {
+    for path in ["/", "/events/", "/Events", "/events/x", "*"] {
         bench.check(&Ask { path, ..Ask::default() }, query, "404");
     }
+    for path in ["", "//events", "/x/../events", "/x%2fevents", "/%2e/events"] {
+        bench.check(&Ask { path, ..Ask::default() }, query, "400");
+    }
+    bench.check(&Ask { path: "/%65vents", ..Ask::default() }, query, "stream");
     for (method, want) in [
         (Method::GET, "stream"),
         (Method::HEAD, "head"),
