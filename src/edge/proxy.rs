@@ -5,8 +5,8 @@
 //! Not here: the decision (`gate`), the stream (`client`).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -55,13 +55,29 @@ pub struct Edge {
     open: Arc<AtomicUsize>,
     streams: Arc<Streams>,
     answering: Arc<AtomicUsize>,
-    reloads: watch::Sender<u64>,
+    reloads: Reloads,
 }
 
 /// What one configuration came to.
 struct Running {
     config: Arc<Config>,
     gate: Gate,
+}
+
+/// Tells open streams to ask whether they are still allowed.
+#[derive(Clone)]
+struct Reloads {
+    count: watch::Sender<u64>,
+    hub: Weak<Hub>,
+}
+
+impl Reloads {
+    fn tell(&self) {
+        self.count.send_modify(|count| *count = count.wrapping_add(1));
+        if let Some(hub) = self.hub.upgrade() {
+            hub.wake_all();
+        }
+    }
 }
 
 impl Edge {
@@ -72,15 +88,20 @@ impl Edge {
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
         let dialer = Arc::new(Dialer::new());
-        let reloads = watch::Sender::new(0);
+        let hub = Hub::new(dialer.clone(), metrics.clone());
+        let reloads = Reloads { count: watch::Sender::new(0), hub: Arc::downgrade(&hub) };
         // Streams are asked about again once an issuer's keys are there.
-        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), reloads.clone());
+        let first = Arc::new({
+            let reloads = reloads.clone();
+            move || reloads.tell()
+        });
+        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), first);
         let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
         touch(&metrics, &config);
         prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
-            hub: Hub::new(dialer.clone(), metrics.clone()),
+            hub,
             dialer,
             metrics,
             drain: watch::Sender::new(None),
@@ -147,8 +168,7 @@ impl Edge {
         let differing = differing(&before.config, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
-        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
-        self.hub.wake_all();
+        self.reloads.tell();
         Ok(differing)
     }
 
@@ -222,7 +242,7 @@ impl Edge {
         down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
-        let reloads = self.reloads.subscribe();
+        let reloads = self.reloads.count.subscribe();
         let mut counted = None;
         let Decided { decision, headers, route } = loop {
             match self.decide(down, counted.take()) {

@@ -171,8 +171,7 @@ fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Li
 
 /// Sets of keys, of which nobody publishes any.
 fn key_sets(metrics: &Arc<Metrics>) -> KeySets {
-    let first = tokio::sync::watch::Sender::new(0);
-    KeySets::new(Arc::new(Dialer::new()), metrics.clone(), first)
+    KeySets::new(Arc::new(Dialer::new()), metrics.clone(), Arc::new(|| {}))
 }
 
 /// A gate and its surroundings.

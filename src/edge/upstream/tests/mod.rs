@@ -61,8 +61,8 @@ impl Bench {
         let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
         let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let first = tokio::sync::watch::Sender::new(0);
-        let key_sets = Arc::new(KeySets::new(dialer.clone(), metrics.clone(), first));
+        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), Arc::new(|| {}));
+        let key_sets = Arc::new(key_sets);
         let hub = Hub::new(dialer, metrics.clone());
         let replay = config.replay.clone();
         let gate = Gate::new(config, metrics.clone(), key_sets).expect("a gate");
