@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::covered::{Covered, Entry};
+use super::covered::{Covered, Entry, When};
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::{ChannelCell, Restored};
@@ -455,7 +455,7 @@ impl UpstreamCell {
             if !is_whole {
                 attachment.covered.on_gap();
             }
-            told.iter().for_each(|event| attachment.covered.on_told(event.at));
+            told.iter().for_each(|event| attachment.covered.on_told(event.when));
             let events = told.into_iter().map(|event| event.encoded).collect();
             let restored = Restored { events, since: wish.since, is_whole, is_replaying };
             attachment.channel.restore(attachment.index, restored);
@@ -469,7 +469,8 @@ impl UpstreamCell {
                 continue;
             }
             attachment.mapper.on_time(arrived.wall);
-            attachment.on_past(events, arrived, &self.source, &self.metrics);
+            let since = behind.since;
+            attachment.on_past((events, since), arrived, &self.source, &self.metrics);
             attachment.channel.wake();
         }
     }
@@ -627,10 +628,10 @@ impl Attachment {
         self.channel.on_gap(self.index, reason, since);
     }
 
-    /// Tells what was missed, but for what a gap stands for.
+    /// Tells what was missed since then, but for what a gap stands for.
     fn on_past(
         &mut self,
-        entries: &[PastEvent],
+        (entries, since): (&[PastEvent], UnixMillis),
         arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
@@ -642,10 +643,13 @@ impl Attachment {
             mapped.push((Entry { at: entry.at, is_known }, verdict, events));
         }
         let places: Vec<Entry> = mapped.iter().map(|(entry, ..)| *entry).collect();
+        let cut = self.covered.cut(&places);
+        if !cut.is_sure && !self.covered.is_open() {
+            self.on_gap(GapReason::UpstreamNoReplay, Some(since));
+        }
         let Self { channel, index, covered, .. } = self;
-        let first = covered.count(&places);
         for (place, (_, verdict, events)) in mapped.into_iter().enumerate() {
-            if place < first && matches!(verdict, Verdict::Mapped { .. }) {
+            if place < cut.covered && matches!(verdict, Verdict::Mapped { .. }) {
                 metrics.on_past(Verdict::Discarded(Discard::Filtered, "a gap stands for it"));
                 continue;
             }
@@ -702,7 +706,7 @@ struct Minting<'a> {
 struct Ready {
     encoded: Encoded,
     message_type: MessageType,
-    at: Option<UnixMillis>,
+    when: Option<When>,
     arrived: Instant,
 }
 
@@ -719,10 +723,13 @@ impl Minting<'_> {
                 minted: &mut minted,
             },
         );
+        let message_type = event.message_type();
+        // Of what comes without a time, histories tell only what was said.
+        let came = (message_type == MessageType::Chat).then_some(When::Came(self.arrived.wall));
         Ready {
             encoded,
-            message_type: event.message_type(),
-            at: event.created_at,
+            message_type,
+            when: event.created_at.map(When::Happened).or(came),
             arrived: self.arrived.at,
         }
     }
@@ -737,7 +744,7 @@ impl Ready {
         metrics: &SourceMetrics,
     ) {
         metrics.on_event(self.message_type);
-        covered.on_told(self.at);
+        covered.on_told(self.when);
         channel.append(index, replay_id, self.encoded, self.arrived);
     }
 }

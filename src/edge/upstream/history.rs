@@ -21,7 +21,7 @@ const PAGES_MAX: usize = 20;
 /// Bytes of one page: Bright Pattern sends a whole chat at once.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Clocks of backends may differ from ours by so much. What was told before is recognised.
-const SLACK_MILLIS: i64 = 30_000;
+pub(super) const SLACK_MILLIS: i64 = 30_000;
 
 /// An entry on its way to the logs.
 pub(super) struct PastEvent {

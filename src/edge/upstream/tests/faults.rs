@@ -39,7 +39,7 @@ struct Setting {
 const OPENFIRE: Setting = Setting {
     kind: Kind::Openfire,
     source: "login: {username: \"{participantId}\", password: s3cret}",
-    history: None,
+    history: Some("chat/messages"),
     credentials: Some("login"),
     refusal: 503,
     frames: 2,
