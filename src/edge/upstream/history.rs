@@ -57,7 +57,8 @@ pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
         };
         let fetched = fetched.unwrap_or_else(|| {
             if behind.calls.is_some() {
-                log::warn!("source={} does not tell its history", life.cell.source.name);
+                let source = life.cell.source.name.as_str();
+                log::warn!(source; "source does not tell its history");
             }
             Fetched { events: Vec::new(), is_whole: false }
         });

@@ -21,8 +21,8 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
-use super::End;
 use super::budget::Budget;
+use super::{End, TRACE};
 use crate::config::{Scheme, Source};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
@@ -181,10 +181,8 @@ impl Dialer {
                     return Ok(Connection { session, is_reused, peer, connector });
                 }
                 Err(error) => {
-                    log::debug!(
-                        "source={} address={address} cannot be reached: {error}",
-                        source.name
-                    );
+                    let source = source.name.as_str();
+                    log::debug!(source, address:%, error:%; "an address cannot be reached");
                     last = down_reason(&error);
                 }
             }
@@ -422,6 +420,9 @@ fn header(
         && !id.is_empty()
     {
         insert(name, id)?;
+    }
+    if let Ok(Some(trace)) = TRACE.try_get() {
+        insert("traceparent", &trace.header(rand::random()))?;
     }
     Ok(header)
 }
