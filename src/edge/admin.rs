@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::channel::SourceState;
 use super::proxy::Edge;
+use crate::telemetry::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
 
 /// Answers operators.
 pub struct Admin {
@@ -31,8 +32,19 @@ impl Admin {
         Self { edge, is_started, hash_key: rand::random() }
     }
 
+    /// In the form that is asked for.
+    fn metrics(&self, accept: &str) -> Response<Vec<u8>> {
+        let text = self.edge.metrics().render();
+        let (media, body) = if is_wanted(accept) {
+            (OPEN_METRICS, open_metrics(&text))
+        } else {
+            (PROMETHEUS_TEXT, text)
+        };
+        answer(StatusCode::OK, media, body.into_bytes())
+    }
+
     /// Whether clients should be sent here, and why not.
-    fn ready(&self) -> Result<(), Value> {
+    pub(super) fn ready(&self) -> Result<(), Value> {
         if self.edge.is_draining() {
             return Err(json!({"ready": false, "reason": "draining"}));
         }
@@ -107,8 +119,8 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
             "/metrics" => {
-                let text = "text/plain; version=0.0.4; charset=utf-8";
-                answer(StatusCode::OK, text, self.edge.metrics().render())
+                let accept = session.req_header().headers.get(http::header::ACCEPT);
+                self.metrics(accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default())
             }
             "/live" => json_answer(StatusCode::OK, &json!({"live": true})),
             "/ready" => match self.ready() {

@@ -32,7 +32,8 @@ use crate::config::{Config, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
-use crate::telemetry::Metrics;
+use crate::proto::trace::Trace;
+use crate::telemetry::{Metrics, StreamEnded};
 
 /// A GET has no body; what somebody sends all the same is waited for no longer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,6 +68,7 @@ impl Edge {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
         let gate = Gate::new(config.clone(), metrics.clone())?;
         touch(&metrics, &config);
+        metrics.on_start(clock::wall());
         let dialer = Arc::new(Dialer::new());
         prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
@@ -198,6 +200,7 @@ impl Edge {
         let Decided { decision, headers, route } = self.decide(down);
         let answered = Answered {
             request_id,
+            trace: trace_of(&down.req_header().headers),
             headers,
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
@@ -298,6 +301,7 @@ impl Edge {
             replay: &config.replay,
             cursor,
             filter: &admitted.filter,
+            trace: answered.trace,
         });
         let Some(listener) = listener else {
             // It has seen the end. 204 tells EventSource to stop for good.
@@ -352,7 +356,9 @@ impl Edge {
         answered: &Answered,
     ) -> Result<()> {
         let answer = refusal.answer();
-        self.metrics.on_request(&answered.route, answer.status.as_u16());
+        let (request_id, route) = (answered.request_id.as_str(), answered.route.as_str());
+        self.metrics.on_request(route, answer.status.as_u16());
+        log::debug!(request_id, route, code = answer.status.as_u16(); "request refused");
         let mut head = ResponseHeader::build(answer.status, Some(16))?;
         for (name, value) in answer.headers {
             head.append_header(name, value)?;
@@ -439,16 +445,17 @@ impl OpenStream {
         let started = clock::now();
         let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
         drop(permits);
-        log::info!(
-            "stream ended: request_id={} route={} subject={} reason={} duration={:.3}s events={} bytes={}",
-            answered.request_id,
-            answered.route,
-            subject.as_deref().unwrap_or("anonymous"),
-            reason.as_str(),
-            clock::now().saturating_duration_since(started).as_secs_f64(),
-            tally.events,
-            tally.bytes
-        );
+        let ended = StreamEnded {
+            request_id: &answered.request_id,
+            trace: answered.trace,
+            route: &answered.route,
+            subject: subject.as_deref().unwrap_or("anonymous"),
+            reason: reason.as_str(),
+            lived: clock::now().saturating_duration_since(started),
+            events: tally.events,
+            bytes: tally.bytes,
+        };
+        ended.emit();
     }
 }
 
@@ -509,6 +516,13 @@ fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> 
     })
 }
 
+/// The trace of a request. Two of them contradict each other.
+fn trace_of(headers: &http::HeaderMap) -> Option<Trace> {
+    let mut values = headers.get_all("traceparent").iter();
+    let trace = values.next()?.to_str().ok().and_then(Trace::parse)?;
+    values.next().is_none().then_some(trace)
+}
+
 /// How long until then.
 fn left(at: UnixMillis) -> Duration {
     let millis = at.0.saturating_sub(clock::wall().0);
@@ -518,6 +532,8 @@ fn left(at: UnixMillis) -> Duration {
 /// What goes on every answer to a request.
 struct Answered {
     request_id: String,
+    /// The trace that the request belongs to.
+    trace: Option<Trace>,
     /// CORS, and what else the gate wants on it.
     headers: Headers,
     /// The route's path, or `none`.

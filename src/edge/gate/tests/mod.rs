@@ -238,7 +238,7 @@ impl Bench {
 
     #[track_caller]
     fn check_metric(&self, line: &str) {
-        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let text = self.metrics.render();
         assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
     }
 }
