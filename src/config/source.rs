@@ -154,7 +154,7 @@ fn keep(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> Option<Keep> 
     })
 }
 
-fn parse_sni(text: &str) -> Result<String, String> {
+pub(super) fn parse_sni(text: &str) -> Result<String, String> {
     let is_fit = is_host_name(text);
     is_fit
         .then(|| text.to_ascii_lowercase())

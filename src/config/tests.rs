@@ -188,6 +188,7 @@ pub(super) fn files() -> Folder {
         ("empty", "\n"),
         ("two-lines", "hunter2\nhunter3\n"),
         ("large", &"x".repeat(65 * 1024)),
+        ("set.json", "{\"keys\":[]}"),
         ("rsa.pem", RSA),
         ("p256.pem", P256),
         ("cert.pem", &pair().0),
@@ -230,7 +231,7 @@ fn refused(text: &str) -> ConfErrors {
 }
 
 #[track_caller]
-fn accepted(text: &str) -> Loaded {
+pub(super) fn accepted(text: &str) -> Loaded {
     match read_in(&files(), &completed(text)) {
         Ok(loaded) => loaded,
         Err(errors) => panic!("{text}\n{errors}"),
@@ -238,7 +239,7 @@ fn accepted(text: &str) -> Loaded {
 }
 
 #[track_caller]
-fn check(text: &str, want: &[&str]) {
+pub(super) fn check(text: &str, want: &[&str]) {
     let errors = refused(text);
     let got = errors.to_string();
     assert_eq!(got.lines().collect::<Vec<_>>(), want, "{text}");
@@ -246,7 +247,7 @@ fn check(text: &str, want: &[&str]) {
 }
 
 #[track_caller]
-fn check_warnings(text: &str, want: &[&str]) {
+pub(super) fn check_warnings(text: &str, want: &[&str]) {
     let got: Vec<String> = accepted(text).warnings.iter().map(ToString::to_string).collect();
     assert_eq!(got, want, "{text}");
 }
@@ -593,9 +594,9 @@ fn keys_and_issuers_are_checked() {
         ],
     );
     check(
-        "auth: {jwt: [{issuer: a, algorithms: [ES256], public_key: '${file:p256.pem}', jwks_url: x, bind: {sub: x}}]}",
+        "auth: {jwt: [{issuer: a, algorithms: [ES256], public_key: '${file:p256.pem}', keys_url: x, bind: {sub: x}}]}",
         &[
-            "c:1:79: auth.jwt[0].jwks_url: no such option; there are issuer, audience, algorithms, secret, public_key, leeway, bind",
+            "c:1:79: auth.jwt[0].keys_url: no such option; there are issuer, audience, algorithms, secret, public_key, jwks_file, jwks_url, jwks_refresh, jwks_pause, jwks_tls, leeway, bind",
             "c:1:99: auth.jwt[0].bind.sub: no such option; there are participantId, tenantId, workflow",
         ],
     );

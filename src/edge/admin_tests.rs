@@ -27,7 +27,7 @@ fn edge() -> Arc<Edge> {
 async fn a_process_is_ready_from_when_clients_can_come_in_until_it_leaves() {
     let edge = edge();
     let is_started = Arc::new(AtomicBool::new(false));
-    let admin = Admin::new(edge.clone(), is_started.clone());
+    let admin = Admin::new(edge.clone(), is_started.clone(), ([127, 0, 0, 1], 9090).into());
     assert_eq!(admin.ready(), Err(json!({"ready": false, "reason": "starting"})));
     is_started.store(true, Ordering::SeqCst);
     assert_eq!(admin.ready(), Ok(()), "a source that nobody has asked for is usable");

@@ -16,8 +16,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
 use super::down::{Down, WriteFailure};
-use super::gate::Revoked;
+use super::gate::{Grant, Revoked};
 use super::hub::Listener;
+use super::streams::Entry;
 use crate::proto::beat::first_beat;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
@@ -50,6 +51,8 @@ pub(super) struct Stream {
     pub(super) drain: watch::Receiver<Option<Duration>>,
     /// Told when another configuration is in force.
     pub(super) reloads: watch::Receiver<u64>,
+    /// Its place among the open streams: by it operators end it.
+    pub(super) entry: Entry,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where it is counted, too.
@@ -59,7 +62,8 @@ pub(super) struct Stream {
 }
 
 /// Asks whether the stream is still allowed, and for how long.
-pub(super) type Recheck<'a> = &'a (dyn Fn() -> Result<Option<Duration>, Revoked> + Send + Sync);
+pub(super) type Recheck<'a> =
+    &'a (dyn Fn(&Grant) -> Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +132,7 @@ enum Woken {
     Heartbeat,
     Drain,
     Reload,
+    Ended,
     Deadline(DisconnectReason),
 }
 
@@ -205,11 +210,12 @@ async fn run(
             }
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
-                let Ok(expires_in) = recheck() else {
+                let Ok(expires_in) = recheck(stream.entry.grant()) else {
                     return end(down, stream, DisconnectReason::Revoked).await;
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
             Woken::Deadline(DisconnectReason::Draining) => {
                 return drain(down, stream, &mut position, tally).await;
             }
@@ -254,6 +260,7 @@ async fn wait(
         biased;
         () = down.gone() => Woken::Gone,
         Ok(()) = stream.reloads.changed() => Woken::Reload,
+        () = stream.entry.ended() => Woken::Ended,
         Ok(()) = stream.drain.changed() => Woken::Drain,
         reason = until_deadline => Woken::Deadline(reason),
         () = std::future::ready(()), if is_behind => Woken::Log,
@@ -400,7 +407,9 @@ mod tests {
     use super::*;
     use crate::config::Replay;
     use crate::edge::down::Bare;
+    use crate::edge::gate::Whose;
     use crate::edge::hub::{Hub, Subscribe};
+    use crate::edge::streams::Streams;
     use crate::edge::upstream::Dialer;
     use crate::proto::event::{
         Chat, Encoded, Envelope, Event, Payload, Subscription, TypeSet, Vocabulary,
@@ -441,7 +450,9 @@ mod tests {
             };
             listener.channel.append(Encoded::new(&event, &mut envelope), clock::now());
         }
+        let open_streams = Arc::new(Streams::default());
         Stream {
+            entry: open_streams.enter(Grant::anonymous(), listener.channel.subscription.clone()),
             listener,
             filter,
             join,
@@ -468,7 +479,7 @@ mod tests {
         });
         let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
         let mut down = Down::Bare(bare.expect("a pipe that is read"));
-        let recheck = || if is_allowed { Ok(None) } else { Err(Revoked) };
+        let recheck = |_: &Grant| if is_allowed { Ok(None) } else { Err(Revoked) };
         let (reason, _) = serve(&mut down, stream, &recheck).await;
         drop(down);
         (reason, read.await.expect("no panic"))
@@ -480,9 +491,15 @@ mod tests {
         let (reloads, told) = watch::channel(0);
         reloads.send_replace(1);
         let revoked = Stream { reloads: told, ..behind() };
+        let streams = Arc::new(Streams::default());
+        let mut ended = behind();
+        let subscription = ended.listener.channel.subscription.clone();
+        ended.entry = streams.enter(Grant::anonymous(), subscription);
+        assert_eq!((streams.end(&Whose::default()), streams.end(&Whose::default())), (1, 0));
         for (stream, is_allowed, want) in [
             (expired, true, DisconnectReason::TokenExpired),
             (revoked, false, DisconnectReason::Revoked),
+            (ended, true, DisconnectReason::Revoked),
         ] {
             let (reason, text) = run_to_end(stream, is_allowed).await;
             assert_eq!(reason, CloseReason::Told(want));

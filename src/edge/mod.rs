@@ -7,10 +7,14 @@
 mod clock;
 mod refusal;
 mod cors;
+mod digest;
+mod strict;
+mod jwks;
 mod gate;
 mod channel;
 mod hub;
 mod upstream;
+mod streams;
 mod down;
 mod client;
 mod proxy;

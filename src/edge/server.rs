@@ -111,7 +111,7 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         }
     }
     if let Some(handed) = admin {
-        let app = Admin::new(edge.clone(), is_started.clone());
+        let app = Admin::new(edge.clone(), is_started.clone(), handed.address);
         let mut service = Service::new("admin".to_owned(), app);
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed], &sockets));
@@ -217,6 +217,7 @@ impl BackgroundService for Keeper {
         if hangup.is_none() {
             log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
         }
+        self.edge.start();
         self.announce(&mut shutdown).await;
         let next_hangup = async |hangup: &mut Option<Signal>| match hangup {
             Some(hangup) => hangup.recv().await,

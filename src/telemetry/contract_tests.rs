@@ -38,6 +38,7 @@ fn families() -> Vec<MetricFamily> {
     for dialect in ROSTER {
         metrics.source(dialect.name, dialect);
     }
+    metrics.touch_jwks("https://id.example.com/");
     metrics.families()
 }
 
@@ -108,7 +109,7 @@ fn names_and_labels_keep_to_the_rules() {
         config_last_reload_success_timestamp_seconds client_streams{route} \
         client_streams_opened_total{resumed,route} client_streams_closed_total{reason,route} \
         client_stream_duration_seconds http_requests_total{code,route} \
-        auth_total{method,outcome} rate_limit_total{outcome,policy} rate_limit_keys{policy} \
+        auth_total{method,outcome} jwks_refresh_total{issuer,outcome} rate_limit_total{outcome,policy} rate_limit_keys{policy} \
         upstream_streams{source,state} upstream_connects_total{outcome,source} \
         upstream_disconnects_total{reason,source} upstream_connect_duration_seconds \
         upstream_last_byte_timestamp_seconds{source} upstream_polls_total{outcome,source} \

@@ -10,7 +10,7 @@ mod repeats;
 #[cfg(test)]
 mod contract_tests;
 
-pub use metrics::{ANSWER_CODES, Metrics, RouteMetrics};
+pub use metrics::{ANSWER_CODES, JwksOutcome, Metrics, RouteMetrics};
 pub use notice::{ACCESS, StreamEnded};
 pub use open_metrics::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
 pub use repeats::{REPEATS_MAX, REPEATS_WINDOW, Repeats};

@@ -18,6 +18,8 @@ mod dialogue;
 mod heartbeats;
 mod parameters;
 mod auth;
+mod jwks;
+mod tickets;
 mod limits;
 mod hygiene;
 mod sharing;

@@ -23,7 +23,7 @@ use pingora::{BError, ErrorType};
 
 use super::budget::Budget;
 use super::{End, TRACE};
-use crate::config::{Scheme, Source};
+use crate::config::{KeySetUrl, Scheme, Source, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
@@ -46,7 +46,51 @@ const POOL_IDLE: Duration = Duration::from_secs(55);
 /// For a whole call beside the stream, answer included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Opens connections to sources. One for the process.
+/// A connection to an issuer's key set may take this long, and again for TLS.
+const KEY_SET_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a connection goes, and how it is trusted.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Its name in logs.
+    name: &'a str,
+    url: &'a Url,
+    ca: Option<&'a PathBuf>,
+    server_name: &'a str,
+    connect_timeout: Duration,
+}
+
+impl<'a> From<&'a Source> for Place<'a> {
+    fn from(source: &'a Source) -> Self {
+        Self {
+            name: &source.name,
+            url: &source.url,
+            ca: source.ca.as_ref(),
+            server_name: source.server_name(),
+            connect_timeout: source.connect_timeout,
+        }
+    }
+}
+
+impl<'a> From<&'a Arc<Source>> for Place<'a> {
+    fn from(source: &'a Arc<Source>) -> Self {
+        Self::from(&**source)
+    }
+}
+
+impl<'a> From<&'a KeySetUrl> for Place<'a> {
+    fn from(set: &'a KeySetUrl) -> Self {
+        Self {
+            name: "jwks",
+            url: &set.url,
+            ca: set.ca.as_ref(),
+            server_name: set.server_name(),
+            connect_timeout: KEY_SET_CONNECT_TIMEOUT,
+        }
+    }
+}
+
+/// Opens connections to sources and issuers. One for the process.
 pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
@@ -106,13 +150,13 @@ impl Dialer {
     }
 
     /// A call beside the stream: its head, and its body if it is no larger than `bytes_max`.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
-        source: &Source,
+        place: impl Into<Place<'_>>,
         message: &Message,
         bytes_max: usize,
     ) -> Result<(Head, Answered), DownReason> {
-        let called = self.call_patiently(source, message, bytes_max);
+        let called = self.call_patiently(place.into(), message, bytes_max);
         tokio::time::timeout(CALL_TIMEOUT, called).await.unwrap_or(Err(DownReason::Timeout))
     }
 
@@ -120,15 +164,15 @@ impl Dialer {
     /// fresh one, once.
     async fn call_patiently(
         &self,
-        source: &Source,
+        place: Place<'_>,
         message: &Message,
         bytes_max: usize,
     ) -> Result<(Head, Answered), DownReason> {
         for pooled in [true, false] {
-            let mut connection = self.connect(source, pooled).await?;
+            let mut connection = self.connect(place, pooled).await?;
             let is_reused = connection.is_reused;
             let head = async {
-                connection.send(source, message, None).await?;
+                connection.send(place, message, None).await?;
                 connection.read_head().await
             };
             match head.await {
@@ -143,12 +187,12 @@ impl Dialer {
         Err(DownReason::Reset)
     }
 
-    /// Makes sure that a source can be dialled at all.
+    /// Makes sure that a place can be dialled at all.
     ///
     /// # Errors
     /// Its certificate authorities cannot be read.
-    pub(crate) fn prepare(&self, source: &Source) -> Result<(), String> {
-        self.connector(source.ca.as_ref()).map(|_| ())
+    pub(crate) fn prepare<'a>(&self, place: impl Into<Place<'a>>) -> Result<(), String> {
+        self.connector(place.into().ca).map(|_| ())
     }
 
     /// Takes the right to poll a conversation; `None` if somebody has it.
@@ -162,16 +206,17 @@ impl Dialer {
             .then(|| Turn { polled: self.polled.clone(), conversation })
     }
 
-    /// Connects to a source, trying every address it has; `pooled` = an idle connection will do.
+    /// Connects to a place, trying every address it has; `pooled` = an idle connection will do.
     pub(super) async fn connect(
         &self,
-        source: &Source,
+        place: impl Into<Place<'_>>,
         pooled: bool,
     ) -> Result<Connection, DownReason> {
-        let connector = self.connector(source.ca.as_ref()).map_err(|_| DownReason::Tls)?;
+        let place = place.into();
+        let connector = self.connector(place.ca).map_err(|_| DownReason::Tls)?;
         let mut last = DownReason::Dns;
-        for address in self.resolve(&source.url.host, source.url.port).await? {
-            let mut peer = peer(source, address);
+        for address in self.resolve(&place.url.host, place.url.port).await? {
+            let mut peer = peer(place, address);
             if !pooled {
                 // A group of its own finds nothing in the pool.
                 peer.group_key = rand::random();
@@ -181,14 +226,14 @@ impl Dialer {
                     return Ok(Connection { session, is_reused, peer, connector });
                 }
                 Err(error) => {
-                    let source = source.name.as_str();
+                    let source = place.name;
                     log::debug!(source, address:%, error:%; "an address cannot be reached");
                     last = down_reason(&error);
                 }
             }
         }
         // The addresses may have changed.
-        self.forget(&source.url.host, source.url.port);
+        self.forget(&place.url.host, place.url.port);
         Err(last)
     }
 
@@ -252,12 +297,13 @@ impl Connection {
     /// replay.
     pub(super) async fn send(
         &mut self,
-        source: &Source,
+        place: impl Into<Place<'_>>,
         message: &Message,
         resume: Option<(&'static str, &str)>,
     ) -> Result<(), DownReason> {
-        let header = header(source, message, resume)?;
-        self.session.set_write_timeout(Some(source.connect_timeout));
+        let place = place.into();
+        let header = header(place, message, resume)?;
+        self.session.set_write_timeout(Some(place.connect_timeout));
         self.session.set_read_timeout(Some(HEAD_TIMEOUT));
         let sent = self.session.write_request_header(Box::new(header)).await;
         sent.map_err(|error| down_reason(&error))?;
@@ -343,19 +389,22 @@ impl Connection {
 }
 
 /// The body of an answer.
-pub(super) struct Answered {
+pub(crate) struct Answered {
     /// Empty if it is larger than was wanted.
-    pub(super) body: BytesMut,
-    pub(super) is_oversize: bool,
+    pub(crate) body: BytesMut,
+    /// Whether it is.
+    pub(crate) is_oversize: bool,
 }
 
 /// What matters of an answer's head.
-pub(super) struct Head {
-    pub(super) status: u16,
+pub(crate) struct Head {
+    /// The status.
+    pub(crate) status: u16,
     /// Without parameters, in lower case.
     pub(super) content_type: String,
     pub(super) is_encoded: bool,
-    pub(super) retry_after: Option<Duration>,
+    /// The pause that it asks for.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Head {
@@ -366,12 +415,12 @@ impl Head {
     }
 }
 
-fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
-    let is_tls = source.url.scheme == Scheme::Https;
-    let sni = source.server_name().to_owned();
+fn peer(place: Place<'_>, address: SocketAddr) -> HttpPeer {
+    let is_tls = place.url.scheme == Scheme::Https;
+    let sni = place.server_name.to_owned();
     let mut peer = HttpPeer::new(address, is_tls, sni);
-    peer.options.connection_timeout = Some(source.connect_timeout);
-    peer.options.total_connection_timeout = Some(source.connect_timeout * 2);
+    peer.options.connection_timeout = Some(place.connect_timeout);
+    peer.options.total_connection_timeout = Some(place.connect_timeout * 2);
     peer.options.idle_timeout = Some(POOL_IDLE);
     peer.options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(30),
@@ -384,7 +433,7 @@ fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
 }
 
 fn header(
-    source: &Source,
+    place: Place<'_>,
     message: &Message,
     resume: Option<(&'static str, &str)>,
 ) -> Result<RequestHeader, DownReason> {
@@ -409,7 +458,7 @@ fn header(
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| DownReason::BadStatus)?;
         header.append_header(name, value).map_err(|_| DownReason::BadStatus)
     };
-    insert("Host", &source.url.authority())?;
+    insert("Host", &place.url.authority())?;
     for (name, value) in &message.headers {
         insert(name, value)?;
     }

@@ -14,8 +14,9 @@ use serde_json::Value;
 use super::Dialer;
 use crate::config;
 use crate::edge::clock;
-use crate::edge::gate::{Asked, Decision, Gate, Resolved};
+use crate::edge::gate::{Asked, Decided, Decision, Gate, Resolved};
 use crate::edge::hub::{Hub, Listener, Subscribe};
+use crate::edge::jwks::KeySets;
 use crate::proto::channel::{Batch, Filter, Join};
 use crate::proto::event::{TypeSet, Vocabulary};
 use crate::proto::sse::{Decoder, Item, Limits};
@@ -48,9 +49,12 @@ impl Bench {
         let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
         let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let hub = Hub::new(Arc::new(Dialer::new()), metrics.clone());
+        let dialer = Arc::new(Dialer::new());
+        let first = tokio::sync::watch::Sender::new(0);
+        let key_sets = Arc::new(KeySets::new(dialer.clone(), metrics.clone(), first));
+        let hub = Hub::new(dialer, metrics.clone());
         let replay = config.replay.clone();
-        let gate = Gate::new(config, metrics.clone()).expect("a gate");
+        let gate = Gate::new(config, metrics.clone(), key_sets).expect("a gate");
         Self { gate, hub, metrics, replay }
     }
 
@@ -69,11 +73,12 @@ impl Bench {
             path: "/e",
             query: &query,
             headers: &headers,
+            authority: None,
             peer: Some([127, 0, 0, 1].into()),
             draining: None,
         };
-        let Decision::Stream(mut admitted) = self.gate.decide(&asked, clock::wall()).decision
-        else {
+        let decided = self.gate.decide(&asked, None, clock::wall());
+        let Ok(Decided { decision: Decision::Stream(mut admitted), .. }) = decided else {
             panic!("refused")
         };
         admitted.sources.iter_mut().for_each(change);
