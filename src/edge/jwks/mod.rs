@@ -235,7 +235,7 @@ impl Inner {
 
     /// Takes in what a fetch has brought, and tells those who wait for it.
     fn tell(&self, fetched: Result<Keys, Failed>, free_at: Instant) {
-        let issuer = &self.issuer.issuer;
+        let issuer = self.issuer.issuer.as_str();
         match fetched {
             Ok(keys) => {
                 self.metrics.on_jwks(issuer, JwksOutcome::Success, keys.len(), clock::wall());
