@@ -55,7 +55,11 @@ struct Text<'o>(&'o mut String);
 
 impl<'kvs> VisitSource<'kvs> for Text<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let value = value.to_string();
+        let value = match typed(&value)? {
+            Json::Null => return Ok(()),
+            Json::String(text) => text,
+            other => other.to_string(),
+        };
         let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && c != '"';
         if value.is_empty() || !value.chars().all(is_plain) {
             write!(self.0, " {key}={value:?}")?;
@@ -70,19 +74,33 @@ struct Fields<'o>(&'o mut Map<String, Json>);
 
 impl<'kvs> VisitSource<'kvs> for Fields<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let mut json = Json::Null;
-        value.visit(Typed(&mut json))?;
-        self.0.entry(key.as_str()).or_insert(json);
+        match typed(&value)? {
+            Json::Null => {}
+            json => {
+                self.0.entry(key.as_str()).or_insert(json);
+            }
+        }
         Ok(())
     }
 }
 
-/// A value with its type: numbers stay numbers.
+/// A value with its type; what is absent is null.
+fn typed(value: &Value<'_>) -> Result<Json, kv::Error> {
+    let mut json = Json::Null;
+    value.visit(Typed(&mut json))?;
+    Ok(json)
+}
+
+/// Takes a value in: numbers stay numbers.
 struct Typed<'o>(&'o mut Json);
 
 impl<'v> VisitValue<'v> for Typed<'_> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         *self.0 = value.to_string().into();
+        Ok(())
+    }
+
+    fn visit_null(&mut self) -> Result<(), kv::Error> {
         Ok(())
     }
 
@@ -140,6 +158,7 @@ mod tests {
             ("events", Value::from(3_u64)),
             ("wait_secs", Value::from(0.5)),
             ("is_first", Value::from(true)),
+            ("absent", Value::null()),
         ];
         let fields = fields.as_slice();
         let mut record = Record::builder();

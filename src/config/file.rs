@@ -31,7 +31,7 @@ const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// What a certificate file holds.
 pub(super) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// What a key file holds.
-const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// A configuration, and what is odd about it.
 pub struct Loaded {

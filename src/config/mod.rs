@@ -338,6 +338,10 @@ pub struct Source {
     /// The name that its certificate must hold, in place of the host of `url`.
     /// Invariant: only with HTTPS.
     pub sni: Option<String>,
+    /// The certificate that it is shown. Invariant: only with HTTPS.
+    pub identity: Option<Tls>,
+    /// Whether HTTP/2 is asked for. Invariant: only with HTTPS.
+    pub is_http2: bool,
     /// Bytes of one event (or one poll's answer); larger ones are discarded.
     pub event_bytes_max: usize,
 }

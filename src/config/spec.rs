@@ -374,12 +374,15 @@ pub(super) const SOURCE: &[Field] = &[
         "limits.event",
         "The largest event or poll answer taken from it.",
     ),
-    optional("tls", Kind::Table(SOURCE_TLS), "How its certificate is checked; only with https."),
+    default("http2", Kind::Bool, "false", "Whether HTTP/2 is asked for; only with https."),
+    optional("tls", Kind::Table(SOURCE_TLS), "Who is trusted, and who we are; only with https."),
 ];
 
 pub(super) const SOURCE_TLS: &[Field] = &[
     derived("ca", Kind::File, "those of the system", "The certificate authorities to trust, PEM."),
     derived("sni", Kind::Text, "the host of url", "The name that its certificate must hold."),
+    optional("client_cert", Kind::File, "The certificate chain that we show it, PEM."),
+    optional("client_key", Kind::File, "The private key of client_cert, PEM."),
 ];
 
 pub(super) const ROUTE: &[Field] = &[

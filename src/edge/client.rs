@@ -5,11 +5,14 @@
 //! write must not be cancelled half-way. Nothing it does holds up the log or a neighbour. Not
 //! here: who may open a stream (`gate`), what stands in the log (`hub`).
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -185,7 +188,7 @@ async fn run(
     };
     down.write(opening(stream)).await?;
     loop {
-        stream.listener.wake.mark_unchanged();
+        stream.listener.bell.take();
         let is_behind = match send_news(down, stream, &mut position, tally).await? {
             (Standing::Overtaken, _) => {
                 return end(down, stream, DisconnectReason::SlowConsumer).await;
@@ -256,17 +259,36 @@ async fn wait(
         tokio::time::sleep_until(at).await;
         reason
     };
-    tokio::select! {
-        biased;
-        () = down.gone() => Woken::Gone,
-        Ok(()) = stream.reloads.changed() => Woken::Reload,
-        () = stream.entry.ended() => Woken::Ended,
-        Ok(()) = stream.drain.changed() => Woken::Drain,
-        reason = until_deadline => Woken::Deadline(reason),
-        () = std::future::ready(()), if is_behind => Woken::Log,
-        _ = heartbeat.tick() => Woken::Heartbeat,
-        _ = stream.listener.wake.changed() => Woken::Log,
-    }
+    let mut gone = pin!(down.gone());
+    let mut until_deadline = pin!(until_deadline);
+    let Stream { listener, drain, reloads, entry, .. } = stream;
+    poll_fn(|context| {
+        // Before all looks, so that what happens after one of them is not missed.
+        listener.bell.register(context.waker());
+        if gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Woken::Gone);
+        }
+        if matches!(reloads.has_changed(), Ok(true)) {
+            return Poll::Ready(Woken::Reload);
+        }
+        if entry.is_ended() {
+            return Poll::Ready(Woken::Ended);
+        }
+        if matches!(drain.has_changed(), Ok(true)) {
+            return Poll::Ready(Woken::Drain);
+        }
+        if let Poll::Ready(reason) = until_deadline.as_mut().poll(context) {
+            return Poll::Ready(Woken::Deadline(reason));
+        }
+        if is_behind {
+            return Poll::Ready(Woken::Log);
+        }
+        if heartbeat.poll_tick(context).is_ready() {
+            return Poll::Ready(Woken::Heartbeat);
+        }
+        if listener.bell.take() { Poll::Ready(Woken::Log) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// Writes what the client has not got yet, up to one write's worth.
@@ -284,10 +306,12 @@ async fn send_news(
         stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
     if batch.blocks.is_empty() {
+        channel.on_taken(*position);
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
-    down.write(joined(batch.blocks)).await?;
+    down.write_all(batch.blocks).await?;
+    channel.on_taken(*position);
     if !batch.arrived.is_empty() {
         let now = clock::now();
         for arrived in &batch.arrived {
@@ -361,18 +385,6 @@ fn control(stream: &Stream, control: &Control) -> Vec<u8> {
     let subscription = &stream.listener.channel.subscription;
     control.write(&mut block, stream.filter.vocabulary, subscription, clock::wall(), minted);
     block
-}
-
-/// One buffer out of many; a single one is not copied.
-fn joined(mut blocks: Vec<Bytes>) -> Bytes {
-    if blocks.len() == 1 {
-        return blocks.pop().unwrap_or_default();
-    }
-    let mut buffer = BytesMut::with_capacity(blocks.iter().map(Bytes::len).sum());
-    for block in &blocks {
-        buffer.extend_from_slice(block);
-    }
-    buffer.freeze()
 }
 
 fn heartbeats(period: Duration) -> Interval {
@@ -452,7 +464,11 @@ mod tests {
         }
         let open_streams = Arc::new(Streams::default());
         Stream {
-            entry: open_streams.enter(Grant::anonymous(), listener.channel.subscription.clone()),
+            entry: open_streams.enter(
+                Grant::anonymous(),
+                listener.channel.subscription.clone(),
+                listener.bell.clone(),
+            ),
             listener,
             filter,
             join,
@@ -494,7 +510,8 @@ mod tests {
         let streams = Arc::new(Streams::default());
         let mut ended = behind();
         let subscription = ended.listener.channel.subscription.clone();
-        ended.entry = streams.enter(Grant::anonymous(), subscription);
+        let bell = ended.listener.bell.clone();
+        ended.entry = streams.enter(Grant::anonymous(), subscription, bell);
         assert_eq!((streams.end(&Whose::default()), streams.end(&Whose::default())), (1, 0));
         for (stream, is_allowed, want) in [
             (expired, true, DisconnectReason::TokenExpired),

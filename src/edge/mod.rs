@@ -11,6 +11,7 @@ mod digest;
 mod strict;
 mod jwks;
 mod gate;
+mod bell;
 mod channel;
 mod hub;
 mod upstream;

@@ -150,6 +150,7 @@ impl Edge {
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
+        self.hub.wake_all();
         Ok(differing)
     }
 
@@ -182,6 +183,7 @@ impl Edge {
     /// a browser takes a refusal for the end of its stream.
     pub(super) fn leave(&self, spread: Duration) {
         self.drain.send_replace(Some(spread));
+        self.hub.wake_all();
     }
 
     /// Whether the process is to stop.
@@ -210,7 +212,7 @@ impl Edge {
     /// no error: Pingora would log it with the whole URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
         if let Err(error) = self.answer(session).await {
-            log::debug!("the client left before its answer was written: {error}");
+            log::debug!(error:%; "the client left before its answer was written");
         }
     }
 
@@ -350,6 +352,7 @@ impl Edge {
             return Opened::Over(answered);
         };
         let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
+        let bell = listener.bell.clone();
         let stream = Stream {
             listener,
             filter: admitted.filter,
@@ -359,7 +362,7 @@ impl Edge {
             expires_in: admitted.expires.map(left),
             drain: self.drain.subscribe(),
             reloads,
-            entry: self.streams.enter(admitted.grant, admitted.subscription),
+            entry: self.streams.enter(admitted.grant, admitted.subscription, bell),
             metrics: self.metrics.clone(),
             route: self.metrics.route(&answered.route),
             open: self.open.clone(),
@@ -587,7 +590,7 @@ fn forget_issuers(metrics: &Metrics, old: &Config, new: &Config) {
 /// Makes sure that every source can be dialled.
 fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> {
     config.sources.iter().try_for_each(|source| {
-        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.ca: {error}", source.name))
+        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.{error}", source.name))
     })
 }
 

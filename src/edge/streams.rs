@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-
+use super::bell::Bell;
 use super::gate::{Grant, Whose};
 use crate::proto::event::Subscription;
 
@@ -27,7 +26,7 @@ struct Owner {
     grant: Grant,
     subscription: Arc<Subscription>,
     is_ended: AtomicBool,
-    ended: Notify,
+    bell: Arc<Bell>,
 }
 
 /// A stream's place among the open ones. Dropping it leaves.
@@ -38,14 +37,14 @@ pub(crate) struct Entry {
 }
 
 impl Streams {
-    /// Takes a stream in.
-    pub(crate) fn enter(self: &Arc<Self>, grant: Grant, subscription: Arc<Subscription>) -> Entry {
-        let owner = Arc::new(Owner {
-            grant,
-            subscription,
-            is_ended: AtomicBool::new(false),
-            ended: Notify::new(),
-        });
+    /// Takes a stream in, which is told by its bell.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        grant: Grant,
+        subscription: Arc<Subscription>,
+        bell: Arc<Bell>,
+    ) -> Entry {
+        let owner = Arc::new(Owner { grant, subscription, is_ended: AtomicBool::new(false), bell });
         let mut table = self.table();
         let number = table.next;
         table.next += 1;
@@ -62,7 +61,7 @@ impl Streams {
             owner.grant.is_of(whose, &owner.subscription)
                 && !owner.is_ended.swap(true, Ordering::SeqCst)
         });
-        meant.inspect(|owner| owner.ended.notify_one()).count()
+        meant.inspect(|owner| owner.bell.ring()).count()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -76,10 +75,9 @@ impl Entry {
         &self.owner.grant
     }
 
-    /// Until somebody ends it.
-    pub(crate) async fn ended(&self) {
-        // Told before anybody waits, it is kept for whoever does.
-        self.owner.ended.notified().await;
+    /// Whether somebody has ended it.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.owner.is_ended.load(Ordering::SeqCst)
     }
 }
 

@@ -151,6 +151,8 @@ fn source(name: &str, query: &Templates, headers: &Templates) -> Arc<Source> {
         connect_timeout: Duration::ZERO,
         ca: None,
         sni: None,
+        identity: None,
+        is_http2: false,
         event_bytes_max: 1,
     })
 }

@@ -2,10 +2,15 @@
 //! whoever reads a log.
 
 mod credentials;
+mod fairness;
+mod faults;
 mod history;
+mod polls;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -13,6 +18,7 @@ use serde_json::Value;
 
 use super::Dialer;
 use crate::config;
+use crate::edge::bell::Bell;
 use crate::edge::clock;
 use crate::edge::gate::{Asked, Decided, Decision, Gate, Resolved};
 use crate::edge::hub::{Hub, Listener, Subscribe};
@@ -37,6 +43,11 @@ struct Bench {
 impl Bench {
     /// A route `/e` with one source, `s`, of these options (YAML, flow style).
     fn new(backend: &Backend, options: &str) -> Self {
+        Self::over(Arc::new(Dialer::new()), backend, options)
+    }
+
+    /// The same over a dialer that is there: a new one reads the system's authorities.
+    fn over(dialer: Arc<Dialer>, backend: &Backend, options: &str) -> Self {
         let name = backend.kind().name();
         let conf = format!(
             "listen: [{{address: \"127.0.0.1:0\"}}]\n\
@@ -49,7 +60,6 @@ impl Bench {
         let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
         let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let dialer = Arc::new(Dialer::new());
         let first = tokio::sync::watch::Sender::new(0);
         let key_sets = Arc::new(KeySets::new(dialer.clone(), metrics.clone(), first));
         let hub = Hub::new(dialer, metrics.clone());
@@ -136,8 +146,8 @@ impl Client {
                 if is_there(&self.seen) {
                     return self.seen.as_slice();
                 }
-                let more = tokio::time::timeout(PATIENCE, self.listener.wake.changed()).await;
-                assert!(matches!(more, Ok(Ok(()))), "{caller}: no {what} in {:#?}", self.seen);
+                let more = tokio::time::timeout(PATIENCE, rung(&self.listener.bell)).await;
+                assert!(more.is_ok(), "{caller}: no {what} in {:#?}", self.seen);
             }
         }
     }
@@ -201,4 +211,13 @@ async fn until(backend: &Backend, what: impl FnMut(&Snapshot) -> bool) -> Snapsh
 
 fn say(backend: &Backend, to: &Audience, text: &str) {
     backend.speak(to, &Conversation::new(Vec::new()), &Step::BotSays(text.to_owned()));
+}
+
+/// Until a bell is rung.
+async fn rung(bell: &Bell) {
+    std::future::poll_fn(|context| {
+        bell.register(context.waker());
+        if bell.take() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
