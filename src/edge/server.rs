@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::admin::Admin;
 use super::handed::{self, Handed, Sockets, WithSockets};
-use super::leaving::{Leaver, Patient, Signals, grace};
+use super::leaving::{Leaver, Patient, Signals, Watched, grace};
 use super::proxy::{Edge, Proxy};
 use crate::config::{Config, Listen};
 
@@ -116,9 +116,11 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed], &sockets));
     }
-    let keeper = Keeper { edge: edge.clone(), bound, is_started, hooks };
+    let watched = Watched::new();
+    let keeper = Keeper { edge: edge.clone(), bound, is_started, hooks, watched: watched.clone() };
     server.add_service(background_service("keeper", keeper));
-    let leaver = Leaver { edge: edge.clone(), drain: config.server.drain };
+    let leaver =
+        Leaver { edge: edge.clone(), drain: config.server.drain, watched: watched.clone() };
     server.add_service(background_service("leave", leaver));
     let shutdown_signal = Box::new(Signals {
         edge,
@@ -126,6 +128,7 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         stop_after: options.stop_after,
         sockets,
         upgrade_socket,
+        watched,
     });
     server.run(RunArgs { shutdown_signal });
     Ok(())
@@ -208,6 +211,7 @@ struct Keeper {
     bound: Bound,
     is_started: Arc<AtomicBool>,
     hooks: Hooks,
+    watched: Watched,
 }
 
 #[async_trait]
@@ -244,6 +248,7 @@ impl Keeper {
                 }
             }
         }
+        self.watched.wait().await;
         self.is_started.store(true, Ordering::SeqCst);
         let urls: Vec<_> = self.bound.listen.iter().map(|(url, _)| url.as_str()).collect();
         let admin = self.bound.admin.map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
