@@ -6,6 +6,7 @@
 //! it (`client`), the sockets (`handed`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,6 @@ use pingora::protocols::Stream;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::handed::Sockets;
@@ -47,26 +47,8 @@ pub(super) struct Signals {
     pub(super) sockets: Sockets,
     /// Where another process waits for them.
     pub(super) upgrade_socket: String,
-    /// Told once they are watched.
-    pub(super) watched: Watched,
-}
-
-/// Whether the signals are watched by whom they are for. Before that nobody else may watch: the
-/// first to do so takes the system's own answer away, and a signal would be lost.
-#[derive(Clone)]
-pub(super) struct Watched(Arc<watch::Sender<bool>>);
-
-impl Watched {
-    /// Not yet.
-    pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
-    }
-
-    /// Waits until they are.
-    pub(super) async fn wait(&self) {
-        // The sender is ours, so it cannot be gone.
-        let _is_told = self.0.subscribe().wait_for(|is_watched| *is_watched).await.is_ok();
-    }
+    /// Turns true once signals no longer kill the process.
+    pub(super) is_watching: Arc<AtomicBool>,
 }
 
 /// The signals that end a process.
@@ -94,10 +76,10 @@ impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
         let (Some(mut ends), Ok(mut quit)) = (Ends::watch(), signal(SignalKind::quit())) else {
             log::error!("signals cannot be watched; only SIGKILL ends this process");
-            self.watched.0.send_replace(true);
+            self.is_watching.store(true, Ordering::SeqCst);
             return std::future::pending().await;
         };
-        self.watched.0.send_replace(true);
+        self.is_watching.store(true, Ordering::SeqCst);
         let stop = async {
             match self.stop_after {
                 Some(after) => tokio::time::sleep(after).await,
@@ -173,13 +155,11 @@ impl Signals {
 pub(super) struct Leaver {
     pub(super) edge: Arc<Edge>,
     pub(super) drain: Duration,
-    pub(super) watched: Watched,
 }
 
 #[async_trait]
 impl BackgroundService for Leaver {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        self.watched.wait().await;
         let ends = Ends::watch();
         while !*shutdown.borrow_and_update() {
             if shutdown.changed().await.is_err() {

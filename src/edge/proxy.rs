@@ -220,6 +220,8 @@ impl Edge {
         // Before it is asked whether the process drains: a drain that is not seen here sees this.
         let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
+        // Whatever is answered: a body that nobody wants is not waited for any longer.
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.subscribe();
@@ -304,7 +306,6 @@ impl Edge {
         let mut head = self.head(down, &opened.answered)?;
         let write_timeout = opened.write_timeout;
         down.set_write_timeout(Some(write_timeout));
-        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         if down.is_http2() {
             down.write_response_header(Box::new(head)).await?;
             opened.run(self, Down::Session(down)).await;
@@ -529,6 +530,9 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
     let (closed, _) = tokio::io::duplex(1);
     let empty = Box::new(ServerSession::new_http1(Box::new(closed)));
     let mut real = std::mem::replace(&mut session.downstream_session, empty);
+    // A client that wants it closed in the end gets its stream first: the header would overrule
+    // what is asked next.
+    real.req_header_mut().remove_header(&http::header::CONNECTION);
     // Asked to keep the connection for another request, the session gives it back.
     real.set_keepalive(Some(1));
     let reusable = real.finish().await?;
@@ -536,7 +540,7 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
 }
 
 /// The time, as HTTP writes it.
-fn http_date() -> String {
+pub(super) fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()
