@@ -296,6 +296,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
         false => Some(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     };
     let drain = reader.duration(&table, "drain");
+    let max_age = reader.duration(&table, "max_age");
     let upgrade_socket = reader.file_path(&table, "upgrade_socket");
     if let Some(folder) = upgrade_socket.as_deref().and_then(Path::parent)
         && !folder.as_os_str().is_empty()
@@ -308,7 +309,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
             message,
         );
     }
-    Some(Server { threads: threads?, drain: drain?, upgrade_socket })
+    Some(Server { threads: threads?, drain: drain?, max_age, upgrade_socket })
 }
 
 fn trusted_proxies(reader: &mut Reader<'_>, root: &Table<'_>) -> Vec<IpNet> {

@@ -125,6 +125,8 @@ pub struct Server {
     pub threads: usize,
     /// How long open streams may take to leave when the process is told to stop.
     pub drain: Duration,
+    /// How old a stream may become, where its route does not say.
+    pub max_age: Option<Duration>,
     /// The socket through which an old process hands its listeners to a new one.
     pub upgrade_socket: Option<PathBuf>,
 }
@@ -385,6 +387,8 @@ pub struct Route {
     pub sources: Vec<Arc<Source>>,
     /// Seconds between heartbeats.
     pub heartbeat: Heartbeat,
+    /// How old a stream may become; `None` = as the process says.
+    pub max_age: Option<Duration>,
     /// For clients that do not say.
     pub vocabulary: Vocabulary,
     /// Whether `errors=event` works.

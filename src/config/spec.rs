@@ -216,6 +216,12 @@ pub(super) const SERVER: &[Field] = &[
         "30s",
         "How long open streams may take to leave on SIGTERM.",
     ),
+    derived(
+        "max_age",
+        duration(1000, 7 * 24 * HOUR),
+        "no limit",
+        "How old a stream may become; clients come back at once and miss nothing.",
+    ),
     optional("upgrade_socket", Kind::File, "The socket that hands listeners to a new process."),
 ];
 
@@ -421,6 +427,12 @@ pub(super) const ROUTE: &[Field] = &[
     optional("match", Kind::Table(MATCH), "Which requests it takes."),
     required("sources", TEXTS, "The sources that are merged."),
     optional("heartbeat", Kind::Table(HEARTBEAT), "How often clients hear of it that all is well."),
+    derived(
+        "max_age",
+        duration(1000, 7 * 24 * HOUR),
+        "server.max_age",
+        "How old a stream may become.",
+    ),
     default("vocabulary", Kind::Word(&["full", "core"]), "full", "For clients that do not say."),
     default("allow_errors_event", Kind::Bool, "false", "Whether errors=event works."),
     optional(

@@ -288,7 +288,7 @@ listen:
   - {address: '[::1]:8443', tls: {cert: cert.pem, key: key.pem}}
   - {address: 'localhost:0', h2c: true, proxy_protocol: true}
 admin: {address: '127.0.0.1:9090'}
-server: {threads: 3, drain: 2m, upgrade_socket: upgrade.sock}
+server: {threads: 3, drain: 2m, max_age: 12h, upgrade_socket: upgrade.sock}
 trusted_proxies: [127.0.0.0/8]
 cors: {allow_origins: ['https://a.example', 'https://.*[.]b[.]example'], allow_credentials: true, max_age: 1h}
 auth:

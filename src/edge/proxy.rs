@@ -334,7 +334,7 @@ impl Edge {
         reloads: watch::Receiver<u64>,
     ) -> Opened {
         let config = self.config();
-        let cursor = match admitted.resume {
+        let cursor = match &admitted.resume {
             Resume::After(cursor) => Some(cursor),
             Resume::Fresh | Resume::Unreadable => None,
         };
@@ -361,6 +361,7 @@ impl Edge {
             standings,
             heartbeat: admitted.heartbeat,
             expires_in: admitted.expires.map(left),
+            max_age: admitted.route.max_age.or(config.server.max_age),
             drain: self.drain.subscribe(),
             reloads,
             entry: self.streams.enter(admitted.grant, admitted.subscription, bell),
@@ -385,13 +386,13 @@ impl Edge {
     ) -> (Join, Vec<SourceStanding>) {
         let (join, standings) = match resume {
             Resume::Fresh => return listener.channel.join(None, filter),
-            Resume::After(cursor) => listener.channel.join(Some(*cursor), filter),
+            Resume::After(cursor) => listener.channel.join(Some(cursor), filter),
             Resume::Unreadable => {
                 let (join, standings) = listener.channel.join(None, filter);
                 (client::unreadable_cursor(join), standings)
             }
         };
-        self.metrics.on_replay(client::replay_outcome(join));
+        self.metrics.on_replay(client::replay_outcome(&join));
         (join, standings)
     }
 

@@ -38,7 +38,7 @@ fn config() -> Config {
     Config {
         listen: Vec::new(),
         admin: None,
-        server: Server { threads: 1, drain: zero, upgrade_socket: None },
+        server: Server { threads: 1, drain: zero, max_age: None, upgrade_socket: None },
         trusted_proxies: vec![IpNet::parse("127.0.0.0/8").expect("a block")],
         cors: Cors {
             allow_origins: vec![OriginRule::parse("https://app.example.com").expect("a rule")],
@@ -121,6 +121,7 @@ fn route(sources: Vec<Arc<Source>>) -> Route {
         sources,
         heartbeat: Heartbeat { default_secs: 5, min_secs: 2, max_secs: 100 },
         vocabulary: Vocabulary::Core,
+        max_age: None,
         allow_errors_event: false,
     }
 }
