@@ -21,6 +21,8 @@ mod down;
 mod client;
 mod proxy;
 mod admin;
+#[cfg(test)]
+mod admin_tests;
 mod handed;
 mod leaving;
 mod server;

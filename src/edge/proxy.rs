@@ -37,7 +37,8 @@ use crate::config::{Config, IssuerKey, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
-use crate::telemetry::Metrics;
+use crate::proto::trace::Trace;
+use crate::telemetry::{Metrics, StreamEnded};
 
 /// A GET has no body; what somebody sends all the same is waited for no longer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,6 +99,7 @@ impl Edge {
         let key_sets = KeySets::new(dialer.clone(), metrics.clone(), first);
         let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
         touch(&metrics, &config);
+        metrics.on_start(clock::wall());
         prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
@@ -230,7 +232,7 @@ impl Edge {
     /// no error: Pingora would log it with the whole URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
         if let Err(error) = self.answer(session).await {
-            log::debug!("the client left before its answer was written: {error}");
+            log::debug!(error:%; "the client left before its answer was written");
         }
     }
 
@@ -255,6 +257,7 @@ impl Edge {
         };
         let answered = Answered {
             request_id,
+            trace: trace_of(&down.req_header().headers),
             headers,
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
@@ -363,6 +366,7 @@ impl Edge {
             replay: &config.replay,
             cursor,
             filter: &admitted.filter,
+            trace: answered.trace,
         });
         let Some(listener) = listener else {
             // It has seen the end. 204 tells EventSource to stop for good.
@@ -419,7 +423,9 @@ impl Edge {
         answered: &Answered,
     ) -> Result<()> {
         let answer = refusal.answer();
-        self.metrics.on_request(&answered.route, answer.status.as_u16());
+        let (request_id, route) = (answered.request_id.as_str(), answered.route.as_str());
+        self.metrics.on_request(route, answer.status.as_u16());
+        log::debug!(request_id, route, code = answer.status.as_u16(); "request refused");
         let mut head = ResponseHeader::build(answer.status, Some(16))?;
         for (name, value) in answer.headers {
             head.append_header(name, value)?;
@@ -525,16 +531,17 @@ impl OpenStream {
         let started = clock::now();
         let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
         drop(permits);
-        log::info!(
-            "stream ended: request_id={} route={} subject={} reason={} duration={:.3}s events={} bytes={}",
-            answered.request_id,
-            answered.route,
-            subject.as_deref().unwrap_or("anonymous"),
-            reason.as_str(),
-            clock::now().saturating_duration_since(started).as_secs_f64(),
-            tally.events,
-            tally.bytes
-        );
+        let ended = StreamEnded {
+            request_id: &answered.request_id,
+            trace: answered.trace,
+            route: &answered.route,
+            subject: subject.as_deref().unwrap_or("anonymous"),
+            reason: reason.as_str(),
+            lived: clock::now().saturating_duration_since(started),
+            events: tally.events,
+            bytes: tally.bytes,
+        };
+        ended.emit();
     }
 }
 
@@ -612,6 +619,13 @@ fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> 
     })
 }
 
+/// The trace of a request. Two of them contradict each other.
+fn trace_of(headers: &http::HeaderMap) -> Option<Trace> {
+    let mut values = headers.get_all("traceparent").iter();
+    let trace = values.next()?.to_str().ok().and_then(Trace::parse)?;
+    values.next().is_none().then_some(trace)
+}
+
 /// How long until then.
 fn left(at: UnixMillis) -> Duration {
     let millis = at.0.saturating_sub(clock::wall().0);
@@ -621,6 +635,8 @@ fn left(at: UnixMillis) -> Duration {
 /// What goes on every answer to a request.
 struct Answered {
     request_id: String,
+    /// The trace that the request belongs to.
+    trace: Option<Trace>,
     /// CORS, and what else the gate wants on it.
     headers: Headers,
     /// The route's path, or `none`.

@@ -12,6 +12,7 @@ pub mod json;
 pub mod redact;
 pub mod view;
 pub mod time;
+pub mod trace;
 pub mod secret;
 pub mod template;
 pub mod html;

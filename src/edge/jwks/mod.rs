@@ -233,11 +233,11 @@ impl Inner {
 
     /// Takes in what a fetch has brought, and tells those who wait for it.
     fn tell(&self, fetched: Result<Keys, Failed>, free_at: Instant) {
-        let issuer = &self.issuer.issuer;
+        let issuer = self.issuer.issuer.as_str();
         match fetched {
             Ok(keys) => {
                 self.metrics.on_jwks(issuer, JwksOutcome::Success, keys.len(), clock::wall());
-                log::debug!("issuer={issuer}: {} keys", keys.len());
+                log::debug!(issuer, keys = keys.len(); "keys of an issuer came");
                 if self.keys.swap(Some(Arc::new(keys))).is_none() {
                     (self.first)();
                 }
@@ -245,10 +245,8 @@ impl Inner {
             Err(failed) => {
                 let kept = self.keys.load().as_ref().map_or(0, |keys| keys.len());
                 self.metrics.on_jwks(issuer, failed.outcome, kept, clock::wall());
-                log::warn!(
-                    "issuer={issuer}: its keys cannot be fetched: reason={} kept={kept}",
-                    failed.outcome.as_str()
-                );
+                let reason = failed.outcome.as_str();
+                log::warn!(issuer, reason, kept; "keys of an issuer cannot be fetched");
             }
         }
         let mut state = self.state();

@@ -371,6 +371,9 @@ impl UpstreamCell {
         }
         shared.standing = Some(told);
         shared.failures = 0;
+        if told == (Told::Up { again: true }) {
+            log::info!(source = self.source.name.as_str(); "source is up again");
+        }
         shared.lost_at = None;
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
@@ -481,13 +484,12 @@ impl UpstreamCell {
         shared.standing = Some(told);
         match told {
             Told::Down { reason: DownReason::Ended, .. } => {
-                log::info!("source={} has ended a conversation", self.source.name);
+                log::info!(source = self.source.name.as_str(); "source has ended a conversation");
             }
             Told::Down { reason, retry_in } => {
-                let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
-                let (name, reason) = (&self.source.name, reason.as_str());
-                let status = status.map_or_else(String::new, |status| format!(" status={status}"));
-                log::warn!("source={name} is down: reason={reason}{status} retry_in={wait:.1}s");
+                let (source, reason) = (self.source.name.as_str(), reason.as_str());
+                let retry_secs = retry_in.map_or(0, |wait| wait.as_secs());
+                log::warn!(source, reason, status, retry_secs; "source is down");
             }
             Told::Up { .. } => {}
         }

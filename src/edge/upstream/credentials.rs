@@ -62,7 +62,8 @@ pub(super) async fn provide(life: &mut Life<'_>) -> Result<(), End> {
     } else if due == Due::Renewal && keys.on_failed_renewal(miss.end.pause(), clock::now()) {
         return Ok(());
     }
-    log::debug!("source={} gives no credential: {}", cell.source.name, miss.outcome);
+    let source = cell.source.name.as_str();
+    log::debug!(source, reason = miss.outcome; "source gives no credential");
     Err(miss.end)
 }
 

@@ -112,7 +112,7 @@ async fn fetch(
         }
     }
     if !is_whole {
-        log::warn!("source={} does not tell all of its history", source.name);
+        log::warn!(source = source.name.as_str(); "source does not tell all of its history");
     }
     fetched.is_whole &= is_whole;
 }
@@ -184,7 +184,8 @@ async fn ask(life: &Life<'_>, call: &Call, holes: &[(&'static str, &str)]) -> Op
     let (head, answered) = life.dialer.call(source, &message, PAGE_BYTES_MAX).await.ok()?;
     drop(leave);
     if head.status != 200 || answered.is_oversize {
-        log::debug!("source={} answers {} when asked for its history", source.name, head.status);
+        let (source, status) = (source.name.as_str(), head.status);
+        log::debug!(source, status; "source refuses its history");
         return None;
     }
     Some(String::from_utf8_lossy(&answered.body).into_owned())

@@ -22,10 +22,10 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
-use super::End;
 use super::bare::Bare;
 use super::budget::{Allowance, Budget};
 use super::identity::Identities;
+use super::{End, TRACE};
 use crate::config::{KeySetUrl, Scheme, Source, Tls, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
@@ -263,10 +263,8 @@ impl Dialer {
                     return Ok(Connection { session, is_reused, peer, connector });
                 }
                 Err(error) => {
-                    log::debug!(
-                        "source={} address={address} cannot be reached: {error}",
-                        place.name
-                    );
+                    let source = place.name;
+                    log::debug!(source, address:%, error:%; "an address cannot be reached");
                     last = down_reason(&error);
                 }
             }
@@ -549,6 +547,9 @@ fn header(
         && !id.is_empty()
     {
         insert(name, id)?;
+    }
+    if let Ok(Some(trace)) = TRACE.try_get() {
+        insert("traceparent", &trace.header(rand::random()))?;
     }
     Ok(header)
 }

@@ -101,6 +101,7 @@ impl Bench {
             replay: &self.replay,
             cursor: None,
             filter: &everything(),
+            trace: None,
         });
         let listener = listener.expect("a log");
         let (join, _) = listener.channel.join(None, &everything());
@@ -111,7 +112,7 @@ impl Bench {
     /// The value of a series.
     #[track_caller]
     fn metric(&self, series: &str) -> u64 {
-        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series}")).parse().expect("a number")
     }
