@@ -14,6 +14,6 @@ console.log(
     operations: document?.operations().all().map((one) => [one.id(), one.action(), one.messages().all().length]),
     messages: messages.map((message) => [message.id(), message.name(), message.payload()?.type() ?? "none"]),
     query: Object.keys(document?.operations().get("open")?.bindings().get("http")?.json()?.query?.properties ?? {}),
-    security: Object.keys(document?.components().securitySchemes().all().map((one) => one.id()) ?? {}).length,
+    security: document?.components().securitySchemes().all().map((one) => one.id()).sort(),
   }),
 );

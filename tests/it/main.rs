@@ -34,4 +34,5 @@ mod tls;
 mod tls_upstream;
 mod browser;
 mod shipped;
+mod contracts;
 mod tidy;

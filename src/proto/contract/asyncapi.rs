@@ -27,8 +27,7 @@ struct Sent {
 #[must_use]
 pub fn asyncapi() -> Value {
     let sent = sent();
-    let messages: Map<_, _> = sent.iter().map(|one| (one.name.clone(), message(one))).collect();
-    let mut messages = messages;
+    let mut messages: Map<_, _> = sent.iter().map(|one| (one.name.clone(), message(one))).collect();
     messages.insert("Open".to_owned(), open_message());
     let refer = |(name, _): (&String, &Value)| {
         (name.clone(), json!({"$ref": format!("#/components/messages/{name}")}))

@@ -115,11 +115,10 @@ impl Schemas {
         let properties: Map<_, _> =
             fields.map(|field| (field.name.to_owned(), self.value(field))).collect();
         let schema = object(properties, &required(record.fields));
-        let is_data = MESSAGES.iter().filter_map(|message| message.data);
         let mut schema = described(schema, record.doc);
-        if is_data.clone().any(|data| data.name == record.name)
-            && required(record.fields).is_empty()
-        {
+        let mut data = MESSAGES.iter().filter_map(|message| message.data);
+        let is_data = data.any(|data| data.name == record.name);
+        if is_data && required(record.fields).is_empty() {
             // Empty data is left out.
             set(&mut schema, "minProperties", json!(1));
         }

@@ -6,6 +6,7 @@ mod conf;
 mod edge;
 mod http;
 mod metrics;
+mod schema;
 mod sse;
 
 pub(crate) use backends::{
