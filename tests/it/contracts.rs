@@ -3,7 +3,7 @@
 //!
 //! Needs `node` and `npm` (`make test` installs them). The packages are pinned by
 //! `tests/contracts/package-lock.json` and installed once, below `target`. The JSON Schema is
-//! judged beside its code, and by `support::schema` on every event that any test hears.
+//! judged beside its code, and by `support::schema` on the events that all tests hear.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
