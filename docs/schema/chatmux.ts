@@ -655,6 +655,8 @@ export interface StreamParameters {
   apikey?: string;
   /** A credential, as `apikey`. */
   access_token?: string;
+  /** Stands for a credential, once and for 30 seconds: POST to the path of the stream with `/ticket` behind it gives one. */
+  ticket?: string;
   /** Of events that have a scope, only those with this one pass. */
   scope?: string;
   /** How often `heartbeat` comes; without it as the route says. */
@@ -677,6 +679,14 @@ export interface Refusal {
   message: string;
   /** Of 429: whole seconds. */
   retryAfter?: string;
+}
+
+/** What POST to the stream's path with `/ticket` behind it gives. */
+export interface Ticket {
+  /** For the parameter `ticket`, once. */
+  ticket: string;
+  /** Seconds. */
+  expiresIn: number;
 }
 
 /**

@@ -43,7 +43,7 @@ enum Command {
     Normalize(normalize::Args),
     /// Print the events of any stream, with reconnect
     Tail(tail::Args),
-    /// Make an API key: prints it once, and the conf entry with its digest
+    /// Make an API key, or list those of a conf file
     Key(key::Args),
     /// Print a contract that is made of the code
     Schema(schema::Args),

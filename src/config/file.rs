@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::auth::parse_digest;
 use super::error::{ConfErrors, Finding, Place, quoted};
 use super::net::{IpNet, Rate, check_address};
 use super::pattern::OriginRule;
@@ -30,7 +31,7 @@ const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// What a certificate file holds.
 pub(super) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// What a key file holds.
-const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// A configuration, and what is odd about it.
 pub struct Loaded {
@@ -222,7 +223,9 @@ fn parse_address(text: &str) -> Result<String, String> {
 
 fn admin(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Admin> {
     let table = reader.table(&root.get("admin")?, spec::ADMIN)?;
-    reader.text(&table, "address", parse_address).map(|address| Admin { address })
+    let address = reader.text(&table, "address", parse_address);
+    let sha256 = reader.text(&table, "sha256", parse_digest);
+    Some(Admin { address: address?, sha256 })
 }
 
 /// Refuses an address that is listened on twice. A port of 0 is another one each time.

@@ -7,6 +7,7 @@
 mod file;
 mod spec;
 mod auth;
+mod issuer;
 mod source;
 mod route;
 mod read;
@@ -22,6 +23,8 @@ mod error;
 mod net;
 mod pattern;
 mod units;
+#[cfg(test)]
+mod auth_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -41,6 +44,7 @@ use crate::proto::redact::Redaction;
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 
+pub(crate) use auth::parse_time;
 #[cfg(feature = "openssl")]
 pub use certificate::{EXPIRY_NEAR_DAYS, days_left};
 pub use document::document;
@@ -50,6 +54,9 @@ pub use net::{IpNet, Rate, Scheme, Url};
 pub use pattern::{OriginRule, Pattern};
 pub use schema::schema;
 pub use spec::{Field, Kind, Presence, reference};
+
+/// The largest JSON Web Key Set: 100 large keys with their certificates fit.
+pub const KEY_SET_BYTES_MAX: usize = 512 * 1024;
 
 /// Everything.
 pub struct Config {
@@ -104,6 +111,8 @@ pub struct Tls {
 pub struct Admin {
     /// `host:port`; a port of 0 binds a free one.
     pub address: String,
+    /// SHA-256 of the key that ending streams asks for. Without it, a loopback address does.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// The process.
@@ -149,6 +158,8 @@ pub struct Auth {
     pub jwt: Vec<Arc<Issuer>>,
     /// Whether requests without a credential are let in.
     pub anonymous: bool,
+    /// The cookie in which pages may bring a credential.
+    pub cookie: Option<String>,
 }
 
 /// An API key, of which only the digest is known.
@@ -175,7 +186,8 @@ pub struct Issuer {
     pub issuer: String,
     /// The token's `aud` must hold one of these; empty = not looked at.
     pub audiences: Vec<String>,
-    /// What tokens may be signed with. Invariant: not empty, all for one kind of key.
+    /// What tokens may be signed with. Invariant: not empty; all for one kind of key, unless
+    /// there is a set of keys, which has no shared secrets.
     pub algorithms: Vec<Algorithm>,
     /// What signatures are checked with. Invariant: of the kind that `algorithms` need.
     pub key: IssuerKey,
@@ -191,6 +203,35 @@ pub enum IssuerKey {
     Secret(Secret),
     /// A public key or certificate, in PEM, for all others.
     Pem(Vec<u8>),
+    /// A JSON Web Key Set, as it stood in its file.
+    KeySet(String),
+    /// A JSON Web Key Set that the issuer publishes.
+    KeySetUrl(KeySetUrl),
+}
+
+/// Where an issuer publishes its keys, and how often it is asked.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct KeySetUrl {
+    /// The server.
+    pub url: Url,
+    /// Path and query, as written.
+    pub target: String,
+    /// The certificate authority to trust in place of the system's, a PEM file.
+    pub ca: Option<PathBuf>,
+    /// The name that its certificate must hold, in place of the host of `url`.
+    pub sni: Option<String>,
+    /// How often the set is fetched.
+    pub refresh: Duration,
+    /// The least time between two fetches.
+    pub pause: Duration,
+}
+
+impl KeySetUrl {
+    /// The name that its certificate must hold. Never empty: TLS would check no name then.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        self.sni.as_deref().unwrap_or(&self.url.host)
+    }
 }
 
 /// A signature algorithm of JWT.
@@ -297,6 +338,10 @@ pub struct Source {
     /// The name that its certificate must hold, in place of the host of `url`.
     /// Invariant: only with HTTPS.
     pub sni: Option<String>,
+    /// The certificate that it is shown. Invariant: only with HTTPS.
+    pub identity: Option<Tls>,
+    /// Whether HTTP/2 is asked for. Invariant: only with HTTPS.
+    pub is_http2: bool,
     /// Bytes of one event (or one poll's answer); larger ones are discarded.
     pub event_bytes_max: usize,
 }

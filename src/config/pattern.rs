@@ -65,7 +65,11 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(value) => f.write_str(value),
-            Self::Regex(regex) => f.write_str(regex.as_str()),
+            Self::Regex(regex) => {
+                let text = regex.as_str();
+                let written = text.strip_prefix("^(?:").and_then(|text| text.strip_suffix(")$"));
+                f.write_str(written.unwrap_or(text))
+            }
         }
     }
 }

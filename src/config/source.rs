@@ -14,7 +14,7 @@ use super::read::{
 use super::secret::Given;
 use super::spec;
 use super::yaml::join;
-use super::{Source, file};
+use super::{Source, Tls, file};
 use crate::proto::backend::{
     Dialect, Keep, OptionKind, OptionSpec, OptionValue, Options, Plan, Policy,
 };
@@ -87,12 +87,18 @@ fn source(
     #[cfg(feature = "openssl")]
     super::certificate::check_authorities(reader, &tls, "ca", ca.as_deref());
     let sni = reader.text(&tls, "sni", parse_sni);
-    if table.has("tls") && url.as_ref().is_some_and(|url| url.scheme == Scheme::Http) {
-        reader.error(
-            table.at("tls"),
-            &tls.path,
-            "this has no meaning with http://; write https:// in url",
-        );
+    let identity = identity(reader, &tls);
+    let is_http2 = reader.bool(&table, "http2");
+    if url.as_ref().is_some_and(|url| url.scheme == Scheme::Http) {
+        for (name, is_wanted) in [("tls", table.has("tls")), ("http2", is_http2 == Some(true))] {
+            if is_wanted {
+                reader.error(
+                    table.at(name),
+                    &join(&table.path, name),
+                    "this has no meaning with http://; write https:// in url",
+                );
+            }
+        }
     }
     Some(Source {
         name: name.to_owned(),
@@ -104,8 +110,23 @@ fn source(
         connect_timeout: connect_timeout?,
         ca,
         sni,
+        identity,
+        is_http2: is_http2?,
         event_bytes_max: event?,
     })
+}
+
+/// The certificate that a backend is shown: both files, or none.
+fn identity(reader: &mut Reader<'_>, tls: &Table<'_>) -> Option<Tls> {
+    for (one, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
+        if tls.has(one) && !tls.has(other) {
+            let message = format!("without {other} this is of no use");
+            reader.error(tls.at(one), &join(&tls.path, one), message);
+        }
+    }
+    let cert = file::pem_file(reader, tls, "client_cert", file::CERTIFICATE);
+    let key = file::pem_file(reader, tls, "client_key", file::PRIVATE_KEY);
+    Some(Tls { cert: cert?, key: key? })
 }
 
 fn dialect(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<&'static Dialect> {
@@ -154,7 +175,7 @@ fn keep(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> Option<Keep> 
     })
 }
 
-fn parse_sni(text: &str) -> Result<String, String> {
+pub(super) fn parse_sni(text: &str) -> Result<String, String> {
     let is_fit = is_host_name(text);
     is_fit
         .then(|| text.to_ascii_lowercase())

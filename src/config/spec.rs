@@ -188,11 +188,19 @@ pub(super) const LISTEN_TLS: &[Field] = &[
     required("key", Kind::File, "The private key, PEM."),
 ];
 
-pub(super) const ADMIN: &[Field] = &[required(
-    "address",
-    Kind::Address,
-    "Address and port, best a loopback one; port 0 takes a free one.",
-)];
+pub(super) const ADMIN: &[Field] = &[
+    required(
+        "address",
+        Kind::Address,
+        "Address and port, best a loopback one; port 0 takes a free one.",
+    ),
+    derived(
+        "sha256",
+        Kind::Digest,
+        "no key, and only on a loopback address",
+        "SHA-256 of the key that POST /streams/close asks for.",
+    ),
+];
 
 pub(super) const SERVER: &[Field] = &[
     derived("threads", Kind::Number { min: 1, max: 1024 }, "one for each core", "Worker threads."),
@@ -229,6 +237,7 @@ pub(super) const AUTH: &[Field] = &[
     ),
     optional("jwt", Kind::List(&Kind::Table(JWT)), "Issuers of tokens."),
     default("anonymous", Kind::Bool, "false", "Whether requests without a credential are let in."),
+    optional("cookie", Kind::Text, "The cookie in which pages may bring a credential."),
 ];
 
 pub(super) const API_KEY: &[Field] = &[
@@ -263,6 +272,21 @@ pub(super) const JWT: &[Field] = &[
     required("algorithms", Kind::List(&Kind::Word(ALGORITHMS)), "What tokens may be signed with."),
     optional("secret", Kind::Secret, "The shared secret, for HS256, HS384 and HS512."),
     optional("public_key", Kind::Pem, "The public key or certificate in PEM, for all others."),
+    optional("jwks_file", Kind::File, "A JSON Web Key Set in place of it, read anew on reload."),
+    optional("jwks_url", Kind::Url, "Where the issuer publishes its JSON Web Key Set."),
+    default(
+        "jwks_refresh",
+        duration(1000, 24 * HOUR),
+        "10m",
+        "How often the set of jwks_url is fetched.",
+    ),
+    default(
+        "jwks_pause",
+        duration(1000, HOUR),
+        "10s",
+        "The least time between two fetches, however many tokens name an unknown key.",
+    ),
+    optional("jwks_tls", Kind::Table(SOURCE_TLS), "How the certificate of jwks_url is checked."),
     default(
         "leeway",
         Kind::Seconds { min: 0, max: 5 * MINUTE },
@@ -350,12 +374,15 @@ pub(super) const SOURCE: &[Field] = &[
         "limits.event",
         "The largest event or poll answer taken from it.",
     ),
-    optional("tls", Kind::Table(SOURCE_TLS), "How its certificate is checked; only with https."),
+    default("http2", Kind::Bool, "false", "Whether HTTP/2 is asked for; only with https."),
+    optional("tls", Kind::Table(SOURCE_TLS), "Who is trusted, and who we are; only with https."),
 ];
 
 pub(super) const SOURCE_TLS: &[Field] = &[
     derived("ca", Kind::File, "those of the system", "The certificate authorities to trust, PEM."),
     derived("sni", Kind::Text, "the host of url", "The name that its certificate must hold."),
+    optional("client_cert", Kind::File, "The certificate chain that we show it, PEM."),
+    optional("client_key", Kind::File, "The private key of client_cert, PEM."),
 ];
 
 pub(super) const ROUTE: &[Field] = &[

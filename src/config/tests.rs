@@ -188,6 +188,7 @@ pub(super) fn files() -> Folder {
         ("empty", "\n"),
         ("two-lines", "hunter2\nhunter3\n"),
         ("large", &"x".repeat(65 * 1024)),
+        ("set.json", "{\"keys\":[]}"),
         ("rsa.pem", RSA),
         ("p256.pem", P256),
         ("cert.pem", &pair().0),
@@ -230,7 +231,7 @@ fn refused(text: &str) -> ConfErrors {
 }
 
 #[track_caller]
-fn accepted(text: &str) -> Loaded {
+pub(super) fn accepted(text: &str) -> Loaded {
     match read_in(&files(), &completed(text)) {
         Ok(loaded) => loaded,
         Err(errors) => panic!("{text}\n{errors}"),
@@ -238,7 +239,7 @@ fn accepted(text: &str) -> Loaded {
 }
 
 #[track_caller]
-fn check(text: &str, want: &[&str]) {
+pub(super) fn check(text: &str, want: &[&str]) {
     let errors = refused(text);
     let got = errors.to_string();
     assert_eq!(got.lines().collect::<Vec<_>>(), want, "{text}");
@@ -246,7 +247,7 @@ fn check(text: &str, want: &[&str]) {
 }
 
 #[track_caller]
-fn check_warnings(text: &str, want: &[&str]) {
+pub(super) fn check_warnings(text: &str, want: &[&str]) {
     let got: Vec<String> = accepted(text).warnings.iter().map(ToString::to_string).collect();
     assert_eq!(got, want, "{text}");
 }
@@ -309,7 +310,7 @@ replay: {events: 10, bytes: 1MiB, age: 1m, linger: 0s}
 timeouts: {write: 500ms}
 sources:
   desk: {backend: fake, url: 'https://a/x/', token: '${env:TOKEN}', mode: slow, loud: true, beat: 5s, login: {user: '{participantId}', password: '${file:secret}'},
-         optional: true, unmapped: drop, malformed: raw, connect_timeout: 1s, event: 1KiB, tls: {ca: cert.pem, sni: B}}
+         optional: true, unmapped: drop, malformed: raw, connect_timeout: 1s, event: 1KiB, http2: true, tls: {ca: cert.pem, sni: B, client_cert: cert.pem, client_key: key.pem}}
   care: {backend: other, url: 'http://b', org_id: 00D1}
 routes:
   - {path: /a, match: {tenant: acme, workflow: 'c-.*'}, sources: [care, desk], heartbeat: {default: 2s, min: 2s, max: 10s}, vocabulary: core, allow_errors_event: true}
@@ -349,6 +350,9 @@ fn what_is_written_counts() {
         ("b", 5, "/x")
     );
     assert!(desk.is_optional && desk.ca.is_some() && desk.plan.call.query.len() == 1);
+    let identity = desk.identity.as_ref().expect("a certificate of ours");
+    assert!(identity.cert.ends_with("cert.pem") && identity.key.ends_with("key.pem"));
+    assert!(desk.is_http2 && !care.is_http2 && care.identity.is_none());
     let route = config.routes.first().expect("a route");
     assert!(
         route.is_match("acme", "c-1")
@@ -593,9 +597,9 @@ fn keys_and_issuers_are_checked() {
         ],
     );
     check(
-        "auth: {jwt: [{issuer: a, algorithms: [ES256], public_key: '${file:p256.pem}', jwks_url: x, bind: {sub: x}}]}",
+        "auth: {jwt: [{issuer: a, algorithms: [ES256], public_key: '${file:p256.pem}', keys_url: x, bind: {sub: x}}]}",
         &[
-            "c:1:79: auth.jwt[0].jwks_url: no such option; there are issuer, audience, algorithms, secret, public_key, leeway, bind",
+            "c:1:79: auth.jwt[0].keys_url: no such option; there are issuer, audience, algorithms, secret, public_key, jwks_file, jwks_url, jwks_refresh, jwks_pause, jwks_tls, leeway, bind",
             "c:1:99: auth.jwt[0].bind.sub: no such option; there are participantId, tenantId, workflow",
         ],
     );
@@ -619,7 +623,7 @@ fn sources_are_checked() {
         "{backend: fkae, tokne: hunter2, url: http://a, org_id: x}",
         &[
             "c:2:19: sources.desk.backend: \"fkae\" is none of fake, other; did you mean \"fake\"?",
-            "c:2:25: sources.desk.tokne: no such option; there are backend, url, optional, unmapped, malformed, connect_timeout, event, tls",
+            "c:2:25: sources.desk.tokne: no such option; there are backend, url, optional, unmapped, malformed, connect_timeout, event, http2, tls",
         ],
     );
     check_source(
@@ -643,6 +647,14 @@ fn sources_are_checked() {
     check_source(
         "{backend: other, url: 'http://a', tls: {sni: a}}",
         &["c:2:48: sources.desk.tls: this has no meaning with http://; write https:// in url"],
+    );
+    check_source(
+        "{backend: other, url: 'http://a', http2: true}",
+        &["c:2:50: sources.desk.http2: this has no meaning with http://; write https:// in url"],
+    );
+    check_source(
+        "{backend: other, url: 'https://a', tls: {client_cert: cert.pem}}",
+        &["c:2:63: sources.desk.tls.client_cert: without client_key this is of no use"],
     );
     check(
         "sources:\n  a b: {backend: other, url: 'http://a'}\nroutes: [{path: /, sources: [a b]}]",

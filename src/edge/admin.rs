@@ -1,34 +1,100 @@
-//! The operators' listener: `/metrics`, `/live`, `/ready`, `/streams`.
+//! The operators' listener: `/metrics`, `/live`, `/ready`, `/streams`, `/streams/close`.
 //!
-//! No credentials, and participants only as a hash keyed per process. Not here: what is
-//! counted (`telemetry`).
+//! No credentials, and participants only as a hash keyed per process. Only `/streams/close`
+//! changes anything: it takes a key, or a loopback listener, and nothing that a web page could
+//! send. Not here: what is counted (`telemetry`), the streams (`streams`).
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{Response, StatusCode};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, ORIGIN};
+use http::{HeaderMap, Method, Response, StatusCode};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::channel::SourceState;
+use super::digest::Digest as KeyDigest;
+use super::gate::{Whose, key_in_header};
 use super::proxy::Edge;
+use super::strict;
+
+/// A body that names one subject is smaller.
+const BODY_BYTES_MAX: usize = 8 * 1024;
+/// For the whole body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers operators.
 pub struct Admin {
     edge: Arc<Edge>,
     is_started: Arc<AtomicBool>,
     hash_key: [u8; 16],
+    guard: Guard,
+}
+
+/// Who may end streams.
+enum Guard {
+    /// Whoever has the key of this digest.
+    Key(KeyDigest),
+    /// Whoever is on this machine.
+    Loopback,
+    /// Nobody.
+    Closed,
 }
 
 impl Admin {
-    /// Of one edge. `is_started` turns true once clients can come in.
+    /// Of one edge. `is_started` turns true once clients can come in; `address` is where
+    /// operators do.
     #[must_use]
-    pub fn new(edge: Arc<Edge>, is_started: Arc<AtomicBool>) -> Self {
-        Self { edge, is_started, hash_key: rand::random() }
+    pub fn new(edge: Arc<Edge>, is_started: Arc<AtomicBool>, address: SocketAddr) -> Self {
+        let sha256 = edge.config().admin.as_ref().and_then(|admin| admin.sha256);
+        let guard = match sha256 {
+            Some(sha256) => Guard::Key(KeyDigest::new(sha256)),
+            None if address.ip().to_canonical().is_loopback() => Guard::Loopback,
+            None => Guard::Closed,
+        };
+        Self { edge, is_started, hash_key: rand::random(), guard }
+    }
+
+    /// Ends the streams that the body names.
+    async fn close_streams(&self, session: &mut ServerSession) -> Result<Value, Denied> {
+        let header = session.req_header();
+        if header.method != Method::POST {
+            return Err(Denied::method("POST"));
+        }
+        self.admit(&header.headers)?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await;
+        let whose = parse_whose(&body.ok().flatten().ok_or(Denied::BODY)?)?;
+        let closed = self.edge.end_streams(&whose);
+        log::info!("streams closed by an operator: streams={closed}");
+        Ok(json!({"closed": closed}))
+    }
+
+    /// A web page can reach a loopback address too, by the browser of somebody who works here.
+    /// It cannot send JSON without asking first, and says where it comes from.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+        if headers.contains_key(ORIGIN) {
+            return Err(Denied::PAGE);
+        }
+        match &self.guard {
+            Guard::Key(digest) => {
+                let shown = key_in_header(headers).ok_or(Denied::NO_KEY)?;
+                if KeyDigest::of(&shown) != *digest {
+                    return Err(Denied::NO_KEY);
+                }
+            }
+            Guard::Loopback => {}
+            Guard::Closed => return Err(Denied::CLOSED),
+        }
+        let is_json = essence.trim().eq_ignore_ascii_case("application/json");
+        is_json.then_some(()).ok_or(Denied::MEDIA)
     }
 
     /// Whether clients should be sent here, and why not.
@@ -93,6 +159,87 @@ impl Admin {
     }
 }
 
+/// Why an operator's request is not done.
+struct Denied {
+    status: StatusCode,
+    message: &'static str,
+    allow: Option<&'static str>,
+}
+
+impl Denied {
+    const PAGE: Self = Self::new(StatusCode::FORBIDDEN, "Send this without a web page.");
+    const CLOSED: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        "Put admin.sha256 into the conf, or the admin listener on a loopback address.",
+    );
+    const NO_KEY: Self = Self::new(
+        StatusCode::UNAUTHORIZED,
+        "Send the admin key in the header Authorization (Bearer) or X-API-Key.",
+    );
+    const MEDIA: Self =
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json.");
+    const BODY: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "Send a JSON object of texts: subject (with or without issuer), key, or participantId \
+         with tenantId. Where several are there, all must be right.",
+    );
+
+    const fn new(status: StatusCode, message: &'static str) -> Self {
+        Self { status, message, allow: None }
+    }
+
+    const fn method(allow: &'static str) -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self { allow: Some(allow), ..Self::new(status, "Use the method that Allow names.") }
+    }
+
+    fn answer(&self) -> Response<Vec<u8>> {
+        let error = self.status.canonical_reason().unwrap_or_default();
+        let body = json!({"error": error, "message": self.message});
+        let mut response = json_answer(self.status, &body);
+        if let Some(allow) = self.allow {
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// The body, if it is no larger than it may be.
+async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = session.read_request_body().await.ok()? {
+        if body.len() + chunk.len() > BODY_BYTES_MAX {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+/// Reads whose streams are meant. A name that is not known is refused: who mistypes one must not
+/// end more than was meant.
+fn parse_whose(body: &[u8]) -> Result<Whose, Denied> {
+    let mut whose = Whose::default();
+    for (name, value) in strict::object(body).ok_or(Denied::BODY)? {
+        let slot = match name.as_str() {
+            "subject" => &mut whose.subject,
+            "issuer" => &mut whose.issuer,
+            "key" => &mut whose.key,
+            "tenantId" => &mut whose.tenant,
+            "participantId" => &mut whose.participant,
+            _ => return Err(Denied::BODY),
+        };
+        let Value::String(text) = value else {
+            return Err(Denied::BODY);
+        };
+        *slot = Some(text);
+    }
+    let is_person = whose.participant.is_some() && whose.tenant.is_some();
+    let is_enough = whose.subject.is_some() || whose.key.is_some() || is_person;
+    let is_half = whose.participant.is_some() && whose.tenant.is_none();
+    if is_enough && !is_half { Ok(whose) } else { Err(Denied::BODY) }
+}
+
 const fn state_word(state: SourceState) -> &'static str {
     match state {
         SourceState::Starting => "connecting",
@@ -116,11 +263,15 @@ impl ServeHttp for Admin {
                 Err(why) => json_answer(StatusCode::SERVICE_UNAVAILABLE, &why),
             },
             "/streams" => json_answer(StatusCode::OK, &self.streams()),
+            "/streams/close" => match self.close_streams(session).await {
+                Ok(closed) => json_answer(StatusCode::OK, &closed),
+                Err(denied) => denied.answer(),
+            },
             _ => json_answer(
                 StatusCode::NOT_FOUND,
                 &json!({
                     "error": "Not Found",
-                    "message": "This listener has /metrics, /live, /ready and /streams.",
+                    "message": "This listener has /metrics, /live, /ready, /streams and /streams/close.",
                 }),
             ),
         }
@@ -135,9 +286,46 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
     let mut response = Response::new(Vec::new());
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
-    headers.insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(body.len()));
-    headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.body_mut() = body;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, want: Option<&Whose>) {
+        assert_eq!(parse_whose(body.as_bytes()).ok().as_ref(), want, "{body}");
+    }
+
+    #[test]
+    fn whose_streams_are_meant_must_be_plain() {
+        let text = |text: &str| Some(text.to_owned());
+        check(r#"{"key":"k"}"#, Some(&Whose { key: text("k"), ..Whose::default() }));
+        let token = Whose { subject: text("s"), issuer: text("i"), ..Whose::default() };
+        check(r#"{"subject":"s","issuer":"i"}"#, Some(&token));
+        let person = Whose { tenant: text("t"), participant: text("p"), ..Whose::default() };
+        check(r#"{"tenantId":"t","participantId":"p"}"#, Some(&person));
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"tenantId":"t"}"#,
+            r#"{"participantId":"p"}"#,
+            r#"{"issuer":"i"}"#,
+            r#"{"key":"k","participantId":"p"}"#,
+            r#"{"subject":null}"#,
+            r#"{"subject":1}"#,
+            r#"{"subject":["s"]}"#,
+            r#"{"subject":"s","tenant":"t"}"#,
+            r#"{"subject":"s","subject":"other"}"#,
+        ] {
+            check(body, None);
+        }
+    }
 }

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
+use super::bell::Bells;
 use super::clock;
+use crate::proto::backend::{KEYS_MAX, PastKeys};
 use crate::proto::channel::{Batch, Channel, Filter, Join, Standing};
 use crate::proto::cursor::Cursor;
 use crate::proto::event::{
@@ -28,12 +30,27 @@ pub(crate) struct ChannelCell {
     /// Whose it is.
     pub(crate) subscription: Arc<Subscription>,
     log: Mutex<Log>,
-    wake: watch::Sender<u64>,
+    bells: Bells,
     listeners: AtomicUsize,
     visits: AtomicU64,
+    pace: Pace,
+    /// Scopes that clients asked for: histories are read by scope.
+    scopes: Mutex<PastKeys>,
     metrics: Arc<Metrics>,
     /// What the route takes out, and where that is counted.
     redaction: Option<(Arc<Redaction>, Arc<RouteMetrics>)>,
+}
+
+/// How far the fastest reader is, for those who write.
+#[derive(Default)]
+struct Pace {
+    /// The furthest position that a reader has written to its client.
+    taken: AtomicU64,
+    /// Writers that wait for it to move.
+    waiting: AtomicUsize,
+    /// The position at which a writer has waited in vain.
+    given_up_at: AtomicU64,
+    moved: Notify,
 }
 
 struct Log {
@@ -88,11 +105,28 @@ impl ChannelCell {
             route: route.to_owned(),
             subscription,
             log: Mutex::new(Log { channel, sources, minted: 0 }),
-            wake: watch::Sender::new(0),
+            bells: Bells::default(),
             listeners: AtomicUsize::new(0),
             visits: AtomicU64::new(0),
+            pace: Pace::default(),
+            scopes: Mutex::new(PastKeys::all([])),
             metrics,
         }
+    }
+
+    /// A client wants what has this scope.
+    pub(super) fn on_scope(&self, scope: &str) {
+        let mut scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if scopes.names.len() < KEYS_MAX {
+            scopes.names.insert(scope.to_owned());
+        } else {
+            scopes.is_all &= scopes.names.contains(scope);
+        }
+    }
+
+    /// The scopes that clients want.
+    pub(super) fn scopes(&self) -> PastKeys {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Appends an event whose last byte came then. Readers are woken by [`Self::wake`].
@@ -107,7 +141,7 @@ impl ChannelCell {
 
     /// Wakes the readers: once per batch, not per event.
     pub(super) fn wake(&self) {
-        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+        self.bells.ring();
     }
 
     /// A source's link has news.
@@ -154,10 +188,52 @@ impl ChannelCell {
         cursor: Option<Cursor>,
         filter: &Filter,
     ) -> (Join, Vec<SourceStanding>) {
-        self.change(|log| {
+        let (join, sources) = self.change(|log| {
             log.channel.expire(clock::now());
             (log.channel.join(cursor, filter), log.sources.clone())
-        })
+        });
+        self.on_taken(join.position);
+        (join, sources)
+    }
+
+    /// A reader has written everything before this position to its client.
+    pub(super) fn on_taken(&self, position: u64) {
+        let pace = &self.pace;
+        pace.taken.fetch_max(position, Ordering::Release);
+        if pace.waiting.load(Ordering::Acquire) > 0 {
+            pace.moved.notify_waiters();
+        }
+    }
+
+    /// Whether even the fastest reader is so far behind that more would soon overtake it. Not
+    /// so where nobody reads, nor where a writer has waited for this position in vain.
+    pub(super) fn is_ahead(&self) -> bool {
+        let taken = self.pace.taken.load(Ordering::Acquire);
+        self.listeners() > 0
+            && taken != self.pace.given_up_at.load(Ordering::Relaxed)
+            && self.log().channel.is_half_unread(taken)
+    }
+
+    /// Until the fastest reader has caught up, or nobody reads any more.
+    pub(super) async fn until_taken(&self) {
+        self.pace.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waiting = Waiting(&self.pace);
+        loop {
+            let moved = self.pace.moved.notified();
+            tokio::pin!(moved);
+            // Before the look, so that no move between the two is missed.
+            moved.as_mut().enable();
+            if !self.is_ahead() {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// A writer has waited in vain: nobody is waited for again before somebody moves.
+    pub(super) fn give_up(&self) {
+        let pace = &self.pace;
+        pace.given_up_at.store(pace.taken.load(Ordering::Acquire), Ordering::Relaxed);
     }
 
     /// Takes what a reader has not read yet. The second value says whether nothing will follow,
@@ -192,8 +268,9 @@ impl ChannelCell {
         self.listeners.load(Ordering::Relaxed)
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.wake.subscribe()
+    /// The bells of those who read.
+    pub(super) const fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     pub(super) fn enter(&self) {
@@ -205,7 +282,11 @@ impl ChannelCell {
     pub(super) fn leave(&self) -> Option<u64> {
         // Read first: a visit that begins now must not pass for the one that ends.
         let visits = self.visits.load(Ordering::Relaxed);
-        (self.listeners.fetch_sub(1, Ordering::Relaxed) == 1).then_some(visits)
+        let was_last = self.listeners.fetch_sub(1, Ordering::Relaxed) == 1;
+        if was_last {
+            self.pace.moved.notify_waiters();
+        }
+        was_last.then_some(visits)
     }
 
     /// Whether nobody came since that visit.
@@ -234,6 +315,15 @@ impl Drop for ChannelCell {
     fn drop(&mut self) {
         let bytes = self.log().channel.bytes();
         self.metrics.ring_bytes.sub(difference(0, bytes));
+    }
+}
+
+/// Counts a waiting writer, however its wait ends.
+struct Waiting<'p>(&'p Pace);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -5,19 +5,23 @@
 //! write must not be cancelled half-way. Nothing it does holds up the log or a neighbour. Not
 //! here: who may open a stream (`gate`), what stands in the log (`hub`).
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::channel::{SourceStanding, SourceState};
 use super::clock;
 use super::down::{Down, WriteFailure};
-use super::gate::Revoked;
+use super::gate::{Grant, Revoked};
 use super::hub::Listener;
+use super::streams::Entry;
 use crate::proto::beat::first_beat;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{Control, DisconnectReason, GapReason};
@@ -50,6 +54,8 @@ pub(super) struct Stream {
     pub(super) drain: watch::Receiver<Option<Duration>>,
     /// Told when another configuration is in force.
     pub(super) reloads: watch::Receiver<u64>,
+    /// Its place among the open streams: by it operators end it.
+    pub(super) entry: Entry,
     /// Where it is counted.
     pub(super) metrics: Arc<Metrics>,
     /// Where it is counted, too.
@@ -59,7 +65,8 @@ pub(super) struct Stream {
 }
 
 /// Asks whether the stream is still allowed, and for how long.
-pub(super) type Recheck<'a> = &'a (dyn Fn() -> Result<Option<Duration>, Revoked> + Send + Sync);
+pub(super) type Recheck<'a> =
+    &'a (dyn Fn(&Grant) -> Result<Option<Duration>, Revoked> + Send + Sync);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +135,7 @@ enum Woken {
     Heartbeat,
     Drain,
     Reload,
+    Ended,
     Deadline(DisconnectReason),
 }
 
@@ -180,7 +188,7 @@ async fn run(
     };
     down.write(opening(stream)).await?;
     loop {
-        stream.listener.wake.mark_unchanged();
+        stream.listener.bell.take();
         let is_behind = match send_news(down, stream, &mut position, tally).await? {
             (Standing::Overtaken, _) => {
                 return end(down, stream, DisconnectReason::SlowConsumer).await;
@@ -205,11 +213,12 @@ async fn run(
             }
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
-                let Ok(expires_in) = recheck() else {
+                let Ok(expires_in) = recheck(stream.entry.grant()) else {
                     return end(down, stream, DisconnectReason::Revoked).await;
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
+            Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
             Woken::Deadline(DisconnectReason::Draining) => {
                 return drain(down, stream, &mut position, tally).await;
             }
@@ -250,16 +259,36 @@ async fn wait(
         tokio::time::sleep_until(at).await;
         reason
     };
-    tokio::select! {
-        biased;
-        () = down.gone() => Woken::Gone,
-        Ok(()) = stream.reloads.changed() => Woken::Reload,
-        Ok(()) = stream.drain.changed() => Woken::Drain,
-        reason = until_deadline => Woken::Deadline(reason),
-        () = std::future::ready(()), if is_behind => Woken::Log,
-        _ = heartbeat.tick() => Woken::Heartbeat,
-        _ = stream.listener.wake.changed() => Woken::Log,
-    }
+    let mut gone = pin!(down.gone());
+    let mut until_deadline = pin!(until_deadline);
+    let Stream { listener, drain, reloads, entry, .. } = stream;
+    poll_fn(|context| {
+        // Before all looks, so that what happens after one of them is not missed.
+        listener.bell.register(context.waker());
+        if gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Woken::Gone);
+        }
+        if matches!(reloads.has_changed(), Ok(true)) {
+            return Poll::Ready(Woken::Reload);
+        }
+        if entry.is_ended() {
+            return Poll::Ready(Woken::Ended);
+        }
+        if matches!(drain.has_changed(), Ok(true)) {
+            return Poll::Ready(Woken::Drain);
+        }
+        if let Poll::Ready(reason) = until_deadline.as_mut().poll(context) {
+            return Poll::Ready(Woken::Deadline(reason));
+        }
+        if is_behind {
+            return Poll::Ready(Woken::Log);
+        }
+        if heartbeat.poll_tick(context).is_ready() {
+            return Poll::Ready(Woken::Heartbeat);
+        }
+        if listener.bell.take() { Poll::Ready(Woken::Log) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// Writes what the client has not got yet, up to one write's worth.
@@ -277,10 +306,12 @@ async fn send_news(
         stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
     if batch.blocks.is_empty() {
+        channel.on_taken(*position);
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
-    down.write(joined(batch.blocks)).await?;
+    down.write_all(batch.blocks).await?;
+    channel.on_taken(*position);
     if !batch.arrived.is_empty() {
         let now = clock::now();
         for arrived in &batch.arrived {
@@ -356,18 +387,6 @@ fn control(stream: &Stream, control: &Control) -> Vec<u8> {
     block
 }
 
-/// One buffer out of many; a single one is not copied.
-fn joined(mut blocks: Vec<Bytes>) -> Bytes {
-    if blocks.len() == 1 {
-        return blocks.pop().unwrap_or_default();
-    }
-    let mut buffer = BytesMut::with_capacity(blocks.iter().map(Bytes::len).sum());
-    for block in &blocks {
-        buffer.extend_from_slice(block);
-    }
-    buffer.freeze()
-}
-
 fn heartbeats(period: Duration) -> Interval {
     let first = first_beat(period, rand::random());
     let mut heartbeat = interval_at(Instant::now() + first, period);
@@ -400,7 +419,9 @@ mod tests {
     use super::*;
     use crate::config::Replay;
     use crate::edge::down::Bare;
+    use crate::edge::gate::Whose;
     use crate::edge::hub::{Hub, Subscribe};
+    use crate::edge::streams::Streams;
     use crate::edge::upstream::Dialer;
     use crate::proto::event::{
         Chat, Encoded, Envelope, Event, Payload, Subscription, TypeSet, Vocabulary,
@@ -440,7 +461,13 @@ mod tests {
             };
             listener.channel.append(Encoded::new(&event, &mut envelope), clock::now());
         }
+        let open_streams = Arc::new(Streams::default());
         Stream {
+            entry: open_streams.enter(
+                Grant::anonymous(),
+                listener.channel.subscription.clone(),
+                listener.bell.clone(),
+            ),
             listener,
             filter,
             join,
@@ -467,7 +494,7 @@ mod tests {
         });
         let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
         let mut down = Down::Bare(bare.expect("a pipe that is read"));
-        let recheck = || if is_allowed { Ok(None) } else { Err(Revoked) };
+        let recheck = |_: &Grant| if is_allowed { Ok(None) } else { Err(Revoked) };
         let (reason, _) = serve(&mut down, stream, &recheck).await;
         drop(down);
         (reason, read.await.expect("no panic"))
@@ -479,9 +506,16 @@ mod tests {
         let (reloads, told) = watch::channel(0);
         reloads.send_replace(1);
         let revoked = Stream { reloads: told, ..behind() };
+        let streams = Arc::new(Streams::default());
+        let mut ended = behind();
+        let subscription = ended.listener.channel.subscription.clone();
+        let bell = ended.listener.bell.clone();
+        ended.entry = streams.enter(Grant::anonymous(), subscription, bell);
+        assert_eq!((streams.end(&Whose::default()), streams.end(&Whose::default())), (1, 0));
         for (stream, is_allowed, want) in [
             (expired, true, DisconnectReason::TokenExpired),
             (revoked, false, DisconnectReason::Revoked),
+            (ended, true, DisconnectReason::Revoked),
         ] {
             let (reason, text) = run_to_end(stream, is_allowed).await;
             assert_eq!(reason, CloseReason::Told(want));

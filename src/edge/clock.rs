@@ -56,6 +56,15 @@ impl Ticks {
         }))
     }
 
+    /// Follows the time that a test has paused.
+    #[cfg(test)]
+    pub(crate) fn paused() -> Self {
+        let start = tokio::time::Instant::now();
+        Self(Arc::new(move || {
+            Nanos::new(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        }))
+    }
+
     /// Follows a clock that a test moves.
     #[cfg(test)]
     pub(crate) fn fake(clock: governor::clock::FakeRelativeClock) -> Self {

@@ -22,6 +22,8 @@ pub(crate) const ALLOWED_HEADERS: &str =
 pub(crate) const EXPOSED_HEADERS: &str = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id";
 /// The methods of a stream's path.
 pub(crate) const METHODS: &str = "GET, HEAD, OPTIONS";
+/// The methods of the path that gives tickets for a stream.
+pub(crate) const TICKET_METHODS: &str = "POST, OPTIONS";
 
 const REQUEST_PRIVATE_NETWORK: &str = "access-control-request-private-network";
 const ALLOW_PRIVATE_NETWORK: &str = "access-control-allow-private-network";
@@ -50,14 +52,18 @@ pub(crate) fn is_preflight(request: &HeaderMap) -> bool {
 
 /// The headers of the answer to a preflight. A page that may not read gets none but `Vary`.
 #[must_use]
-pub(crate) fn preflight_headers(cors: &Cors, request: &HeaderMap) -> Headers {
+pub(crate) fn preflight_headers(
+    cors: &Cors,
+    request: &HeaderMap,
+    methods: &'static str,
+) -> Headers {
     let mut headers = vec![(VARY, HeaderValue::from_static(PREFLIGHT_VARY))];
     if !allow_origin(cors, request, &mut headers) {
         return headers;
     }
     let max_age = HeaderValue::from(cors.max_age.as_secs());
     headers.extend([
-        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS)),
+        (ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods)),
         (ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS)),
         (ACCESS_CONTROL_MAX_AGE, max_age),
     ]);
@@ -161,7 +167,7 @@ mod tests {
 
     #[track_caller]
     fn check_preflight(cors: &Cors, headers: &[(&'static str, &'static str)], want: &[&str]) {
-        let got = show(&preflight_headers(cors, &request(headers)));
+        let got = show(&preflight_headers(cors, &request(headers), METHODS));
         let got: Vec<_> = got.split('|').filter(|line| !line.starts_with("vary=")).collect();
         assert_eq!(got, want);
     }

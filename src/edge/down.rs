@@ -5,7 +5,10 @@
 //! frees the futures and buffers of the request. HTTP/2 streams, and requests of embedders that
 //! hand over a session alone, stay in their session. Not here: what is written (`client`).
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -13,7 +16,7 @@ use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Why nothing more can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,15 @@ impl Down<'_> {
                     }
                 })
             }
-            Self::Bare(bare) => bare.write_body(&body).await,
+            Self::Bare(bare) => bare.write_body(&[body]).await,
+        }
+    }
+
+    /// Writes many pieces of the body in one go.
+    pub(super) async fn write_all(&mut self, blocks: Vec<Bytes>) -> Result<(), WriteFailure> {
+        match self {
+            Self::Session(_) => self.write(joined(blocks)).await,
+            Self::Bare(bare) => bare.write_body(&blocks).await,
         }
     }
 
@@ -105,15 +116,19 @@ impl Bare {
         Ok(bare)
     }
 
-    async fn write_body(&mut self, body: &[u8]) -> Result<(), WriteFailure> {
+    async fn write_body(&mut self, blocks: &[Bytes]) -> Result<(), WriteFailure> {
+        let len: usize = blocks.iter().map(Bytes::len).sum();
         if !self.is_chunked {
-            return self.write_bytes(body).await;
+            let mut body = Vec::with_capacity(len);
+            blocks.iter().for_each(|block| body.extend_from_slice(block));
+            return self.write_bytes(&body).await;
         }
         // One write, so that an event is one packet and one wake-up of the client.
-        let mut chunk = BytesMut::with_capacity(body.len() + 16);
-        chunk.put_slice(format!("{:x}\r\n", body.len()).as_bytes());
-        chunk.put_slice(body);
-        chunk.put_slice(b"\r\n");
+        let mut chunk = Vec::with_capacity(len + 24);
+        // Writing to a vector cannot fail.
+        let _written = write!(chunk, "{len:x}\r\n").is_ok();
+        blocks.iter().for_each(|block| chunk.extend_from_slice(block));
+        chunk.extend_from_slice(b"\r\n");
         self.write_bytes(&chunk).await
     }
 
@@ -126,12 +141,40 @@ impl Bare {
 
     async fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), WriteFailure> {
         let stream = &mut self.stream;
+        // Nearly always the kernel takes all of it at once; then no timer is set.
+        let at_once = poll_fn(|context| Poll::Ready(try_write(stream, context, bytes))).await;
+        let (written, is_done) = at_once.map_err(|_| WriteFailure::Broken)?;
+        if is_done {
+            return Ok(());
+        }
+        let rest = bytes.get(written..).unwrap_or_default();
         let write = async {
-            stream.write_all(bytes).await?;
+            stream.write_all(rest).await?;
             stream.flush().await
         };
         bounded(self.write_timeout, write).await
     }
+}
+
+/// Writes what the connection takes without waiting: how much, and whether all of it has left.
+fn try_write(
+    stream: &mut Stream,
+    context: &mut Context<'_>,
+    bytes: &[u8],
+) -> io::Result<(usize, bool)> {
+    let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(context, bytes)? else {
+        return Ok((0, false));
+    };
+    let is_done = written == bytes.len() && Pin::new(stream).poll_flush(context)?.is_ready();
+    Ok((written, is_done))
+}
+
+/// One buffer out of many; a single one is not copied.
+fn joined(mut blocks: Vec<Bytes>) -> Bytes {
+    if blocks.len() == 1 {
+        return blocks.pop().unwrap_or_default();
+    }
+    blocks.concat().into()
 }
 
 async fn bounded(

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use super::bell::Bell;
 use super::channel::{ChannelCell, SourceStanding};
 use super::gate::Resolved;
 use super::upstream::{Dialer, UpstreamCell};
@@ -59,8 +58,8 @@ struct Tables {
 pub(crate) struct Listener {
     /// The log.
     pub(crate) channel: Arc<ChannelCell>,
-    /// Told of every change of the log.
-    pub(crate) wake: watch::Receiver<u64>,
+    /// Rung at every change of the log, and by [`Hub::wake_all`].
+    pub(crate) bell: Arc<Bell>,
     hub: Weak<Hub>,
     key: ChannelKey,
     audience: Arc<AtomicUsize>,
@@ -128,6 +127,9 @@ impl Hub {
             Some(channel) => channel,
             None => self.open_channel(&mut tables, &key, &subscribe),
         };
+        if let Some(scope) = &subscribe.filter.scope {
+            channel.on_scope(scope);
+        }
         channel.enter();
         let audience = tables
             .audiences
@@ -137,7 +139,7 @@ impl Hub {
         audience.fetch_add(1, Ordering::Relaxed);
         drop(tables);
         Some(Listener {
-            wake: channel.watch(),
+            bell: channel.bells().add(),
             channel,
             hub: Arc::downgrade(self),
             key,
@@ -171,6 +173,13 @@ impl Hub {
     #[must_use]
     pub(crate) fn channels(&self) -> Vec<Arc<ChannelCell>> {
         self.tables().channels.values().cloned().collect()
+    }
+
+    /// Wakes every client stream: there is something to see that concerns all.
+    pub(super) fn wake_all(&self) {
+        for channel in self.channels() {
+            channel.wake();
+        }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -268,6 +277,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.channel.bells().remove(&self.bell);
         let Some(hub) = self.hub.upgrade() else {
             return;
         };

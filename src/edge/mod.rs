@@ -7,10 +7,15 @@
 mod clock;
 mod refusal;
 mod cors;
+mod digest;
+mod strict;
+mod jwks;
 mod gate;
+mod bell;
 mod channel;
 mod hub;
 mod upstream;
+mod streams;
 mod down;
 mod client;
 mod proxy;

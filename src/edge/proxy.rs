@@ -17,6 +17,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::channel::SourceStanding;
@@ -24,11 +25,15 @@ use super::client::{self, Stream};
 use super::clock;
 use super::cors::Headers;
 use super::down::{Bare, Down};
-use super::gate::{Admitted, Asked, Decided, Decision, Gate, Grant, Permits, Resume, Revoked};
+use super::gate::{
+    Admitted, Asked, Decided, Decision, Gate, Grant, Later, Permits, Resume, Revoked, Whose,
+};
 use super::hub::{Hub, Listener, Subscribe};
+use super::jwks::KeySets;
 use super::refusal::Refusal;
+use super::streams::Streams;
 use super::upstream::Dialer;
-use crate::config::{Config, Listen};
+use crate::config::{Config, IssuerKey, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
@@ -48,6 +53,7 @@ pub struct Edge {
     drain: watch::Sender<Option<Duration>>,
     is_refusing: AtomicBool,
     open: Arc<AtomicUsize>,
+    streams: Arc<Streams>,
     answering: Arc<AtomicUsize>,
     reloads: watch::Sender<u64>,
 }
@@ -65,9 +71,12 @@ impl Edge {
     /// A key of a token issuer, or a file of certificate authorities, that cannot be used.
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
-        let gate = Gate::new(config.clone(), metrics.clone())?;
-        touch(&metrics, &config);
         let dialer = Arc::new(Dialer::new());
+        let reloads = watch::Sender::new(0);
+        // Streams are asked about again once an issuer's keys are there.
+        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), reloads.clone());
+        let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
+        touch(&metrics, &config);
         prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
@@ -77,9 +86,23 @@ impl Edge {
             drain: watch::Sender::new(None),
             is_refusing: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
+            streams: Arc::default(),
             answering: Arc::new(AtomicUsize::new(0)),
-            reloads: watch::Sender::new(0),
+            reloads,
         }))
+    }
+
+    /// Begins what goes on without clients: fetching the keys of issuers that publish them.
+    /// To be called in the runtime that serves; without it the first token begins it.
+    pub(super) fn start(&self) {
+        self.running.load().gate.start();
+    }
+
+    /// Ends the open streams that are meant, and takes their tickets back. Says how many streams
+    /// they were. Nothing keeps their clients from coming back, if their credentials do not.
+    pub(super) fn end_streams(&self, whose: &Whose) -> usize {
+        self.running.load().gate.revoke_tickets(whose);
+        self.streams.end(whose)
     }
 
     /// The metrics of this edge.
@@ -119,10 +142,13 @@ impl Edge {
         let gate = gate.and_then(|gate| prepare(&self.dialer, &config).map(|()| gate));
         let gate = gate.inspect_err(|_| self.metrics.on_reload(None))?;
         touch(&self.metrics, &config);
+        gate.start();
+        forget_issuers(&self.metrics, &before.config, &config);
         let differing = differing(&before.config, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
+        self.hub.wake_all();
         Ok(differing)
     }
 
@@ -155,6 +181,7 @@ impl Edge {
     /// a browser takes a refusal for the end of its stream.
     pub(super) fn leave(&self, spread: Duration) {
         self.drain.send_replace(Some(spread));
+        self.hub.wake_all();
     }
 
     /// Whether the process is to stop.
@@ -172,8 +199,7 @@ impl Edge {
     /// Serves the request if its path is one of the routes; `false` if it is none, and nothing
     /// was written. For embedding next to other routes in somebody's own `ProxyHttp`.
     pub async fn serve_if_routed(self: &Arc<Self>, session: &mut Session) -> bool {
-        let path = session.req_header().uri.path().to_owned();
-        let is_routed = self.running.load().config.routes.iter().any(|route| route.path == path);
+        let is_routed = self.running.load().gate.is_routed(session.req_header().uri.path());
         if is_routed {
             self.serve(session).await;
         }
@@ -195,7 +221,16 @@ impl Edge {
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.subscribe();
-        let Decided { decision, headers, route } = self.decide(down);
+        let mut counted = None;
+        let Decided { decision, headers, route } = loop {
+            match self.decide(down, counted.take()) {
+                Ok(decided) => break decided,
+                Err(Later { wait, permits }) => {
+                    wait.over().await;
+                    counted = Some(permits);
+                }
+            }
+        };
         let answered = Answered {
             request_id,
             headers,
@@ -210,6 +245,10 @@ impl Edge {
                 down.write_response_header(Box::new(head)).await
             }
             Decision::Options => self.empty(down, &answered).await,
+            Decision::Ticket(ticket, secs) => {
+                let body = json!({"ticket": ticket.reveal(), "expiresIn": secs}).to_string();
+                self.ticket(down, body, &answered).await
+            }
             Decision::Refused(refusal) => self.refuse(down, &refusal, &answered).await,
             Decision::RefusedInStream(refusal) => {
                 let head = self.head(down, &answered)?;
@@ -224,7 +263,11 @@ impl Edge {
         }
     }
 
-    fn decide(&self, down: &ServerSession) -> Decided {
+    fn decide(
+        &self,
+        down: &ServerSession,
+        counted: Option<Permits>,
+    ) -> std::result::Result<Decided, Later> {
         let header = down.req_header();
         let peer = down.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
         let peer: Option<IpAddr> = peer.map(|ip| ip.to_canonical());
@@ -233,13 +276,14 @@ impl Edge {
             path: header.uri.path(),
             query: header.uri.query().unwrap_or_default(),
             headers: &header.headers,
+            authority: header.uri.authority().map(|authority| authority.as_str()),
             peer,
             draining: self
                 .is_refusing
                 .load(Ordering::SeqCst)
                 .then(|| rand::random_range(DRAIN_RETRY_SECS)),
         };
-        self.running.load().gate.decide(&asked, clock::wall())
+        self.running.load().gate.decide(&asked, counted, clock::wall())
     }
 
     async fn stream(
@@ -304,6 +348,7 @@ impl Edge {
             return Opened::Over(answered);
         };
         let (join, standings) = self.join(&listener, &admitted.resume, &admitted.filter);
+        let bell = listener.bell.clone();
         let stream = Stream {
             listener,
             filter: admitted.filter,
@@ -313,6 +358,7 @@ impl Edge {
             expires_in: admitted.expires.map(left),
             drain: self.drain.subscribe(),
             reloads,
+            entry: self.streams.enter(admitted.grant, admitted.subscription, bell),
             metrics: self.metrics.clone(),
             route: self.metrics.route(&answered.route),
             open: self.open.clone(),
@@ -322,7 +368,6 @@ impl Edge {
             answered,
             write_timeout: config.timeouts.write,
             permits: admitted.permits,
-            grant: admitted.grant,
             subject: admitted.subject,
         }))
     }
@@ -364,6 +409,26 @@ impl Edge {
             down.write_response_body(answer.body.into(), true).await?;
         }
         Ok(())
+    }
+
+    /// A ticket, which nothing in between may keep.
+    async fn ticket(
+        &self,
+        down: &mut ServerSession,
+        body: String,
+        answered: &Answered,
+    ) -> Result<()> {
+        self.metrics.on_request(&answered.route, 200);
+        // A body of the request says nothing to us.
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
+        let mut head = ResponseHeader::build(200, Some(12))?;
+        head.insert_header("content-type", "application/json")?;
+        head.insert_header("cache-control", "no-store")?;
+        head.insert_header("referrer-policy", "no-referrer")?;
+        head.insert_header("content-length", body.len().to_string())?;
+        answered.write(&mut head)?;
+        down.write_response_header(Box::new(head)).await?;
+        down.write_response_body(body.into(), true).await
     }
 
     /// 204, with the headers that go on every answer.
@@ -423,17 +488,16 @@ struct OpenStream {
     answered: Answered,
     write_timeout: Duration,
     permits: Permits,
-    grant: Grant,
     subject: Option<String>,
 }
 
 impl OpenStream {
     /// Runs to the end, and writes the access line.
     async fn run(self, edge: &Edge, mut down: Down<'_>) {
-        let Self { stream, answered, permits, grant, subject, .. } = self;
+        let Self { stream, answered, permits, subject, .. } = self;
         let subscription = stream.listener.channel.subscription.clone();
-        let recheck = || {
-            let checked = edge.still_opens(&answered.route, &grant, &subscription);
+        let recheck = |grant: &Grant| {
+            let checked = edge.still_opens(&answered.route, grant, &subscription);
             checked.map(|expires| expires.map(left))
         };
         let started = clock::now();
@@ -502,10 +566,24 @@ fn touch(metrics: &Metrics, config: &Config) {
     }
 }
 
+/// Takes the series of issuers away that publish no keys to us any more.
+fn forget_issuers(metrics: &Metrics, old: &Config, new: &Config) {
+    let publishes =
+        |config: &Config, name: &str| {
+            config.auth.jwt.iter().any(|issuer| {
+                issuer.issuer == name && matches!(issuer.key, IssuerKey::KeySetUrl(_))
+            })
+        };
+    let issuers = old.auth.jwt.iter().map(|issuer| issuer.issuer.as_str());
+    for name in issuers.filter(|name| publishes(old, name) && !publishes(new, name)) {
+        metrics.forget_jwks(name);
+    }
+}
+
 /// Makes sure that every source can be dialled.
 fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> {
     config.sources.iter().try_for_each(|source| {
-        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.ca: {error}", source.name))
+        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.{error}", source.name))
     })
 }
 

@@ -11,7 +11,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 
-use super::cors::{Headers, METHODS};
+use super::cors::Headers;
 use crate::proto::event::{MessageType, write_refused};
 use crate::proto::json::Fields;
 use crate::proto::sse::write_retry;
@@ -28,7 +28,10 @@ pub(crate) enum Refusal {
     /// No route has this path.
     NoSuchPath,
     /// The path has no such method.
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// Those that it has, as in `Allow`.
+        allow: &'static str,
+    },
     /// No credential, or none that is known or valid.
     Unauthorized,
     /// Something of the request is missing or cannot be taken.
@@ -162,7 +165,7 @@ impl Refusal {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NoSuchPath | Self::NoSuchRoute => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Draining { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -174,7 +177,7 @@ impl Refusal {
         match self {
             Self::Limited(_) => "Rate limit exceeded",
             Self::NoSuchPath
-            | Self::MethodNotAllowed
+            | Self::MethodNotAllowed { .. }
             | Self::Unauthorized
             | Self::Bad(..)
             | Self::NoSuchRoute
@@ -192,10 +195,10 @@ impl Refusal {
             Self::Draining { retry_secs } => {
                 return format!("This server is restarting. Try again in {retry_secs} s.");
             }
-            Self::NoSuchPath => "Nothing is served under this path. Check the URL.",
-            Self::MethodNotAllowed => {
-                "This path takes GET, HEAD and OPTIONS. Use GET for a stream."
+            Self::MethodNotAllowed { allow } => {
+                return format!("This path takes {allow}. Use one of these methods.");
             }
+            Self::NoSuchPath => "Nothing is served under this path. Check the URL.",
             Self::Unauthorized => {
                 "Authentication is required to access this resource. Send a valid API key or \
                  token in the header Authorization (Bearer) or X-API-Key, or in the query \
@@ -219,7 +222,7 @@ impl Refusal {
             Self::Limited(limited) => Some(limited.retry_secs),
             Self::Draining { retry_secs } => Some(*retry_secs),
             Self::NoSuchPath
-            | Self::MethodNotAllowed
+            | Self::MethodNotAllowed { .. }
             | Self::Unauthorized
             | Self::Bad(..)
             | Self::NoSuchRoute
@@ -241,7 +244,9 @@ impl Refusal {
             Self::Unauthorized => {
                 headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
-            Self::MethodNotAllowed => headers.push((ALLOW, HeaderValue::from_static(METHODS))),
+            Self::MethodNotAllowed { allow } => {
+                headers.push((ALLOW, HeaderValue::from_static(allow)));
+            }
             Self::Limited(limited) => limited.write_headers(&mut headers),
             Self::NoSuchPath
             | Self::Bad(..)
@@ -370,7 +375,7 @@ mod tests {
         check(&Refusal::NoSuchPath, 404, &[], "{\"error\":\"Not Found\",\"message\":\"");
         check(&Refusal::NoSuchRoute, 404, &[], "{\"error\":\"Not Found\",\"message\":\"No stream");
         check(
-            &Refusal::MethodNotAllowed,
+            &Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" },
             405,
             &["allow: GET, HEAD, OPTIONS"],
             "{\"error\":\"Method Not Allowed\"",

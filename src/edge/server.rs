@@ -29,10 +29,10 @@ use crate::config::{Config, Listen};
 /// Kernel send buffer of a client: with the default of the system a reader that has stalled
 /// would not be noticed for minutes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// A request head fits; the default of 64 KiB would be paid per connection.
-const READ_BUFFER: usize = 4096;
-/// One event usually fits, so that it leaves in one write.
-const WRITE_BUFFER: usize = 8192;
+/// Most request heads fit; the default of 64 KiB would be paid per connection.
+const READ_BUFFER: usize = 1024;
+/// Streams write what they have in one go, so a buffer would only be paid for.
+const WRITE_BUFFER: usize = 0;
 /// An HTTP/2 connection without streams is closed after this.
 const H2_IDLE: Duration = Duration::from_secs(60);
 /// For the probe that tells when the listeners are up.
@@ -111,7 +111,7 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         }
     }
     if let Some(handed) = admin {
-        let app = Admin::new(edge.clone(), is_started.clone());
+        let app = Admin::new(edge.clone(), is_started.clone(), handed.address);
         let mut service = Service::new("admin".to_owned(), app);
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed], &sockets));
@@ -217,6 +217,7 @@ impl BackgroundService for Keeper {
         if hangup.is_none() {
             log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
         }
+        self.edge.start();
         self.announce(&mut shutdown).await;
         let next_hangup = async |hangup: &mut Option<Signal>| match hangup {
             Some(hangup) => hangup.recv().await,

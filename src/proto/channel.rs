@@ -231,6 +231,17 @@ impl Channel {
         self.ring_bytes
     }
 
+    /// Whether more than half of what the ring may hold lies after this position.
+    #[must_use]
+    pub fn is_half_unread(&self, position: u64) -> bool {
+        let len = self.ring.len();
+        let unread = usize::try_from(self.next_sequence.saturating_sub(position));
+        let unread = unread.unwrap_or(usize::MAX).min(len);
+        // Events of one stream are about alike in size.
+        let bytes = self.ring_bytes.checked_div(len).unwrap_or(0) * unread;
+        unread > self.limits.events_max / 2 || bytes > self.limits.bytes_max / 2
+    }
+
     /// Whether a reader at this position would get at least one message that passes.
     #[must_use]
     pub fn has_unread(&self, join: Join, filter: &Filter) -> bool {
@@ -421,6 +432,26 @@ mod tests {
         let now = Instant::now();
         let standing = channel.read(&mut position, join.live_from, &everything(), now, &mut batch);
         (batch.messages, standing, position)
+    }
+
+    #[test]
+    fn a_log_is_half_unread_by_count_or_by_bytes() {
+        let mut by_count = channel(4, 1 << 20);
+        assert!(!by_count.is_half_unread(1), "an empty log");
+        for id in ["1", "2"] {
+            by_count.append(chat(id), Instant::now());
+        }
+        assert!(!by_count.is_half_unread(1));
+        by_count.append(chat("3"), Instant::now());
+        assert!(by_count.is_half_unread(1));
+        assert!(!by_count.is_half_unread(2), "some of it was read");
+        let bytes = chat("1").frame(None).full().len();
+        let mut by_bytes = channel(512, bytes * 4);
+        for id in ["1", "2", "3"] {
+            by_bytes.append(chat(id), Instant::now());
+        }
+        assert!(by_bytes.is_half_unread(1));
+        assert!(!by_bytes.is_half_unread(4));
     }
 
     #[test]

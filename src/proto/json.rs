@@ -414,8 +414,19 @@ impl<'o> Fields<'o> {
         self.out.push(b'}');
     }
 
-    /// Writes the key; the caller appends the value to what this returns.
-    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
+    /// Writes a key of ours, which holds nothing that must be escaped; the caller appends the
+    /// value to what this returns.
+    pub fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+        debug_assert!(special_at(key.as_bytes()).is_none(), "{key}");
+        self.out.extend_from_slice(if self.is_first { b"\"" } else { b",\"" });
+        self.is_first = false;
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// Writes a key of somebody else's.
+    pub fn foreign_key(&mut self, key: &str) -> &mut Vec<u8> {
         if !self.is_first {
             self.out.push(b',');
         }
@@ -426,41 +437,51 @@ impl<'o> Fields<'o> {
     }
 
     /// A string.
-    pub fn text(&mut self, key: &str, text: &str) {
+    pub fn text(&mut self, key: &'static str, text: &str) {
         write_text(self.key(key), text);
     }
 
     /// A string, if there is one.
-    pub fn maybe<T: AsRef<str>>(&mut self, key: &str, text: Option<T>) {
+    pub fn maybe<T: AsRef<str>>(&mut self, key: &'static str, text: Option<T>) {
         if let Some(text) = text {
             self.text(key, text.as_ref());
         }
     }
 
     /// A number.
-    pub fn int(&mut self, key: &str, number: i64) {
+    pub fn int(&mut self, key: &'static str, number: i64) {
         self.key(key).extend_from_slice(number.to_string().as_bytes());
     }
 
     /// `true` or `false`.
-    pub fn bool(&mut self, key: &str, yes: bool) {
+    pub fn bool(&mut self, key: &'static str, yes: bool) {
         self.key(key).extend_from_slice(if yes { b"true" } else { b"false" });
     }
 
     /// Valid JSON, white space removed.
-    pub fn raw(&mut self, key: &str, json: &str) {
+    pub fn raw(&mut self, key: &'static str, json: &str) {
         write_compact(self.key(key), json);
     }
 
+    /// Valid JSON under somebody else's key, white space removed.
+    pub fn foreign(&mut self, key: &str, json: &str) {
+        write_compact(self.foreign_key(key), json);
+    }
+
     /// A nested object.
-    pub fn nested(&mut self, key: &str, fill: impl FnOnce(&mut Fields<'_>)) {
+    pub fn nested(&mut self, key: &'static str, fill: impl FnOnce(&mut Fields<'_>)) {
         let mut inner = Fields::open(self.key(key));
         fill(&mut inner);
         inner.close();
     }
 
     /// An array of objects.
-    pub fn list<T>(&mut self, key: &str, items: &[T], mut fill: impl FnMut(&mut Fields<'_>, &T)) {
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        items: &[T],
+        mut fill: impl FnMut(&mut Fields<'_>, &T),
+    ) {
         let out = self.key(key);
         out.push(b'[');
         for (index, item) in items.iter().enumerate() {

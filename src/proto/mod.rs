@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::match_wildcard_for_single_variants))]
 
 pub mod sse;
+pub mod body;
 pub mod json;
 pub mod redact;
 pub mod view;

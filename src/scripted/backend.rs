@@ -127,6 +127,11 @@ impl Backend {
         self.shared.with(|stage, dialect| dialect.push(to, frame, stage));
     }
 
+    /// Sends the last frames of the open streams once more (Bright Pattern: the last events of every chat).
+    pub fn repeat(&self, count: usize) {
+        self.shared.with(|stage, dialect| dialect.repeat(count, stage));
+    }
+
     /// Writes bytes to all live streams as they are (in one chunk where the body is chunked).
     /// A held poll is answered with them. Not counted as frames.
     pub fn push_bytes(&self, bytes: &[u8]) {

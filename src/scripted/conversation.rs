@@ -192,6 +192,8 @@ pub struct Audience {
     pub workflow: String,
     /// Salesforce conversation, Bright Pattern chat.
     pub conversation: String,
+    /// XiansAi: the topic; none: no topic.
+    pub scope: Option<String>,
 }
 
 impl Audience {
@@ -204,7 +206,15 @@ impl Audience {
             tenant: String::from("acme"),
             workflow: String::from("customer-support"),
             conversation: Ids::of(participant).uuid(),
+            scope: None,
         }
+    }
+
+    /// The same, on a topic.
+    #[must_use]
+    pub fn scope(mut self, scope: &str) -> Self {
+        self.scope = Some(scope.to_owned());
+        self
     }
 
     /// The same, in another tenant.

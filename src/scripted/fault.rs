@@ -20,11 +20,19 @@ pub enum Fault {
     Gzip,
     /// Takes the request and never answers. Live streams: as `Stall`.
     NoAnswer,
+    /// Answers with a head that has no end, in lines or in one line. No effect on live streams.
+    EndlessHead {
+        /// One line without an end.
+        one_line: bool,
+    },
     /// The next frame (or the answer's body) is cut in its middle, then the connection closes.
     CloseMidEvent,
     /// As `CloseMidEvent`, inside the frame's first character of more than one byte; a frame
     /// without one (all of XiansAi's) is cut in its middle.
     CloseMidUtf8,
+    /// The next frame as it is written, or an answer with its head, is cut after this many of its
+    /// bytes (modulo their number), then the connection closes.
+    CloseAfter(usize),
     /// Closes with RST: before an answer, or a live stream at once.
     Reset,
     /// Keeps the connection open and sends nothing: no frames, no heartbeats. A stream that
@@ -74,8 +82,10 @@ impl Fault {
             Self::ContentType(_)
             | Self::Gzip
             | Self::NoAnswer
+            | Self::EndlessHead { .. }
             | Self::CloseMidEvent
             | Self::CloseMidUtf8
+            | Self::CloseAfter(_)
             | Self::Reset
             | Self::Stall
             | Self::HalfOpen

@@ -208,6 +208,16 @@ impl Wire {
         Some(request)
     }
 
+    /// Writes a head until that fails.
+    pub(super) async fn write_endless_head(&mut self, one_line: bool) -> io::Result<()> {
+        self.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Filler: ").await?;
+        let more: &[u8] = if one_line { b"more and more, " } else { b"more\r\nX-Filler: " };
+        loop {
+            self.write(&more.repeat(256)).await?;
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn body(&mut self, request: &Request) -> Option<Bytes> {
         let chunked = request
             .header("transfer-encoding")

@@ -59,6 +59,8 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// Salesforce: how many events `Last-Event-Id` reaches back.
     pub replay: usize,
+    /// Salesforce: how many events before `Last-Event-Id` are sent again with those after it.
+    pub overlap: u64,
     /// Bright Pattern: how long a poll with nothing to say is held.
     pub hold: Duration,
     /// Bright Pattern: chat id and client id that exist from the start; an empty client id is
@@ -85,6 +87,7 @@ impl Default for Options {
             org_id: String::from("00D000000000001"),
             token_lifetime: Duration::from_secs(6 * 3600),
             replay: 4096,
+            overlap: 0,
             hold: Duration::from_secs(10),
             chats: Vec::new(),
             echo: false,

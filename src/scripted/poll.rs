@@ -152,10 +152,16 @@ pub(super) async fn write(
         Some(Fault::Dribble(bytes, pause)) => slowly = Some(((*bytes).max(1), *pause)),
         Some(Fault::CloseMidEvent) => cut = Some(false),
         Some(Fault::CloseMidUtf8) => cut = Some(true),
+        Some(Fault::CloseAfter(at)) => {
+            let bytes = response.to_bytes();
+            wire.write(bytes.get(..at % bytes.len().max(1)).unwrap_or(&bytes)).await?;
+            return Ok(After::Close);
+        }
         Some(Fault::Reset) => return Ok(After::Reset),
         Some(
             Fault::Status(..)
             | Fault::NoAnswer
+            | Fault::EndlessHead { .. }
             | Fault::Stall
             | Fault::HalfOpen
             | Fault::RefuseConnections,

@@ -94,6 +94,11 @@ async fn serve(mut wire: Wire, shared: &Shared) {
                 wire.gone().await;
                 After::Close
             }
+            Next::Instead(Fault::EndlessHead { one_line }) => {
+                // Ends when the client has had enough.
+                wire.write_endless_head(one_line).await.unwrap_or_default();
+                After::Close
+            }
             Next::Instead(fault) => match fault.instead() {
                 Some(response) => {
                     poll::write(&mut wire, response, None).await.unwrap_or(After::Close)
@@ -142,8 +147,13 @@ fn admit(request: &Request, shared: &Shared) -> Next {
 fn decide(request: &Request, stage: &mut Stage, dialect: &mut dyn Dialect) -> Next {
     stage.record(request);
     let fault = stage.take_fault(request, dialect.is_events(request));
-    if let Some(fault @ (Fault::Status(..) | Fault::NoAnswer | Fault::Reset | Fault::HalfOpen)) =
-        fault
+    if let Some(
+        fault @ (Fault::Status(..)
+        | Fault::NoAnswer
+        | Fault::EndlessHead { .. }
+        | Fault::Reset
+        | Fault::HalfOpen),
+    ) = fault
     {
         return Next::Instead(fault);
     }

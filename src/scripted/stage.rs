@@ -22,6 +22,8 @@ use crate::scripted::{
 
 /// Recorded requests kept; the oldest are forgotten first.
 pub const MAX_REQUESTS: usize = 10_000;
+/// Frames that can be sent again.
+const MAX_RECENT: usize = 64;
 /// What may wait for one stream that is not read; past that it is dropped, uncounted.
 pub const MAX_OUTBOX: usize = 65_536;
 
@@ -155,6 +157,10 @@ pub(super) trait Dialect: Send {
     fn closed(&mut self, owner: &str, stage: &mut Stage);
     /// All tokens and sessions are gone, as after a restart or a long night.
     fn expire(&mut self, stage: &mut Stage);
+    /// Gives the last frames again, as backends do after a resume or a change of a record.
+    fn repeat(&mut self, count: usize, stage: &mut Stage) {
+        stage.repeat(count);
+    }
     /// Whether `Ended` makes the conversation unreachable.
     fn end_is_final(&self) -> bool {
         false
@@ -195,6 +201,8 @@ pub(super) struct Stage {
     /// Answers by status.
     pub(super) answers: BTreeMap<u16, u64>,
     streams: BTreeMap<u64, Live>,
+    /// The last frames since a stream was opened, whoever they were for.
+    recent: VecDeque<Out>,
 }
 
 impl Stage {
@@ -208,11 +216,18 @@ impl Stage {
             sent: BTreeMap::new(),
             answers: BTreeMap::new(),
             streams: BTreeMap::new(),
+            recent: VecDeque::new(),
         }
     }
 
     /// Sends to every open stream and held poll that is wanted.
     pub(super) fn send(&mut self, out: &Out, wanted: impl Fn(&Live) -> bool) {
+        if matches!(out, Out::Frame(..)) {
+            if self.recent.len() >= MAX_RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(out.clone());
+        }
         for live in self.streams.values().filter(|live| wanted(live)) {
             // A full outbox belongs to a reader that reads nothing: it misses this.
             live.outbox.try_send(out.clone()).unwrap_or_default();
@@ -222,6 +237,16 @@ impl Stage {
     /// Sends a frame to the owner's streams.
     pub(super) fn send_to(&mut self, owner: &str, out: &Out) {
         self.send(out, |live| live.owner == owner && !live.muted);
+    }
+
+    /// Sends the last frames again, to everybody.
+    pub(super) fn repeat(&mut self, count: usize) {
+        let first = self.recent.len().saturating_sub(count);
+        for out in self.recent.iter().skip(first).cloned().collect::<Vec<_>>() {
+            for live in self.streams.values() {
+                live.outbox.try_send(out.clone()).unwrap_or_default();
+            }
+        }
     }
 
     /// Streams of an owner that the backend believes in.
@@ -274,6 +299,7 @@ impl Stage {
         } else {
             self.counts.live_streams += 1;
             self.counts.believed_streams += 1;
+            self.recent.clear();
         }
         let (owner, detail) = (opening.owner.clone(), opening.detail.clone());
         let live = Live { owner, detail, muted: opening.muted, poll, connected: true, outbox };

@@ -103,12 +103,21 @@ async fn tick(beat: &mut Option<Interval>) {
     }
 }
 
+/// Where a frame is cut.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    Middle,
+    Character,
+    /// After so many bytes of it as it is written.
+    After(usize),
+}
+
 struct Talk<'a, 'b> {
     shared: &'a Shared,
     number: u64,
     writer: &'a mut Writer<'b>,
-    /// Cut the next frame; true: inside a character.
-    cut: Option<bool>,
+    /// Cut the next frame.
+    cut: Option<Cut>,
     stalled: bool,
 }
 
@@ -175,8 +184,12 @@ impl Talk<'_, '_> {
                 }
             }
             out @ (Out::Frame(..) | Out::Bytes(_)) => {
-                if let (Out::Frame(_, bytes), Some(inside)) = (&out, self.cut) {
-                    self.writer.cut(bytes, cut_at(bytes, inside)).await?;
+                if let (Out::Frame(_, bytes), Some(cut)) = (&out, self.cut) {
+                    match cut {
+                        Cut::Middle => self.writer.cut(bytes, cut_at(bytes, false)).await?,
+                        Cut::Character => self.writer.cut(bytes, cut_at(bytes, true)).await?,
+                        Cut::After(at) => self.writer.cut_written(bytes, at).await?,
+                    }
                     return Ok(Some(End::Lost));
                 }
                 self.write(out).await?;
@@ -199,10 +212,17 @@ impl Talk<'_, '_> {
 
     async fn obey(&mut self, fault: Option<Fault>) -> io::Result<Option<End>> {
         match fault {
-            None | Some(Fault::ContentType(_) | Fault::Gzip | Fault::RefuseConnections) => {}
+            None
+            | Some(
+                Fault::ContentType(_)
+                | Fault::Gzip
+                | Fault::RefuseConnections
+                | Fault::EndlessHead { .. },
+            ) => {}
             Some(Fault::Status(..)) => return self.end().await.map(Some),
-            Some(Fault::CloseMidEvent) => self.cut = Some(false),
-            Some(Fault::CloseMidUtf8) => self.cut = Some(true),
+            Some(Fault::CloseMidEvent) => self.cut = Some(Cut::Middle),
+            Some(Fault::CloseMidUtf8) => self.cut = Some(Cut::Character),
+            Some(Fault::CloseAfter(at)) => self.cut = Some(Cut::After(at)),
             Some(Fault::Reset) => return Ok(Some(End::Reset)),
             Some(Fault::Stall | Fault::NoAnswer) => self.stalled = true,
             Some(Fault::HalfOpen) => return Ok(Some(End::Dead)),
@@ -256,6 +276,12 @@ impl<'a> Writer<'a> {
     async fn cut(&mut self, bytes: &[u8], at: usize) -> io::Result<()> {
         let (before, packed) = self.pack(bytes);
         self.raw(packed.get(..before + at).unwrap_or(&packed)).await
+    }
+
+    /// The part up to any byte of what is written for it, framing included.
+    async fn cut_written(&mut self, bytes: &[u8], at: usize) -> io::Result<()> {
+        let (_, packed) = self.pack(bytes);
+        self.raw(packed.get(..at % packed.len().max(1)).unwrap_or(&packed)).await
     }
 
     /// The end of the body, where there is a mark for it.

@@ -219,8 +219,15 @@ impl Dialect for Xians {
         let participant = to.participant.to_lowercase();
         let message = Message {
             created_by: String::from("support-agent-svc"),
+            scope: to.scope.clone(),
             ..blank(&to.tenant, &to.workflow_id(), &participant, stage)
         };
+        // Answers copy what the question left there: the asker's token.
+        let origin = self.messages.iter().rev().find_map(|asked| {
+            let is_of_thread = thread_id(asked) == thread_id(&message);
+            asked.origin.clone().filter(|_| is_of_thread)
+        });
+        let message = Message { origin, ..message };
         let message = match step {
             Step::BotSays(text) | Step::BotStreams(text) | Step::AgentSays(text) => {
                 Message { text: text.clone(), ..message }

@@ -28,6 +28,47 @@ const LATENCY_BUCKETS: &[f64] =
 const DURATION_BUCKETS: &[f64] =
     &[1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0];
 
+/// What became of a fetch of an issuer's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JwksOutcome {
+    /// They came.
+    Success,
+    /// No connection, no answer in time, or a broken one.
+    Unreachable,
+    /// Another status than 200.
+    BadStatus,
+    /// More bytes or keys than any set has.
+    TooLarge,
+    /// No set of keys.
+    Malformed,
+    /// None of its keys can be used.
+    NoneUsable,
+}
+
+impl JwksOutcome {
+    const ALL: [Self; 6] = [
+        Self::Success,
+        Self::Unreachable,
+        Self::BadStatus,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::NoneUsable,
+    ];
+
+    /// As in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Unreachable => "unreachable",
+            Self::BadStatus => "bad_status",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+            Self::NoneUsable => "none_usable",
+        }
+    }
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -48,6 +89,9 @@ pub struct Metrics {
     reloads: IntCounterVec,
     last_reload: IntGauge,
     auth: IntCounterVec,
+    jwks_refreshes: IntCounterVec,
+    jwks_last_success: IntGaugeVec,
+    jwks_keys: IntGaugeVec,
     rate_limit: IntCounterVec,
     rate_limit_keys: IntGaugeVec,
     gaps: IntCounterVec,
@@ -137,6 +181,21 @@ impl Metrics {
                 "auth_total",
                 "Credentials looked at, by kind and outcome.",
                 &["method", "outcome"],
+            )?,
+            jwks_refreshes: build.counters(
+                "jwks_refresh_total",
+                "Fetches of issuers' keys.",
+                &["issuer", "outcome"],
+            )?,
+            jwks_last_success: build.gauges(
+                "jwks_last_success_timestamp_seconds",
+                "When an issuer's keys last came; 0 before they have.",
+                &["issuer"],
+            )?,
+            jwks_keys: build.gauges(
+                "jwks_keys",
+                "Keys of an issuer that can be used.",
+                &["issuer"],
             )?,
             rate_limit: build.counters(
                 "rate_limit_total",
@@ -231,6 +290,34 @@ impl Metrics {
         self.auth.with_label_values(&[method, outcome]).inc();
     }
 
+    /// Makes the series of an issuer that publishes its keys exist at 0.
+    pub fn touch_jwks(&self, issuer: &str) {
+        for outcome in JwksOutcome::ALL {
+            self.jwks_refreshes.with_label_values(&[issuer, outcome.as_str()]);
+        }
+        self.jwks_last_success.with_label_values(&[issuer]);
+        self.jwks_keys.with_label_values(&[issuer]);
+    }
+
+    /// Takes the series of an issuer away. A counter of what is gone would look stale for ever.
+    pub fn forget_jwks(&self, issuer: &str) {
+        for outcome in JwksOutcome::ALL {
+            // It is not there if the issuer never was.
+            self.jwks_refreshes.remove_label_values(&[issuer, outcome.as_str()]).ok();
+        }
+        self.jwks_last_success.remove_label_values(&[issuer]).ok();
+        self.jwks_keys.remove_label_values(&[issuer]).ok();
+    }
+
+    /// An issuer was asked for its keys; so many are in use now.
+    pub fn on_jwks(&self, issuer: &str, outcome: JwksOutcome, keys: usize, at: UnixMillis) {
+        self.jwks_refreshes.with_label_values(&[issuer, outcome.as_str()]).inc();
+        self.jwks_keys.with_label_values(&[issuer]).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        if outcome == JwksOutcome::Success {
+            self.jwks_last_success.with_label_values(&[issuer]).set(at.0 / 1000);
+        }
+    }
+
     /// A limit was asked.
     pub fn on_limit(&self, policy: &str, outcome: &str, keys: usize) {
         self.rate_limit.with_label_values(&[policy, outcome]).inc();
@@ -303,7 +390,7 @@ impl Metrics {
         for action in ["skipped", "closed"] {
             self.slow_clients.with_label_values(&[action]);
         }
-        for method in ["api_key", "jwt", "none"] {
+        for method in ["api_key", "jwt", "ticket", "cookie", "none"] {
             for outcome in ["accepted", "refused", "forbidden"] {
                 self.auth.with_label_values(&[method, outcome]);
             }

@@ -5,5 +5,5 @@
 mod metrics;
 mod sources;
 
-pub use metrics::{Metrics, RouteMetrics};
+pub use metrics::{JwksOutcome, Metrics, RouteMetrics};
 pub use sources::SourceMetrics;

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Conf, Edge, KEY, One, backend, sha256};
 
-const ISSUER: &str = "https://id.example.com/";
+pub(crate) const ISSUER: &str = "https://id.example.com/";
 const SECRET: &str = "a secret that has more than thirty-two bytes";
 
 /// Seconds since 1970, so many from now.
 #[expect(clippy::disallowed_methods, reason = "tokens go by the machine's clock")]
-fn in_secs(secs: i64) -> i64 {
+pub(crate) fn in_secs(secs: i64) -> i64 {
     let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     i64::try_from(now.as_secs()).expect("a time") + secs
 }
@@ -24,7 +24,7 @@ fn token(secret: &str, algorithm: Algorithm, claims: &Value) -> String {
 }
 
 /// A good token of a participant of tenant `acme`.
-fn token_of(participant: &str, lives_secs: i64) -> String {
+pub(crate) fn token_of(participant: &str, lives_secs: i64) -> String {
     let claims = json!({
         "iss": ISSUER, "aud": "chat", "sub": participant, "tenant_id": "acme",
         "exp": in_secs(lives_secs),
@@ -33,7 +33,7 @@ fn token_of(participant: &str, lives_secs: i64) -> String {
 }
 
 /// An edge that takes tokens, and its backend.
-async fn start() -> One {
+pub(crate) async fn start() -> One {
     let backend = backend(Kind::Xians).await;
     let auth = format!(
         "{{jwt: [{{issuer: \"{ISSUER}\", audience: chat, algorithms: [HS256], \
@@ -45,7 +45,7 @@ async fn start() -> One {
     One { backend, edge }
 }
 
-fn bearer(token: &str) -> Client {
+pub(crate) fn bearer(token: &str) -> Client {
     Client::new("jane").without("apikey").header("Authorization", &format!("Bearer {token}"))
 }
 

@@ -142,6 +142,36 @@ async fn a_key_is_shown_once_with_the_digest_for_the_conf() {
 }
 
 #[tokio::test]
+async fn keys_of_a_conf_are_listed_without_their_secrets() {
+    let made = chatmux(&["key", "new", "--label", "made", "--workflow", "c-.*"]).await;
+    assert_eq!(made.code, 0, "{made:?}");
+    let entry = made.out.lines().find_map(|line| line.trim().strip_prefix("- ")).expect("an entry");
+    let old = format!("{{label: old, sha256: \"{}\", expires: 2020-01-01}}", sha256("old"));
+    let scratch = Scratch::new();
+    let yaml = format!(
+        "listen: [{{address: \"127.0.0.1:0\"}}]\nauth: {{api_keys: [{entry}, {old}]}}\n\
+         sources: {{agent: {{backend: xians, api_key: \"{{query.k}}\", url: \"http://127.0.0.1:1\"}}}}\n\
+         routes: [{{path: /e, sources: [agent]}}]\n"
+    );
+    let conf = scratch.write("edge.yaml", &yaml);
+    let conf = conf.to_str().expect("a path");
+    let said = chatmux(&["key", "list", "-c", conf]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let lines: Vec<_> = said.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", said.out);
+    assert!(lines[1].starts_with("made ") && lines[1].contains("c-.*"), "{}", said.out);
+    assert!(lines[2].contains("(over)") && lines[2].contains(&sha256("old")[..12]), "{}", said.out);
+    assert!(!said.out.contains(&sha256("old")), "the start of a digest is enough");
+    let said = chatmux(&["key", "list", "-c", conf, "--format", "json"]).await;
+    let keys: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&keys[0]["isExpired"], &keys[1]["isExpired"]), (&false.into(), &true.into()));
+    let none = chatmux(&["key", "list", "-c", "/nowhere/edge.yaml"]).await;
+    assert_eq!(none.code, 1, "{none:?}");
+    let usage = chatmux(&["key", "list"]).await;
+    assert_eq!(usage.code, 2, "{usage:?}");
+}
+
+#[tokio::test]
 async fn the_tail_of_a_stream_is_printed_to_its_end() {
     let one = One::start_with(Kind::BrightPattern, |conf| conf.line("replay: {linger: 1h}")).await;
     say(&one.backend, "first words");

@@ -138,7 +138,7 @@ fn the_asyncapi_document_is_one_to_its_own_parser() {
     assert!(has("CoreTyping", "Data", "object") && has("CoreGap", "Data", "object"));
     let count = messages.len();
     assert_eq!(found["operations"], json!([["events", "send", count - 1], ["open", "receive", 1]]));
-    assert_eq!(found["security"], json!(["access_token", "apiKey", "apikey", "bearer"]));
+    assert_eq!(found["security"], json!(["access_token", "apiKey", "apikey", "bearer", "ticket"]));
     let query = found["query"].as_array().expect("parameters");
     assert!(query.contains(&json!("participantId")) && query.contains(&json!("errors")));
 }

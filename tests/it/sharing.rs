@@ -44,6 +44,29 @@ async fn twenty_clients_with_equal_requests_share_one_upstream_stream() {
     assert_eq!(metrics.sum("chatmux_upstream_streams", &[]), 0);
 }
 
+#[tokio::test]
+async fn a_thousand_tabs_are_one_upstream_stream() {
+    const TABS: usize = 1000;
+    let one = One::start(Kind::Openfire).await;
+    let mut tabs = Vec::new();
+    for _ in 0..TABS {
+        tabs.push(one.edge.open(&Client::new("jane")).await);
+    }
+    for tab in &mut tabs {
+        tab.all_up(&["desk"]).await;
+    }
+    say(&one.backend, "to every tab");
+    for tab in &mut tabs {
+        assert_eq!(tab.message().await.at("/text"), "to every tab");
+    }
+    let now = one.backend.now();
+    assert_eq!((now.streams_opened, now.connections), (1, 1), "{now:?}");
+    one.check_law().await;
+    let metrics = one.edge.metrics().await;
+    assert_eq!(metrics.sum("chatmux_client_streams", &[]), 1000);
+    assert_eq!(metrics.sum("chatmux_upstream_streams", &[]), 1);
+}
+
 /// A backend that knows two tokens of two users, and an edge that passes the clients' on.
 async fn passing() -> (Backend, Edge) {
     let mut options = options(Kind::Openfire);

@@ -45,6 +45,12 @@ fn status(status: u16, retry_after: &str) -> Fault {
     Fault::Status(status, headers, Bytes::from_static(b"not now"))
 }
 
+/// To a place that must never be asked: nobody listens there, and it is another host.
+fn redirect() -> Fault {
+    let headers = vec![("Location".to_owned(), "http://127.0.0.1:1/elsewhere".to_owned())];
+    Fault::Status(302, headers, Bytes::new())
+}
+
 /// All faults, with what each comes to in a dialect.
 fn troubles(kind: Kind) -> Vec<(&'static str, Trouble, Option<&'static str>)> {
     use Trouble::{AtOpen, Away, Ends, Live};
@@ -60,6 +66,9 @@ fn troubles(kind: Kind) -> Vec<(&'static str, Trouble, Option<&'static str>)> {
         ("http_500", AtOpen(3, Fault::status(500)), Some("bad_status")),
         ("gzip", AtOpen(2, Fault::Gzip), Some("bad_content_type")),
         ("html", AtOpen(2, Fault::ContentType("text/html".to_owned())), Some("bad_content_type")),
+        ("redirect", AtOpen(2, redirect()), Some("bad_status")),
+        ("endless_head", AtOpen(1, Fault::EndlessHead { one_line: false }), Some("reset")),
+        ("endless_line", AtOpen(1, Fault::EndlessHead { one_line: true }), Some("reset")),
         ("reset", AtOpen(2, Fault::Reset), Some("reset")),
         ("garbage", AtOpen(1, Fault::Garbage), None),
         ("dribble", AtOpen(1, Fault::Dribble(1, Duration::ZERO)), None),
@@ -158,10 +167,6 @@ fn expected(kind: Kind, case: &Case) -> Vec<String> {
     let mut lines = expected_at_open(case);
     if let (Trouble::Live(_) | Trouble::Ends, Some(reason)) = (&case.trouble, case.down) {
         lines.extend([format!("down {reason}"), "up".to_owned()]);
-        // The others tell what was missed, or go on from where they were.
-        if kind == Kind::Openfire {
-            lines.push("gap upstream_no_replay".to_owned());
-        }
     }
     if kind == Kind::BrightPattern && case.name == "oversize" {
         // An answer that is too large takes all its events with it.

@@ -1,42 +1,38 @@
 //! API keys: found by the SHA-256 of their text.
 //!
-//! One hash and one look-up, whatever the number of keys. The look-up goes by a digest that
-//! nobody can steer; the last comparison takes the same time for all. Not here: what a key
-//! opens (`identity`).
+//! One hash and one look-up, whatever the number of keys, in a time that tells nothing
+//! (`digest`). Not here: what a key opens (`identity`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
 use crate::config::ApiKey;
+use crate::edge::digest::Digest;
 use crate::proto::time::UnixMillis;
 
 /// The keys of a configuration.
-pub(super) struct ApiKeys(HashMap<[u8; 32], Arc<ApiKey>>);
+pub(super) struct ApiKeys(HashMap<Digest, Arc<ApiKey>>);
 
 impl ApiKeys {
     pub(super) fn new(keys: &[Arc<ApiKey>]) -> Self {
-        Self(keys.iter().map(|key| (key.sha256, key.clone())).collect())
+        Self(keys.iter().map(|key| (Digest::new(key.sha256), key.clone())).collect())
     }
 
     /// The key of this text, unless it has expired.
     pub(super) fn find(&self, text: &str, now: UnixMillis) -> Option<&Arc<ApiKey>> {
-        self.by_digest(&Sha256::digest(text.as_bytes()).into(), now)
+        self.by_digest(Digest::of(text), now)
     }
 
     /// The key of this digest, unless it has expired.
-    pub(super) fn by_digest(&self, digest: &[u8; 32], now: UnixMillis) -> Option<&Arc<ApiKey>> {
-        let key = self.0.get(digest)?;
-        let is_same = bool::from(key.sha256.ct_eq(digest));
-        let is_valid = key.expires.is_none_or(|expires| now < expires);
-        (is_same && is_valid).then_some(key)
+    pub(super) fn by_digest(&self, digest: Digest, now: UnixMillis) -> Option<&Arc<ApiKey>> {
+        self.0.get(&digest).filter(|key| key.expires.is_none_or(|expires| now < expires))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     fn key(label: &str, text: &str, expires: Option<i64>) -> Arc<ApiKey> {
@@ -69,6 +65,6 @@ mod tests {
         let digest: [u8; 32] = Sha256::digest("sk-a").into();
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(keys.find(&hex, UnixMillis(0)).is_none());
-        assert!(keys.by_digest(&digest, UnixMillis(0)).is_some());
+        assert!(keys.by_digest(Digest::new(digest), UnixMillis(0)).is_some());
     }
 }

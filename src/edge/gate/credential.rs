@@ -1,15 +1,17 @@
 //! Which credential a request shows.
 //!
 //! In this order, the first that is there decides: `Authorization: Bearer`, `X-API-Key`, query
-//! `apikey`, query `access_token`. An empty one is not there. Its form says what it is. Not
-//! here: whether it is any good (`api_key`, `jwt`).
+//! `apikey`, query `access_token`, query `ticket`, the configured cookie. An empty one is not
+//! there. Its form says what it is. Not here: whether it is any good (`api_key`, `jwt`,
+//! `ticket`), whether a page may use the cookie (`origin`).
 
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE};
 
 use super::query::Query;
+use super::ticket;
 
 /// A longer credential is none. Nothing of it is looked at.
 pub(super) const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
@@ -24,27 +26,71 @@ pub(super) enum Shown<'a> {
     Token(Cow<'a, str>),
     /// Anything else.
     Key(Cow<'a, str>),
+    /// Where only tickets stand.
+    Ticket(Cow<'a, str>),
     /// Too long, or no text: there, and good for nothing.
     Useless,
     /// Nothing.
     Nothing,
 }
 
-/// The credential of a request.
-pub(super) fn shown<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Shown<'a> {
-    let candidates = [bearer(headers), header(headers)];
-    if let Some(found) = candidates.into_iter().flatten().next() {
-        return found.map_or(Shown::Useless, |text| by_form(Cow::Borrowed(text)));
+impl Shown<'_> {
+    /// The kind of credential, as in metrics.
+    pub(super) const fn method(&self) -> &'static str {
+        match self {
+            Self::Token(_) => "jwt",
+            Self::Key(_) | Self::Useless => "api_key",
+            Self::Ticket(_) => "ticket",
+            Self::Nothing => "none",
+        }
     }
-    for name in [API_KEY_PARAMETER, TOKEN_PARAMETER] {
+}
+
+/// The credential of a request, cookies apart.
+pub(super) fn shown<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Shown<'a> {
+    if let Some(shown) = in_header(headers) {
+        return shown;
+    }
+    for name in [API_KEY_PARAMETER, TOKEN_PARAMETER, ticket::PARAMETER] {
         match query.get(name) {
             Some(Ok(value)) if value.is_empty() => {}
+            Some(Ok(value)) if name == ticket::PARAMETER => return Shown::Ticket(value),
             Some(Ok(value)) => return by_form(value),
             Some(Err(_)) => return Shown::Useless,
             None => {}
         }
     }
     Shown::Nothing
+}
+
+/// The credential that stands in a header of its own, where nobody logs it and no browser sends
+/// it unasked.
+pub(super) fn in_header(headers: &HeaderMap) -> Option<Shown<'_>> {
+    let found = [bearer(headers), header(headers)].into_iter().flatten().next()?;
+    Some(found.map_or(Shown::Useless, |text| by_form(Cow::Borrowed(text))))
+}
+
+/// The text of a credential in a header of its own, if it can be an API key.
+pub(crate) fn key_in_header(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    match in_header(headers)? {
+        Shown::Key(text) => Some(text),
+        Shown::Token(_) | Shown::Ticket(_) | Shown::Useless | Shown::Nothing => None,
+    }
+}
+
+/// The credential in the first cookie of this name.
+pub(super) fn in_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<Shown<'a>> {
+    let cookies = headers.get_all(COOKIE).into_iter();
+    let crumbs = cookies.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let value = crumbs.map(<[u8]>::trim_ascii).find_map(|crumb| {
+        let at = crumb.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = crumb.split_at_checked(at)?;
+        let value = value.strip_prefix(b"=")?;
+        (key == name.as_bytes()).then_some(value)
+    })?;
+    let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let found = present(bare.unwrap_or(value))?;
+    Some(found.map_or(Shown::Useless, |text| by_form(Cow::Borrowed(text))))
 }
 
 fn by_form(text: Cow<'_, str>) -> Shown<'_> {
@@ -92,6 +138,7 @@ mod tests {
         let got = match shown(&map, Query::new(query)) {
             Shown::Token(text) => format!("token {text}"),
             Shown::Key(text) => format!("key {text}"),
+            Shown::Ticket(text) => format!("ticket {text}"),
             Shown::Useless => "useless".to_owned(),
             Shown::Nothing => "nothing".to_owned(),
         };
@@ -107,6 +154,9 @@ mod tests {
         check(&[header], query, "key two");
         check(&[], query, "key three");
         check(&[], "access_token=four", "key four");
+        check(&[], "ticket=five&access_token=four", "key four");
+        check(&[], "ticket=a.b.c&apikey=", "ticket a.b.c");
+        check(&[], "ticket=", "nothing");
         check(&[], "", "nothing");
     }
 
@@ -149,5 +199,40 @@ mod tests {
         check(&[], &format!("apikey={long}&access_token=t"), "useless");
         check(&[], &format!("apikey={fits}"), &format!("key {fits}"));
         check(&[], "apikey=%zz&access_token=t", "useless");
+    }
+
+    #[track_caller]
+    fn check_cookie(values: &[&[u8]], want: Option<&str>) {
+        let mut map = HeaderMap::new();
+        for value in values {
+            map.append(COOKIE, HeaderValue::from_bytes(value).expect("a value"));
+        }
+        let got = in_cookie(&map, "chat").map(|shown| match shown {
+            Shown::Token(text) => format!("token {text}"),
+            Shown::Key(text) => format!("key {text}"),
+            Shown::Ticket(_) | Shown::Nothing => "another".to_owned(),
+            Shown::Useless => "useless".to_owned(),
+        });
+        assert_eq!(got.as_deref(), want, "{values:?}");
+    }
+
+    #[test]
+    fn the_contract_tells_of_every_parameter_with_a_credential() {
+        use crate::proto::contract::{Kind, PARAMETERS};
+        let told = PARAMETERS.iter().filter(|one| one.kind == Kind::Credential);
+        let read = [API_KEY_PARAMETER, TOKEN_PARAMETER, ticket::PARAMETER];
+        assert_eq!(told.map(|one| one.name).collect::<Vec<_>>(), read);
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        check_cookie(&[b"chat=k"], Some("key k"));
+        check_cookie(&[b"a=1; chat=a.b.c; b=2"], Some("token a.b.c"));
+        check_cookie(&[b"a=1", b"chat=\"k=v\""], Some("key k=v"));
+        check_cookie(&[b"chat=first; chat=second"], Some("key first"));
+        check_cookie(&[b"chats=k; xchat=k; Chat=k; chat; =k; chat =k"], None);
+        check_cookie(&[b"chat="], None);
+        check_cookie(&[], None);
+        check_cookie(&[b"chat=\xff"], Some("useless"));
     }
 }

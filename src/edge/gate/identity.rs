@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::jwt::Verified;
-use crate::config::{ApiKey, Bound};
+use crate::config::{ApiKey, Bound, Issuer};
 use crate::proto::event::Subscription;
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
@@ -21,32 +21,75 @@ pub(super) enum Identity {
     Token(Box<Verified>, Secret),
 }
 
-/// By what a stream was opened: enough to ask again whether it still may be.
+/// By what a stream was opened: enough to ask again whether it still may be, and whose it is.
 /// No `Debug`: a token is inside.
+#[derive(Clone)]
 pub(crate) struct Grant(GrantKind);
 
+#[derive(Clone)]
 pub(super) enum GrantKind {
     Anonymous,
-    Key([u8; 32]),
-    Token(Secret),
+    Key(Arc<ApiKey>),
+    Token { token: Secret, issuer: Arc<Issuer>, subject: Option<Box<str>>, expires: UnixMillis },
+}
+
+/// Whose streams are meant. What is not said is not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Whose {
+    /// The `sub` of a token.
+    pub(crate) subject: Option<String>,
+    /// The issuer of a token.
+    pub(crate) issuer: Option<String>,
+    /// The label of an API key.
+    pub(crate) key: Option<String>,
+    /// The tenant of the stream.
+    pub(crate) tenant: Option<String>,
+    /// The participant of the stream.
+    pub(crate) participant: Option<String>,
 }
 
 impl Grant {
+    /// Of nobody.
+    #[cfg(test)]
+    pub(crate) const fn anonymous() -> Self {
+        Self(GrantKind::Anonymous)
+    }
+
     pub(super) const fn kind(&self) -> &GrantKind {
         &self.0
+    }
+
+    /// Whether a stream of this grant is one of those that are meant.
+    pub(crate) fn is_of(&self, whose: &Whose, subscription: &Subscription) -> bool {
+        let is = |want: &Option<String>, text: Option<&str>| {
+            want.as_deref().is_none_or(|want| text == Some(want))
+        };
+        let (key, issuer, subject) = match &self.0 {
+            GrantKind::Anonymous => (None, None, None),
+            GrantKind::Key(key) => (Some(key.label.as_str()), None, None),
+            GrantKind::Token { issuer, subject, .. } => {
+                (None, Some(issuer.issuer.as_str()), subject.as_deref())
+            }
+        };
+        is(&whose.key, key)
+            && is(&whose.issuer, issuer)
+            && is(&whose.subject, subject)
+            && is(&whose.tenant, Some(&subscription.tenant_id))
+            && is(&whose.participant, Some(&subscription.participant_id))
+    }
+
+    /// The bytes of what it keeps of a client's.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.0 {
+            GrantKind::Anonymous | GrantKind::Key(_) => 0,
+            GrantKind::Token { token, subject, .. } => {
+                token.reveal().len() + subject.as_ref().map_or(0, |subject| subject.len())
+            }
+        }
     }
 }
 
 impl Identity {
-    /// The kind of credential, as in metrics.
-    pub(super) const fn method(&self) -> &'static str {
-        match self {
-            Self::Anonymous => "none",
-            Self::Key(_) => "api_key",
-            Self::Token(..) => "jwt",
-        }
-    }
-
     /// The one tenant that the credential names; none if it names several, or leaves it open.
     pub(super) fn tenant(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -133,8 +176,13 @@ impl Identity {
     pub(super) fn into_grant(self) -> Grant {
         Grant(match self {
             Self::Anonymous => GrantKind::Anonymous,
-            Self::Key(key) => GrantKind::Key(key.sha256),
-            Self::Token(_, token) => GrantKind::Token(token),
+            Self::Key(key) => GrantKind::Key(key),
+            Self::Token(verified, token) => GrantKind::Token {
+                token,
+                subject: verified.claims.single("sub").map(|subject| subject.into()),
+                expires: verified.expires,
+                issuer: verified.issuer,
+            },
         })
     }
 }

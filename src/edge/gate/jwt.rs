@@ -2,8 +2,8 @@
 //!
 //! The issuer is picked by the token's unverified `iss`, the algorithm must stand in that
 //! issuer's list, and the key is of one kind, so a token can choose neither its key nor how it is
-//! checked. Every failure is the same `None`. Not here: what a token opens (`identity`), key sets
-//! that are fetched.
+//! checked. A name that stands twice in it makes it none. Not here: what a token opens
+//! (`identity`), sets of keys (`edge::jwks`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +11,13 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, Validation};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
-use crate::config::{Algorithm, Issuer, IssuerKey};
+use crate::config::{Issuer, IssuerKey};
+use crate::edge::jwks::{self, KeySet, KeySets, Keys, RSA_BYTES_MIN, library_name, validation};
+use crate::edge::strict;
 use crate::proto::time::UnixMillis;
 
 /// Headers whose meaning must be known, and is not: extensions, encryption, compression.
@@ -22,9 +25,6 @@ const UNKNOWN_HEADERS: &[&str] = &["crit", "b64", "enc", "zip"];
 
 /// Later ends are taken for this one, the year 2100: timers overflow, and no stream lives so long.
 const EXPIRES_MAX: UnixMillis = UnixMillis(4_102_444_800_000);
-
-/// Shorter RSA keys must not be used (RFC 7518, 3.3).
-const RSA_BYTES_MIN: usize = 2048 / 8;
 
 /// An Ed25519 key.
 const ED_KEY_BYTES: usize = 32;
@@ -34,8 +34,25 @@ pub(super) struct Issuers(HashMap<String, Verifier>);
 
 struct Verifier {
     issuer: Arc<Issuer>,
-    key: DecodingKey,
-    validation: Validation,
+    keys: Held,
+}
+
+/// Where the key of a token is looked for.
+enum Held {
+    One(Box<(DecodingKey, Validation)>),
+    Set(Keys),
+    Fetched(Arc<KeySet>),
+}
+
+/// What a token is.
+pub(super) enum Verdict {
+    /// True.
+    True(Box<Verified>),
+    /// Signed by nobody we know, not for us, or not for now.
+    False,
+    /// The issuer is asked for its keys, and the one that this token names is not among those
+    /// that it gave so far.
+    NoKey(Arc<KeySet>),
 }
 
 /// What a true token gives.
@@ -51,9 +68,9 @@ impl Issuers {
     ///
     /// # Errors
     /// A key that cannot be used, with the issuer it is of.
-    pub(super) fn new(issuers: &[Arc<Issuer>]) -> Result<Self, String> {
+    pub(super) fn new(issuers: &[Arc<Issuer>], key_sets: &KeySets) -> Result<Self, String> {
         let verifier = |issuer: &Arc<Issuer>| {
-            let verifier = Verifier::new(issuer.clone()).map_err(|why| {
+            let verifier = Verifier::new(issuer.clone(), key_sets).map_err(|why| {
                 format!("the key of issuer {} cannot be used: {why}", issuer.issuer)
             })?;
             Ok((issuer.issuer.clone(), verifier))
@@ -61,18 +78,86 @@ impl Issuers {
         issuers.iter().map(verifier).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The sets of keys that are fetched.
+    pub(super) fn key_sets(&self) -> impl Iterator<Item = &Arc<KeySet>> {
+        self.0.values().filter_map(|verifier| match &verifier.keys {
+            Held::Fetched(set) => Some(set),
+            Held::One(_) | Held::Set(_) => None,
+        })
+    }
+
     /// Checks a token of at most `CREDENTIAL_BYTES_MAX`.
-    pub(super) fn verify(&self, token: &str, now: UnixMillis) -> Option<Verified> {
+    pub(super) fn verify(&self, token: &str, now: UnixMillis) -> Verdict {
+        self.judge(token, now).unwrap_or(Verdict::False)
+    }
+
+    fn judge(&self, token: &str, now: UnixMillis) -> Option<Verdict> {
         let mut parts = token.split('.');
-        let (header, payload) = (object(parts.next()?)?, object(parts.next()?)?);
+        let (header, claims) = (object(parts.next()?)?, object(parts.next()?)?);
         if UNKNOWN_HEADERS.iter().any(|name| header.contains_key(*name)) {
             return None;
         }
-        let verifier = self.0.get(payload.get("iss")?.as_str()?)?;
-        let decoded =
-            jsonwebtoken::decode::<Map<String, Value>>(token, &verifier.key, &verifier.validation);
-        let claims = decoded.ok()?.claims;
-        let leeway = i64::try_from(verifier.issuer.leeway.as_millis()).unwrap_or(i64::MAX);
+        let verifier = self.0.get(claims.get("iss")?.as_str()?)?;
+        let (algorithm, id) = jwks::choice(&header)?;
+        if !verifier.issuer.algorithms.contains(&algorithm) {
+            return None;
+        }
+        let is_signed = match &verifier.keys {
+            Held::One(one) => is_signed(token, &one.0, &one.1),
+            Held::Set(keys) => {
+                let (key, validation) = keys.find(algorithm, id)?;
+                is_signed(token, key, validation)
+            }
+            Held::Fetched(set) => {
+                let keys = set.keys();
+                let found = keys.as_ref().and_then(|keys| keys.find(algorithm, id));
+                let Some((key, validation)) = found else {
+                    return Some(Verdict::NoKey(set.clone()));
+                };
+                is_signed(token, key, validation)
+            }
+        };
+        // What was signed are the very bytes that were read above.
+        let verified = is_signed.then(|| verifier.in_time(claims, now))??;
+        Some(Verdict::True(Box::new(verified)))
+    }
+}
+
+/// Whether the key has signed the token, and issuer and audience are as they should be.
+fn is_signed(token: &str, key: &DecodingKey, validation: &Validation) -> bool {
+    jsonwebtoken::decode::<IgnoredAny>(token, key, validation).is_ok()
+}
+
+impl Verifier {
+    fn new(issuer: Arc<Issuer>, key_sets: &KeySets) -> Result<Self, String> {
+        let algorithms: Vec<_> = issuer.algorithms.iter().copied().map(library_name).collect();
+        let Some(first) = algorithms.first().copied() else {
+            return Err("no algorithm is allowed".to_owned());
+        };
+        let key = match &issuer.key {
+            IssuerKey::KeySet(text) => {
+                let keys = Keys::parse(text.as_bytes(), &issuer);
+                let keys = keys.map_err(|fault| fault.as_str().to_owned())?;
+                return Ok(Self { issuer, keys: Held::Set(keys) });
+            }
+            IssuerKey::KeySetUrl(_) => {
+                let set = key_sets.of(&issuer)?;
+                return Ok(Self { issuer, keys: Held::Fetched(set) });
+            }
+            IssuerKey::Secret(_) | IssuerKey::Pem(_) => decoding_key(&issuer.key, first.family())?,
+        };
+        for algorithm in &algorithms {
+            // A signature of nothing is false for a usable key, and an error for any other.
+            jsonwebtoken::crypto::verify("", b"", &key, *algorithm)
+                .map_err(|error| format!("{algorithm:?}: {error}"))?;
+        }
+        let validation = validation(&issuer, &issuer.algorithms);
+        Ok(Self { issuer, keys: Held::One(Box::new((key, validation))) })
+    }
+
+    /// What a signed token gives, if it is its time.
+    fn in_time(&self, claims: Map<String, Value>, now: UnixMillis) -> Option<Verified> {
+        let leeway = i64::try_from(self.issuer.leeway.as_millis()).unwrap_or(i64::MAX);
         let expires = numeric_date(claims.get("exp")?)?;
         let not_before = match claims.get("nbf") {
             Some(nbf) => numeric_date(nbf)?,
@@ -81,40 +166,10 @@ impl Issuers {
         let is_in_time =
             now.0 < expires.saturating_add(leeway) && now.0 >= not_before.saturating_sub(leeway);
         is_in_time.then(|| Verified {
-            issuer: verifier.issuer.clone(),
+            issuer: self.issuer.clone(),
             claims: Claims::new(claims),
             expires: UnixMillis(expires).min(EXPIRES_MAX),
         })
-    }
-}
-
-impl Verifier {
-    fn new(issuer: Arc<Issuer>) -> Result<Self, String> {
-        let algorithms: Vec<_> = issuer.algorithms.iter().copied().map(algorithm).collect();
-        let Some(first) = algorithms.first().copied() else {
-            return Err("no algorithm is allowed".to_owned());
-        };
-        let family = first.family();
-        let key = decoding_key(&issuer.key, family)?;
-        for algorithm in &algorithms {
-            // A signature of nothing is false for a usable key, and an error for any other.
-            jsonwebtoken::crypto::verify("", b"", &key, *algorithm)
-                .map_err(|error| format!("{algorithm:?}: {error}"))?;
-        }
-        let mut validation = Validation::new(first);
-        validation.algorithms = algorithms;
-        // Times are checked here, against the clock that is passed in.
-        validation.validate_exp = false;
-        validation.validate_nbf = false;
-        validation.set_issuer(&[&issuer.issuer]);
-        if issuer.audiences.is_empty() {
-            validation.validate_aud = false;
-            validation.set_required_spec_claims(&["exp", "iss"]);
-        } else {
-            validation.set_audience(&issuer.audiences);
-            validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        }
-        Ok(Self { issuer, key, validation })
     }
 }
 
@@ -128,6 +183,9 @@ fn decoding_key(key: &IssuerKey, family: AlgorithmFamily) -> Result<DecodingKey,
         (IssuerKey::Pem(pem), AlgorithmFamily::Ed) => DecodingKey::from_ed_pem(pem),
         (IssuerKey::Secret(_), _) => return Err("a secret is only for HS algorithms".to_owned()),
         (IssuerKey::Pem(_), _) => return Err("a PEM key is not for HS algorithms".to_owned()),
+        (IssuerKey::KeySet(_) | IssuerKey::KeySetUrl(_), _) => {
+            return Err("a set of keys is not one key".to_owned());
+        }
     };
     let key = key.map_err(|error| format!("no such public key or certificate: {error}"))?;
     // The verifiers would find out with the first token, or take the first bytes of whatever
@@ -168,26 +226,9 @@ fn der_value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(len)
 }
 
-const fn algorithm(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
-    match algorithm {
-        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
-        Algorithm::Hs384 => jsonwebtoken::Algorithm::HS384,
-        Algorithm::Hs512 => jsonwebtoken::Algorithm::HS512,
-        Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::Rs384 => jsonwebtoken::Algorithm::RS384,
-        Algorithm::Rs512 => jsonwebtoken::Algorithm::RS512,
-        Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
-        Algorithm::Ps384 => jsonwebtoken::Algorithm::PS384,
-        Algorithm::Ps512 => jsonwebtoken::Algorithm::PS512,
-        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::Es384 => jsonwebtoken::Algorithm::ES384,
-        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-    }
-}
-
-/// A part of a token, before anything of it is believed. Nesting is bounded by the JSON reader.
+/// A part of a token, before anything of it is believed.
 fn object(part: &str) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+    strict::object(&URL_SAFE_NO_PAD.decode(part).ok()?)
 }
 
 /// Seconds since 1970, with or without a fraction, as milliseconds; more than fits is for ever.

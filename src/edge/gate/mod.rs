@@ -2,8 +2,9 @@
 //!
 //! [`Gate::decide`] takes the steps in their order: path, preflight, address limit, credential,
 //! parameters, route, authorization, sources, limits of subject and tenant. It opens nothing,
-//! waits for nothing and needs no socket. Not here: writing the answer (`edge::refusal` says
-//! what it is), opening sources, ending streams.
+//! waits for nothing and needs no socket; where a token names a key that may come in a moment, it
+//! says so ([`Later`]). Not here: writing the answer (`edge::refusal` says what it is), opening
+//! sources, ending streams.
 
 mod address;
 mod api_key;
@@ -12,9 +13,11 @@ mod credential;
 mod identity;
 mod jwt;
 mod limits;
+mod origin;
 mod parameters;
 mod query;
 mod rate;
+mod ticket;
 mod values;
 
 #[cfg(test)]
@@ -31,13 +34,16 @@ use http::{HeaderMap, Method};
 use self::api_key::ApiKeys;
 use self::credential::Shown;
 use self::identity::{GrantKind, Identity};
-use self::jwt::Issuers;
+use self::jwt::{Issuers, Verdict};
 use self::limits::{Limiter, Usage};
 use self::parameters::Parameters;
 use self::query::Query;
+use self::ticket::{TICKET_LIFE, Tickets};
 use self::values::Values;
 use super::clock::Ticks;
 use super::cors::{self, Headers};
+use super::digest::Digest;
+use super::jwks::{KeySets, KeyWait};
 use super::refusal::Refusal;
 use crate::config::{Config, Route, Source};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
@@ -47,7 +53,8 @@ use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
-pub(crate) use identity::Grant;
+pub(crate) use credential::key_in_header;
+pub(crate) use identity::{Grant, Whose};
 pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
 
@@ -62,6 +69,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) query: &'a str,
     /// The headers.
     pub(crate) headers: &'a HeaderMap,
+    /// The authority, which HTTP/2 has in place of the header `Host`.
+    pub(crate) authority: Option<&'a str>,
     /// Who holds the other end of the connection.
     pub(crate) peer: Option<IpAddr>,
     /// The process takes no more streams: when to come back.
@@ -86,10 +95,21 @@ pub(crate) enum Decision {
     Head(Box<Admitted>),
     /// 204 with the headers: the answer to `OPTIONS`, preflight or not.
     Options,
+    /// A ticket, and for how many seconds it is good.
+    Ticket(Secret, u64),
     /// A refusal as HTTP.
     Refused(Refusal),
     /// A refusal inside a stream, as `errors=event` asks; for `HEAD` only the head of that.
     RefusedInStream(Refusal),
+}
+
+/// The token names a key that its issuer is just being asked for: to be decided again when that
+/// is over, with what was counted so far.
+pub(crate) struct Later {
+    /// What is waited for.
+    pub(crate) wait: KeyWait,
+    /// What was counted.
+    pub(crate) permits: Permits,
 }
 
 /// A stream that may be opened.
@@ -140,8 +160,43 @@ pub(crate) struct Gate {
     routes: HashMap<String, Vec<Arc<Route>>>,
     api_keys: ApiKeys,
     issuers: Issuers,
+    key_sets: Arc<KeySets>,
+    tickets: Arc<Tickets>,
     limiter: Limiter,
     metrics: Arc<Metrics>,
+}
+
+/// What a path stands for.
+struct Target<'a> {
+    /// Never empty.
+    routes: &'a [Arc<Route>],
+    /// Tickets for the streams of the routes, in place of the streams.
+    is_ticket: bool,
+}
+
+/// Who asks, and how that was shown.
+struct Known {
+    identity: Identity,
+    /// The kind of credential, as in metrics.
+    method: &'static str,
+    /// What the ticket is for, if there was one.
+    bound: Option<ticket::Bound>,
+}
+
+/// Why nobody is known.
+enum Unknown {
+    /// There is nothing to know.
+    Refused,
+    /// The key may come.
+    Later(KeyWait),
+}
+
+/// What a request came to before its limits were asked.
+struct Aimed<'a> {
+    route: &'a Arc<Route>,
+    parameters: Parameters,
+    subscription: Arc<Subscription>,
+    sources: Vec<Resolved>,
 }
 
 /// A refusal, and whether its route lets it be told inside a stream.
@@ -155,30 +210,39 @@ impl Gate {
     ///
     /// # Errors
     /// An issuer's key that cannot be used.
-    pub(crate) fn new(config: Arc<Config>, metrics: Arc<Metrics>) -> Result<Self, String> {
-        Self::with_ticks(config, metrics, Ticks::monotonic())
+    pub(crate) fn new(
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        key_sets: Arc<KeySets>,
+    ) -> Result<Self, String> {
+        Self::with_ticks(config, metrics, key_sets, Ticks::monotonic())
     }
 
     fn with_ticks(
         config: Arc<Config>,
         metrics: Arc<Metrics>,
+        key_sets: Arc<KeySets>,
         ticks: Ticks,
     ) -> Result<Self, String> {
-        Self::with_usage(config, metrics, Arc::new(Usage::new(ticks)))
+        let tickets = Arc::new(Tickets::new(ticks.clone()));
+        Self::with_past(config, metrics, key_sets, tickets, Arc::new(Usage::new(ticks)))
     }
 
-    /// The gate of a new configuration, which goes on counting where this one is: budgets that
-    /// are spent stay spent, streams that are open stay counted.
+    /// The gate of a new configuration, which goes on where this one is: budgets that are spent
+    /// stay spent, streams that are open stay counted, tickets that are out stay good.
     ///
     /// # Errors
     /// An issuer's key that cannot be used.
     pub(crate) fn reloaded(&self, config: Arc<Config>) -> Result<Self, String> {
-        Self::with_usage(config, self.metrics.clone(), self.limiter.usage().clone())
+        let (tickets, usage) = (self.tickets.clone(), self.limiter.usage().clone());
+        Self::with_past(config, self.metrics.clone(), self.key_sets.clone(), tickets, usage)
     }
 
-    fn with_usage(
+    fn with_past(
         config: Arc<Config>,
         metrics: Arc<Metrics>,
+        key_sets: Arc<KeySets>,
+        tickets: Arc<Tickets>,
         usage: Arc<Usage>,
     ) -> Result<Self, String> {
         let mut routes: HashMap<String, Vec<Arc<Route>>> = HashMap::new();
@@ -188,37 +252,71 @@ impl Gate {
         Ok(Self {
             routes,
             api_keys: ApiKeys::new(&config.auth.api_keys),
-            issuers: Issuers::new(&config.auth.jwt)?,
+            issuers: Issuers::new(&config.auth.jwt, &key_sets)?,
+            key_sets,
+            tickets,
             limiter: Limiter::new(&config, usage, metrics.clone()),
             config,
             metrics,
         })
     }
 
-    /// Decides about a request.
-    #[must_use]
-    pub(crate) fn decide(&self, asked: &Asked<'_>, wall: UnixMillis) -> Decided {
+    /// Begins to fetch the keys of issuers that publish them.
+    pub(crate) fn start(&self) {
+        self.issuers.key_sets().for_each(|set| set.start());
+    }
+
+    /// Whether something is served under this path.
+    pub(crate) fn is_routed(&self, path: &str) -> bool {
+        self.target(path).is_some()
+    }
+
+    /// Takes back the tickets of these streams.
+    pub(crate) fn revoke_tickets(&self, whose: &Whose) {
+        self.tickets.revoke(|grant, subscription| grant.is_of(whose, subscription));
+    }
+
+    /// Decides about a request. `counted` is what it was given before it had to wait; with that
+    /// it is decided now.
+    ///
+    /// # Errors
+    /// It is to be decided a little later.
+    pub(crate) fn decide(
+        &self,
+        asked: &Asked<'_>,
+        counted: Option<Permits>,
+        wall: UnixMillis,
+    ) -> Result<Decided, Later> {
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
-        let routes = self.routes.get(asked.path).map_or(&[][..], Vec::as_slice);
-        let route = routes.first().cloned();
-        let decision = if route.is_none() {
-            Decision::Refused(Refusal::NoSuchPath)
-        } else if asked.method == Method::OPTIONS {
+        let Some(target) = self.target(asked.path) else {
+            let decision = Decision::Refused(Refusal::NoSuchPath);
+            return Ok(Decided { decision, headers, route: None });
+        };
+        let allow = if target.is_ticket { cors::TICKET_METHODS } else { cors::METHODS };
+        let method = asked.method;
+        let is_served = match target.is_ticket {
+            true => method == Method::POST,
+            false => method == Method::GET || method == Method::HEAD,
+        };
+        let decision = if method == Method::OPTIONS {
             if cors::is_preflight(asked.headers) {
-                headers = cors::preflight_headers(&self.config.cors, asked.headers);
+                headers = cors::preflight_headers(&self.config.cors, asked.headers, allow);
             }
-            headers.push((ALLOW, HeaderValue::from_static(cors::METHODS)));
+            headers.push((ALLOW, HeaderValue::from_static(allow)));
             Decision::Options
-        } else if asked.method == Method::GET || asked.method == Method::HEAD {
-            self.decide_stream(asked, routes, wall)
+        } else if is_served {
+            self.decide_about(asked, &target, counted, wall)?
         } else {
-            Decision::Refused(Refusal::MethodNotAllowed)
+            Decision::Refused(Refusal::MethodNotAllowed { allow })
         };
         let route = match &decision {
             Decision::Stream(admitted) | Decision::Head(admitted) => Some(admitted.route.clone()),
-            Decision::Options | Decision::Refused(_) | Decision::RefusedInStream(_) => route,
+            Decision::Options
+            | Decision::Ticket(..)
+            | Decision::Refused(_)
+            | Decision::RefusedInStream(_) => target.routes.first().cloned(),
         };
-        Decided { decision, headers, route }
+        Ok(Decided { decision, headers, route })
     }
 
     /// Whether an open stream's credential still opens it, and until when. To be asked of the
@@ -233,95 +331,175 @@ impl Gate {
         wall: UnixMillis,
     ) -> Result<Option<UnixMillis>, Revoked> {
         let identity = match grant.kind() {
-            GrantKind::Anonymous => self.config.auth.anonymous.then_some(Identity::Anonymous),
-            GrantKind::Key(digest) => self.by_digest(digest, wall),
-            GrantKind::Token(token) => self.by_token(token.reveal(), wall),
+            GrantKind::Token { token, expires, .. } => {
+                match self.issuers.verify(token.reveal(), wall) {
+                    Verdict::True(verified) => Some(Identity::Token(verified, token.clone())),
+                    // The issuer's keys are on their way. Streams are asked about again when they
+                    // are there.
+                    Verdict::NoKey(set) if set.keys().is_none() => return Ok(Some(*expires)),
+                    Verdict::NoKey(_) | Verdict::False => None,
+                }
+            }
+            GrantKind::Anonymous | GrantKind::Key(_) => self.by_grant(grant, wall),
         };
         let identity = identity.filter(|identity| identity.opens(subscription)).ok_or(Revoked)?;
         Ok(identity.expires())
     }
 
-    fn decide_stream(
-        &self,
-        asked: &Asked<'_>,
-        routes: &[Arc<Route>],
-        wall: UnixMillis,
-    ) -> Decision {
-        match self.admit(asked, routes, wall) {
-            Ok(admitted) if asked.method == Method::HEAD => Decision::Head(admitted),
-            Ok(admitted) => Decision::Stream(admitted),
-            Err(Turned { refusal, allows_event }) => {
-                let errors = Query::new(asked.query).readable("errors");
-                if allows_event && errors.is_some_and(|errors| errors == "event") {
-                    Decision::RefusedInStream(refusal)
-                } else {
-                    Decision::Refused(refusal)
-                }
-            }
+    /// The routes of a path, or those that it asks tickets for. A route of exactly this path
+    /// comes first.
+    fn target(&self, path: &str) -> Option<Target<'_>> {
+        const TICKET: &str = "/ticket";
+        if let Some(routes) = self.routes.get(path) {
+            return Some(Target { routes, is_ticket: false });
         }
+        let of_stream = path.strip_suffix(TICKET)?;
+        let of_stream = if of_stream.is_empty() { "/" } else { of_stream };
+        let routes = self.routes.get(of_stream)?;
+        Some(Target { routes, is_ticket: true })
     }
 
-    /// Address and credential. While it is open which route is meant, a refusal is told inside a
-    /// stream only if every route of the path allows it: then it tells nothing of tenants.
-    fn admit(
+    fn decide_about(
         &self,
         asked: &Asked<'_>,
-        routes: &[Arc<Route>],
+        target: &Target<'_>,
+        counted: Option<Permits>,
         wall: UnixMillis,
-    ) -> Result<Box<Admitted>, Turned> {
-        let allows_event = routes.iter().all(|route| route.allow_errors_event);
-        let turned = |refusal| Turned { refusal, allows_event };
+    ) -> Result<Decision, Later> {
+        // While it is open which route is meant, a refusal is told inside a stream only if every
+        // route of the path allows it: then it tells nothing of tenants.
+        let allows_event = target.routes.iter().all(|route| route.allow_errors_event);
+        let is_late = counted.is_some();
+        let decided = self.enter(asked, counted).map(|permits| {
+            let known = match target.is_ticket {
+                true => self.know_by_header(asked, wall),
+                false => self.know(asked, wall),
+            };
+            (known, permits)
+        });
+        let decided = match decided {
+            Ok(((_, Err(Unknown::Later(wait))), permits)) if !is_late => {
+                return Err(Later { wait, permits });
+            }
+            Ok(((method, Err(Unknown::Later(_) | Unknown::Refused)), _)) => {
+                self.metrics.on_auth(method, "refused");
+                Err(Turned { refusal: Refusal::Unauthorized, allows_event })
+            }
+            Ok(((_, Ok(known)), permits)) => {
+                self.decide_known(asked, target, known, permits, allows_event)
+            }
+            Err(refusal) => Err(Turned { refusal, allows_event }),
+        };
+        Ok(decided.unwrap_or_else(|Turned { refusal, allows_event }| {
+            let errors = Query::new(asked.query).readable("errors");
+            let is_wanted = errors.is_some_and(|errors| errors == "event");
+            if allows_event && is_wanted && !target.is_ticket {
+                Decision::RefusedInStream(refusal)
+            } else {
+                Decision::Refused(refusal)
+            }
+        }))
+    }
+
+    /// Drain and address. What is asked for the second time was counted the first.
+    fn enter(&self, asked: &Asked<'_>, counted: Option<Permits>) -> Result<Permits, Refusal> {
         if let Some(retry_secs) = asked.draining {
-            return Err(turned(Refusal::Draining { retry_secs }));
+            return Err(Refusal::Draining { retry_secs });
+        }
+        if let Some(permits) = counted {
+            return Ok(permits);
         }
         let mut permits = Permits::default();
-        if asked.method == Method::GET {
+        if asked.method != Method::HEAD {
             let trusted = &self.config.trusted_proxies;
             let address = address::client_address(asked.peer, asked.headers, trusted);
             let entered = self.limiter.enter_address(&address::key(address));
-            permits.push(entered.map_err(|limited| turned(Refusal::Limited(limited)))?);
+            permits.push(entered.map_err(Refusal::Limited)?);
         }
-        let identity = self.authenticate(asked, wall).map_err(turned)?;
-        let method = identity.method();
-        let admitted = self.admit_known(asked, routes, identity, permits, allows_event);
-        let is_forbidden = matches!(&admitted, Err(turned) if turned.refusal == Refusal::Forbidden);
-        self.metrics.on_auth(method, if is_forbidden { "forbidden" } else { "accepted" });
-        admitted
+        Ok(permits)
     }
 
-    /// Parameters, route, authorization, sources, and the limits of subject and tenant.
-    fn admit_known(
+    /// Everything from the parameters on.
+    fn decide_known(
         &self,
         asked: &Asked<'_>,
-        routes: &[Arc<Route>],
-        identity: Identity,
-        mut permits: Permits,
+        target: &Target<'_>,
+        known: Known,
+        permits: Permits,
         allows_event: bool,
-    ) -> Result<Box<Admitted>, Turned> {
-        let query = Query::new(asked.query);
+    ) -> Result<Decision, Turned> {
+        let method = known.method;
+        let aimed = self.aim(asked, target, &known, allows_event);
+        let outcome = match &aimed {
+            Err(Turned { refusal: Refusal::Forbidden, .. }) => "forbidden",
+            Err(Turned { refusal: Refusal::Unauthorized, .. }) => "refused",
+            Ok(_) | Err(_) => "accepted",
+        };
+        self.metrics.on_auth(method, outcome);
+        let aimed = aimed?;
+        if target.is_ticket {
+            let Aimed { route, subscription, .. } = aimed;
+            let bound = ticket::bound(&route.path, &subscription, Query::new(asked.query));
+            let ticket = self.tickets.issue(known.identity.into_grant(), subscription, bound);
+            return Ok(Decision::Ticket(Secret::new(ticket), TICKET_LIFE.as_secs()));
+        }
+        let admitted = self.admit(asked, aimed, known.identity, permits)?;
+        Ok(if asked.method == Method::HEAD {
+            Decision::Head(admitted)
+        } else {
+            Decision::Stream(admitted)
+        })
+    }
+
+    /// Parameters, route, authorization, sources.
+    fn aim<'t>(
+        &self,
+        asked: &Asked<'_>,
+        target: &Target<'t>,
+        known: &Known,
+        allows_event: bool,
+    ) -> Result<Aimed<'t>, Turned> {
+        let (query, identity) = (Query::new(asked.query), &known.identity);
         let parameters = Parameters::parse(query, asked.headers, identity.tenant())
             .map_err(|refusal| Turned { refusal, allows_event })?;
         let subscription =
             Subscription::new(&parameters.tenant, &parameters.workflow, &parameters.participant);
         let (tenant, workflow) = (&subscription.tenant_id, &subscription.workflow_type);
-        let Some(route) = routes.iter().find(|route| route.is_match(tenant, workflow)) else {
+        let Some(route) = target.routes.iter().find(|route| route.is_match(tenant, workflow))
+        else {
             return Err(Turned { refusal: Refusal::NoSuchRoute, allows_event: false });
         };
         let turned = |refusal| Turned { refusal, allows_event: route.allow_errors_event };
+        // A ticket for another stream is no ticket for this one.
+        let is_bound = |bound| ticket::bound(&route.path, &subscription, query) == bound;
+        if !known.bound.is_none_or(is_bound) {
+            return Err(turned(Refusal::Unauthorized));
+        }
         if !identity.opens(&subscription) {
             return Err(turned(Refusal::Forbidden));
         }
-        let values = Values {
-            subscription: &subscription,
-            identity: &identity,
-            query,
-            headers: asked.headers,
-        };
+        let values =
+            Values { subscription: &subscription, identity, query, headers: asked.headers };
         let sources = resolve(route, &values).map_err(turned)?;
+        Ok(Aimed { route, parameters, subscription, sources })
+    }
+
+    /// The limits of subject and tenant.
+    fn admit(
+        &self,
+        asked: &Asked<'_>,
+        aimed: Aimed<'_>,
+        identity: Identity,
+        mut permits: Permits,
+    ) -> Result<Box<Admitted>, Turned> {
+        let Aimed { route, parameters, subscription, sources } = aimed;
         if asked.method == Method::GET {
-            self.limiter
-                .enter_stream(&identity, tenant, &mut permits)
-                .map_err(|limited| turned(Refusal::Limited(limited)))?;
+            let entered =
+                self.limiter.enter_stream(&identity, &subscription.tenant_id, &mut permits);
+            entered.map_err(|limited| Turned {
+                refusal: Refusal::Limited(limited),
+                allows_event: route.allow_errors_event,
+            })?;
         }
         Ok(Box::new(Admitted {
             route: route.clone(),
@@ -341,28 +519,82 @@ impl Gate {
         }))
     }
 
-    fn authenticate(&self, asked: &Asked<'_>, wall: UnixMillis) -> Result<Identity, Refusal> {
-        let (method, identity) = match credential::shown(asked.headers, Query::new(asked.query)) {
-            Shown::Token(token) => ("jwt", self.by_token(&token, wall)),
-            Shown::Key(key) => {
-                ("api_key", self.api_keys.find(&key, wall).cloned().map(Identity::Key))
+    /// Who asks for a stream, after the kind of what was shown.
+    fn know(&self, asked: &Asked<'_>, wall: UnixMillis) -> (&'static str, Result<Known, Unknown>) {
+        let shown = credential::shown(asked.headers, Query::new(asked.query));
+        let name = self.config.auth.cookie.as_deref();
+        let cookie = name.and_then(|name| credential::in_cookie(asked.headers, name));
+        let (method, shown) = match (shown, cookie) {
+            (Shown::Nothing, Some(cookie)) => {
+                let (authority, cors) = (asked.authority, &self.config.cors);
+                let may = origin::may_use_cookies(asked.headers, authority, cors);
+                ("cookie", if may { cookie } else { Shown::Useless })
             }
-            Shown::Useless => ("api_key", None),
-            Shown::Nothing => ("none", self.config.auth.anonymous.then_some(Identity::Anonymous)),
+            (shown, _) => (shown.method(), shown),
         };
-        identity.ok_or_else(|| {
-            self.metrics.on_auth(method, "refused");
-            Refusal::Unauthorized
-        })
+        (method, self.know_shown(shown, method, asked, wall))
     }
 
-    fn by_token(&self, token: &str, wall: UnixMillis) -> Option<Identity> {
-        let verified = self.issuers.verify(token, wall)?;
-        Some(Identity::Token(Box::new(verified), Secret::new(token.to_owned())))
+    /// Who asks for a ticket: a credential in a header of its own alone counts.
+    fn know_by_header(
+        &self,
+        asked: &Asked<'_>,
+        wall: UnixMillis,
+    ) -> (&'static str, Result<Known, Unknown>) {
+        let shown = credential::in_header(asked.headers);
+        let method = shown.as_ref().unwrap_or(&Shown::Nothing).method();
+        let known = shown.ok_or(Unknown::Refused);
+        (method, known.and_then(|shown| self.know_shown(shown, method, asked, wall)))
     }
 
-    fn by_digest(&self, digest: &[u8; 32], wall: UnixMillis) -> Option<Identity> {
-        self.api_keys.by_digest(digest, wall).cloned().map(Identity::Key)
+    fn know_shown(
+        &self,
+        shown: Shown<'_>,
+        method: &'static str,
+        asked: &Asked<'_>,
+        wall: UnixMillis,
+    ) -> Result<Known, Unknown> {
+        let mut bound = None;
+        let identity = match shown {
+            Shown::Token(token) => match self.issuers.verify(&token, wall) {
+                Verdict::True(verified) => {
+                    Some(Identity::Token(verified, Secret::new(token.into_owned())))
+                }
+                Verdict::False => None,
+                Verdict::NoKey(set) => {
+                    return Err(set.ask().map_or(Unknown::Refused, Unknown::Later));
+                }
+            },
+            Shown::Key(key) => self.api_keys.find(&key, wall).cloned().map(Identity::Key),
+            Shown::Ticket(text) => {
+                // HEAD opens nothing, so it uses nothing up.
+                let is_used = asked.method != Method::HEAD;
+                let out = &self.tickets;
+                let ticket = if is_used { out.redeem(&text) } else { out.peek(&text) };
+                ticket.and_then(|(grant, is_for)| {
+                    bound = Some(is_for);
+                    self.by_grant(&grant, wall)
+                })
+            }
+            Shown::Useless => None,
+            Shown::Nothing => self.config.auth.anonymous.then_some(Identity::Anonymous),
+        };
+        identity.map(|identity| Known { identity, method, bound }).ok_or(Unknown::Refused)
+    }
+
+    /// Who was granted something, if the credential behind it is still good.
+    fn by_grant(&self, grant: &Grant, wall: UnixMillis) -> Option<Identity> {
+        match grant.kind() {
+            GrantKind::Anonymous => self.config.auth.anonymous.then_some(Identity::Anonymous),
+            GrantKind::Key(key) => {
+                let known = self.api_keys.by_digest(Digest::new(key.sha256), wall);
+                known.cloned().map(Identity::Key)
+            }
+            GrantKind::Token { token, .. } => match self.issuers.verify(token.reveal(), wall) {
+                Verdict::True(verified) => Some(Identity::Token(verified, token.clone())),
+                Verdict::False | Verdict::NoKey(_) => None,
+            },
+        }
     }
 }
 

@@ -33,6 +33,18 @@ impl<'a> Query<'a> {
     }
 }
 
+impl<'a> Query<'a> {
+    /// All names and values in their order; what cannot be decoded stands as it came.
+    pub(super) fn pairs(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        let read = |raw: &'a str| decode(raw).unwrap_or(Cow::Borrowed(raw));
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(move |pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (read(name), read(value))
+        })
+    }
+}
+
 /// Undoes percent-encoding; `None` for a broken escape or what is no UTF-8.
 fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {

@@ -3,20 +3,23 @@
 //! Each attached log has a mapper of its own, since events carry the subscription; a frame is
 //! decoded once and counted once, however many logs want it.
 
-use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::covered::{Covered, Entry};
 use super::history::PastEvent;
 use crate::config::Source;
 use crate::edge::channel::ChannelCell;
 use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Mapper, Request, SessionStart, SessionValues, Verdict,
+    Discard, HistoryCalls, Input, Mapper, PastKeys, Request, SessionStart, SessionValues, Verdict,
 };
-use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason};
+use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
 use crate::proto::link::Told;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
@@ -42,6 +45,8 @@ struct Shared {
     failures: u32,
 }
 
+/// Nobody is waited for longer: a client that takes nothing for so long is stuck, not slow.
+const PACE_MAX: Duration = Duration::from_secs(1);
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
 
@@ -50,7 +55,7 @@ pub(super) struct Behind {
     /// How it is asked for, if it can be.
     pub(super) calls: Option<HistoryCalls>,
     /// Its parts, as far as they were seen.
-    pub(super) keys: BTreeSet<String>,
+    pub(super) keys: PastKeys,
     channels: Vec<Arc<ChannelCell>>,
 }
 
@@ -71,6 +76,7 @@ struct Attachment {
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
+    covered: Covered,
 }
 
 impl UpstreamCell {
@@ -123,6 +129,7 @@ impl UpstreamCell {
             history: resolved.history.clone(),
             mint,
             frames: 0,
+            covered: Covered::default(),
         });
         if let Some(told) = shared.standing {
             channel.on_told(index, told, false);
@@ -186,8 +193,8 @@ impl UpstreamCell {
 
     /// More came at once than could be kept.
     pub(super) fn on_overflow(&self) {
-        for attachment in &self.shared().attachments {
-            attachment.channel.on_gap(attachment.index, GapReason::Overflow, None);
+        for attachment in &mut self.shared().attachments {
+            attachment.on_gap(GapReason::Overflow, None);
         }
     }
 
@@ -195,6 +202,29 @@ impl UpstreamCell {
     pub(super) fn wake(&self) {
         for attachment in &self.shared().attachments {
             attachment.channel.wake();
+        }
+    }
+
+    /// Lets readers catch up, where even the fastest of each log is about to be overtaken: a
+    /// backend that sends faster than any client can take is read no faster than that. A slow
+    /// client beside a fast one is never waited for, and no one for longer than [`PACE_MAX`].
+    pub(super) async fn pace(&self) {
+        let behind: Vec<Arc<ChannelCell>> = {
+            let shared = self.shared();
+            let mut channels = shared.attachments.iter().map(|attachment| &attachment.channel);
+            if !channels.all(|channel| channel.is_ahead()) {
+                return;
+            }
+            shared.attachments.iter().map(|attachment| attachment.channel.clone()).collect()
+        };
+        let mut waits: Vec<_> =
+            behind.iter().map(|channel| Box::pin(channel.until_taken())).collect();
+        let any = poll_fn(|context| {
+            let is_done = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+            if is_done || waits.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        if tokio::time::timeout(PACE_MAX, any).await.is_err() {
+            behind.iter().for_each(|channel| channel.give_up());
         }
     }
 
@@ -210,10 +240,11 @@ impl UpstreamCell {
         let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
-            let Attachment { channel, mapper, mint, frames, .. } = attachment;
+            let Attachment { channel, mapper, mint, frames, covered, .. } = attachment;
             *frames += 1;
+            let minting = Minting { mint, frame: *frames, arrived, source: &self.source };
             mapper.on_gone(&mut |event| {
-                publish(&event, channel, mint, *frames, arrived, &self.source, &self.metrics);
+                minting.encode(&event, channel).publish(channel, covered, &self.metrics);
             });
             channel.wake();
         }
@@ -227,6 +258,7 @@ impl UpstreamCell {
         let since = shared.lost_at.take();
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
+                attachment.mapper.on_time(clock::wall());
                 attachment.mapper.on_reopened();
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
@@ -240,19 +272,18 @@ impl UpstreamCell {
         for attachment in &self.shared().attachments {
             let channel = attachment.channel.clone();
             let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
-            let keys = attachment.mapper.past_keys();
+            let mut keys = attachment.mapper.past_keys();
+            if attachment.mapper.has_scopes() {
+                keys.join(attachment.channel.scopes());
+            }
             match known {
                 Some(behind) => {
                     behind.channels.push(channel);
-                    behind.keys.extend(keys);
+                    behind.keys.join(keys);
                 }
                 None => {
                     let calls = attachment.history.clone();
-                    all.push(Behind {
-                        calls,
-                        keys: keys.into_iter().collect(),
-                        channels: vec![channel],
-                    });
+                    all.push(Behind { calls, keys, channels: vec![channel] });
                 }
             }
         }
@@ -261,10 +292,9 @@ impl UpstreamCell {
 
     /// These logs may have missed something that cannot be had any more.
     pub(super) fn on_gap(&self, behind: &Behind, since: UnixMillis) {
-        for attachment in &self.shared().attachments {
+        for attachment in &mut self.shared().attachments {
             if behind.is_of(attachment) {
-                let reason = GapReason::UpstreamNoReplay;
-                attachment.channel.on_gap(attachment.index, reason, Some(since));
+                attachment.on_gap(GapReason::UpstreamNoReplay, Some(since));
             }
         }
     }
@@ -275,16 +305,14 @@ impl UpstreamCell {
             if !behind.is_of(attachment) {
                 continue;
             }
-            for event in events {
-                let verdict = attachment.on_past(event, arrived, &self.source, &self.metrics);
-                self.metrics.on_past(verdict);
-            }
+            attachment.mapper.on_time(arrived.wall);
+            attachment.on_past(events, arrived, &self.source, &self.metrics);
             attachment.channel.wake();
         }
     }
 
-    /// The stream is down.
-    pub(super) fn on_down(&self, told: Told) {
+    /// The stream is down; `status`: of the backend's answer.
+    pub(super) fn on_down(&self, told: Told, status: Option<u16>) {
         let mut shared = self.shared();
         shared.standing = Some(told);
         match told {
@@ -294,7 +322,8 @@ impl UpstreamCell {
             Told::Down { reason, retry_in } => {
                 let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
                 let (name, reason) = (&self.source.name, reason.as_str());
-                log::warn!("source={name} is down: reason={reason} retry_in={wait:.1}s");
+                let status = status.map_or_else(String::new, |status| format!(" status={status}"));
+                log::warn!("source={name} is down: reason={reason}{status} retry_in={wait:.1}s");
             }
             Told::Up { .. } => {}
         }
@@ -305,7 +334,7 @@ impl UpstreamCell {
 
     /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
     /// own values can be the cause, such as a wrong token.
-    pub(super) fn note_failure(&self, reason: DownReason, is_own_fault: bool) {
+    pub(super) fn note_failure(&self, reason: DownReason, status: Option<u16>) {
         let is_ours = match reason {
             DownReason::Dns
             | DownReason::Refused
@@ -313,7 +342,8 @@ impl UpstreamCell {
             | DownReason::Timeout
             | DownReason::Reset
             | DownReason::Silent => true,
-            DownReason::BadStatus => is_own_fault,
+            // The backend says that the fault is its own.
+            DownReason::BadStatus => status.is_some_and(|status| status >= 500),
             DownReason::Unauthorized
             | DownReason::RateLimited
             | DownReason::BadContentType
@@ -341,6 +371,11 @@ impl UpstreamCell {
         self.shared().lost_at
     }
 
+    /// The same, and it is asked for now.
+    pub(super) fn take_loss(&self) -> Option<UnixMillis> {
+        self.shared().lost_at.take()
+    }
+
     /// Since then events may have been missed.
     pub(super) fn note_loss_since(&self, since: UnixMillis) {
         self.shared().lost_at.get_or_insert(since);
@@ -355,7 +390,12 @@ impl UpstreamCell {
 
     /// A byte came.
     pub(super) fn on_byte(&self, at: UnixMillis) {
-        self.shared().last_byte = Some(at);
+        let mut shared = self.shared();
+        shared.last_byte = Some(at);
+        for attachment in &mut shared.attachments {
+            attachment.mapper.on_time(at);
+        }
+        drop(shared);
         self.metrics.on_byte(at.0 / 1000);
     }
 
@@ -379,19 +419,44 @@ impl Drop for UpstreamCell {
 }
 
 impl Attachment {
+    fn on_gap(&mut self, reason: GapReason, since: Option<UnixMillis>) {
+        self.covered.on_gap();
+        self.channel.on_gap(self.index, reason, since);
+    }
+
+    /// Tells what was missed, but for what a gap stands for.
     fn on_past(
         &mut self,
-        event: &PastEvent,
+        entries: &[PastEvent],
         arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
-    ) -> Verdict {
-        let Self { channel, mapper, mint, frames, .. } = self;
-        *frames += 1;
-        let input = Input { event: &event.event, data: &event.data };
-        mapper.on_past(input, &mut |event| {
-            publish(&event, channel, mint, *frames, arrived, source, metrics);
-        })
+    ) {
+        let Self { channel, mapper, mint, frames, covered, .. } = self;
+        let mut mapped = Vec::with_capacity(entries.len());
+        for entry in entries {
+            *frames += 1;
+            let minting = Minting { mint, frame: *frames, arrived, source };
+            let mut events = Vec::new();
+            let input = Input { event: &entry.event, data: &entry.data };
+            let verdict = mapper.on_past(&entry.part, input, &mut |event| {
+                events.push(minting.encode(&event, channel));
+            });
+            let is_known = matches!(verdict, Verdict::Discarded(Discard::Duplicate, _));
+            mapped.push((Entry { at: entry.at, is_known }, verdict, events));
+        }
+        let places: Vec<Entry> = mapped.iter().map(|(entry, ..)| *entry).collect();
+        let first = covered.count(&places);
+        for (index, (_, verdict, events)) in mapped.into_iter().enumerate() {
+            if index < first && matches!(verdict, Verdict::Mapped { .. }) {
+                metrics.on_past(Verdict::Discarded(Discard::Filtered, "a gap stands for it"));
+                continue;
+            }
+            metrics.on_past(verdict);
+            for event in events {
+                event.publish(channel, covered, metrics);
+            }
+        }
     }
 
     fn on_frame(
@@ -401,34 +466,57 @@ impl Attachment {
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
-        let Self { channel, mapper, mint, frames, .. } = self;
+        let Self { channel, mapper, mint, frames, covered, .. } = self;
         *frames += 1;
+        let minting = Minting { mint, frame: *frames, arrived, source };
         mapper.on_frame(input, &mut |event| {
-            publish(&event, channel, mint, *frames, arrived, source, metrics);
+            minting.encode(&event, channel).publish(channel, covered, metrics);
         })
     }
 }
 
-fn publish(
-    event: &Event<'_>,
-    channel: &ChannelCell,
-    mint: &str,
+/// What the events of one frame are encoded with.
+struct Minting<'a> {
+    mint: &'a str,
     frame: u64,
     arrived: Moment,
-    source: &Source,
-    metrics: &SourceMetrics,
-) {
-    metrics.on_event(event.message_type());
-    let mut minted = || format!("{mint}-{frame}");
-    let encoded = Encoded::new(
-        event,
-        &mut Envelope {
-            subscription: &channel.subscription,
-            source: &source.name,
-            backend: source.dialect.name,
-            arrived: arrived.wall,
-            minted: &mut minted,
-        },
-    );
-    channel.append(encoded, arrived.at);
+    source: &'a Source,
+}
+
+/// An event that is ready for its log.
+struct Ready {
+    encoded: Encoded,
+    message_type: MessageType,
+    at: Option<UnixMillis>,
+    arrived: Instant,
+}
+
+impl Minting<'_> {
+    fn encode(&self, event: &Event<'_>, channel: &ChannelCell) -> Ready {
+        let mut minted = || format!("{}-{}", self.mint, self.frame);
+        let encoded = Encoded::new(
+            event,
+            &mut Envelope {
+                subscription: &channel.subscription,
+                source: &self.source.name,
+                backend: self.source.dialect.name,
+                arrived: self.arrived.wall,
+                minted: &mut minted,
+            },
+        );
+        Ready {
+            encoded,
+            message_type: event.message_type(),
+            at: event.created_at,
+            arrived: self.arrived.at,
+        }
+    }
+}
+
+impl Ready {
+    fn publish(self, channel: &ChannelCell, covered: &mut Covered, metrics: &SourceMetrics) {
+        metrics.on_event(self.message_type);
+        covered.on_told(self.at);
+        channel.append(self.encoded, self.arrived);
+    }
 }

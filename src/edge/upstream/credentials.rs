@@ -27,7 +27,7 @@ pub(super) async fn ready(life: &mut Life<'_>) -> Result<Message, End> {
 }
 
 /// Sees to it that a good credential is held, where the source gets its own.
-async fn provide(life: &mut Life<'_>) -> Result<(), End> {
+pub(super) async fn provide(life: &mut Life<'_>) -> Result<(), End> {
     let cell = life.cell;
     let (Some(recipe), Some(keys)) = (&cell.request.recipe, &mut life.keys) else {
         return Ok(());
@@ -59,7 +59,7 @@ async fn provide(life: &mut Life<'_>) -> Result<(), End> {
     cell.metrics.on_credential(miss.outcome);
     if miss.outcome == REFUSED {
         keys.on_refused_renewal();
-    } else if due == Due::Renewal && keys.on_failed_renewal(clock::now()) {
+    } else if due == Due::Renewal && keys.on_failed_renewal(miss.end.pause(), clock::now()) {
         return Ok(());
     }
     log::debug!("source={} gives no credential: {}", cell.source.name, miss.outcome);
@@ -97,7 +97,7 @@ async fn ask(
         Obtained::Absent => {
             let retry_after = Some(head.retry_after.unwrap_or(ABSENT_RETRY));
             let reason = DownReason::BadStatus;
-            let end = End::Lost { reason, retry_after, is_own_fault: false };
+            let end = End::Lost { reason, retry_after, status: Some(head.status) };
             Err(Miss { outcome: "absent", end })
         }
         Obtained::RateLimited => {

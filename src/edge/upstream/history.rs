@@ -2,16 +2,16 @@
 //!
 //! Each attached log asks for its own conversation; equal calls are made once. Entries are
 //! sorted by time and mapped by the log's own session, which knows what the stream told. What
-//! cannot be fetched in time is a `gap`, as where there is no history at all.
+//! can be had is told; that something could not be had in time, or not at all, is a `gap`.
 //! Not here: what an entry means, how pages follow (the dialects).
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cell::Behind;
 use super::{Life, UpstreamCell};
 use crate::edge::clock;
-use crate::proto::backend::{Call, Credential, HistoryCalls, KEY, PAGE, Wanted};
+use crate::proto::backend::{Call, Credential, HistoryCalls, KEY, PAGE, PastKeys, Wanted};
 use crate::proto::time::UnixMillis;
 
 /// Live events wait no longer than this for those before them.
@@ -25,6 +25,8 @@ const SLACK_MILLIS: i64 = 30_000;
 
 /// An entry on its way to the logs.
 pub(super) struct PastEvent {
+    /// The part of the history that it was found in.
+    pub(super) part: Arc<str>,
     pub(super) at: Option<UnixMillis>,
     pub(super) event: String,
     pub(super) data: String,
@@ -47,20 +49,15 @@ impl Missed {
 pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
     let mut all = Vec::new();
     for behind in life.cell.histories() {
-        let fetched = match &behind.calls {
-            Some(calls) => {
-                let from = UnixMillis(since.0 - SLACK_MILLIS);
-                let fetching = fetch(life, calls, &behind.keys, from);
-                tokio::time::timeout(CATCH_UP_TIMEOUT, fetching).await.ok().flatten()
-            }
-            None => None,
-        };
-        let fetched = fetched.unwrap_or_else(|| {
-            if behind.calls.is_some() {
-                log::warn!("source={} does not tell its history", life.cell.source.name);
-            }
-            Fetched { events: Vec::new(), is_whole: false }
-        });
+        let mut fetched = Fetched { events: Vec::new(), is_whole: behind.calls.is_some() };
+        if let Some(calls) = &behind.calls {
+            let from = UnixMillis(since.0 - SLACK_MILLIS);
+            let fetching = fetch(life, calls, &behind.keys, from, &mut fetched);
+            let is_in_time = tokio::time::timeout(CATCH_UP_TIMEOUT, fetching).await.is_ok();
+            fetched.is_whole &= is_in_time;
+            // Stable: entries of one moment stay in the backend's order.
+            fetched.events.sort_by_key(|event| event.at);
+        }
         all.push((behind, fetched));
     }
     Missed { since, all }
@@ -69,8 +66,10 @@ pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
 /// Tells each log what it missed, and that there may be more.
 pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
     for (behind, fetched) in &missed.all {
-        // Where the backend goes on by itself, its history is only to make sure.
-        if !fetched.is_whole && !is_resumed {
+        // A backend that goes on by itself may not reach back far enough; where it has a history,
+        // that makes sure.
+        let is_sure = fetched.is_whole || (is_resumed && behind.calls.is_none());
+        if !is_sure {
             cell.on_gap(behind, missed.since);
         }
         cell.on_past(behind, &fetched.events, clock::moment());
@@ -80,61 +79,84 @@ pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
 struct Fetched {
     /// In the order of their times.
     events: Vec<PastEvent>,
-    /// Nothing was left out for a limit's sake.
+    /// Nothing was left out that is known of.
     is_whole: bool,
 }
 
-/// All entries from then on; `None` if a page cannot be had.
+/// All entries from then on. What cannot be had spoils nothing that can.
 async fn fetch(
     life: &Life<'_>,
     calls: &HistoryCalls,
-    keys: &BTreeSet<String>,
+    keys: &PastKeys,
     since: UnixMillis,
-) -> Option<Fetched> {
-    let mut fetched = Fetched { events: Vec::new(), is_whole: true };
-    fetch_part(life, &calls.whole, "", since, &mut fetched).await?;
+    fetched: &mut Fetched,
+) {
+    let source = &life.cell.source;
+    let mut names = keys.names.clone();
+    let mut is_whole = keys.is_all;
+    if let Some(index) = &calls.index {
+        let listed = list(life, index).await;
+        is_whole = listed.is_some();
+        names.extend(listed.unwrap_or_default());
+    }
+    if let Some(whole) = &calls.whole {
+        is_whole &= fetch_part(life, whole, "", since, fetched).await.unwrap_or(false);
+    }
     if let Some(part) = &calls.part {
-        for key in keys {
-            fetch_part(life, part, key, since, &mut fetched).await?;
+        for name in &names {
+            is_whole &= fetch_part(life, part, name, since, fetched).await.unwrap_or(false);
         }
     }
-    // Stable: entries of one moment stay in the backend's order.
-    fetched.events.sort_by_key(|event| event.at);
-    Some(fetched)
+    if !is_whole {
+        log::warn!("source={} does not tell all of its history", source.name);
+    }
+    fetched.is_whole &= is_whole;
 }
 
+/// The names of the parts there are; `None` if they cannot be had.
+async fn list(life: &Life<'_>, index: &Call) -> Option<Vec<String>> {
+    let history = life.cell.source.dialect.history?;
+    let answer = ask(life, index, &[]).await?;
+    (history.read_index)(&answer)
+}
+
+/// Reads one part to its end, or as far as it goes. Whether that is all of it; `None` if a page
+/// cannot be had.
 async fn fetch_part(
     life: &Life<'_>,
     call: &Call,
     key: &str,
     since: UnixMillis,
     fetched: &mut Fetched,
-) -> Option<()> {
-    let UpstreamCell { source, .. } = life.cell;
-    let history = source.dialect.history?;
-    let nothing = Credential::default();
-    let held = life.keys.as_ref().and_then(|keys| keys.credential()).unwrap_or(&nothing);
+) -> Option<bool> {
+    let history = life.cell.source.dialect.history?;
+    let part: Arc<str> = key.into();
     let mut page = (history.first_page)(since);
     let first = fetched.events.len();
-    for number in 1..=PAGES_MAX {
-        let message = call.fill(&held.with([(PAGE, page.clone()), (KEY, key.to_owned())]))?;
-        let (head, answered) = life.dialer.call(source, &message, PAGE_BYTES_MAX).await.ok()?;
-        if head.status != 200 || answered.is_oversize {
-            return None;
-        }
-        let body = String::from_utf8_lossy(&answered.body);
-        let read = (history.read)(&body, &Wanted { since, page: &page })?;
+    let mut is_whole = false;
+    for _ in 0..PAGES_MAX {
+        let answer = ask(life, call, &[(PAGE, &page), (KEY, key)]).await?;
+        let read = (history.read)(&answer, &Wanted { since, page: &page })?;
+        let reaches_back = read.entries.iter().any(|entry| entry.at.is_some_and(|at| at < since));
         let in_time = |at: Option<UnixMillis>| at.is_none_or(|at| at >= since);
         let events = read.entries.into_iter().filter(|entry| in_time(entry.at));
         fetched.events.extend(events.map(|entry| PastEvent {
+            part: part.clone(),
             at: entry.at,
             event: entry.event.into_owned(),
             data: entry.data.into_owned(),
         }));
-        fetched.is_whole &= read.next.is_none() || number < PAGES_MAX;
         match read.next {
-            Some(next) => page = next,
-            None => break,
+            Some(next) if call.has_hole(PAGE) => page = next,
+            // A call that knows no pages gives the same again.
+            Some(_) => {
+                is_whole = reaches_back;
+                break;
+            }
+            None => {
+                is_whole = true;
+                break;
+            }
         }
     }
     if history.is_newest_first
@@ -142,5 +164,23 @@ async fn fetch_part(
     {
         part.reverse();
     }
-    Some(())
+    Some(is_whole)
+}
+
+/// One answer; `None` if it cannot be had.
+async fn ask(life: &Life<'_>, call: &Call, holes: &[(&'static str, &str)]) -> Option<String> {
+    let nothing = Credential::default();
+    let held = life.keys.as_ref().and_then(|keys| keys.credential()).unwrap_or(&nothing);
+    let message =
+        call.fill(&held.with(holes.iter().map(|(name, value)| (*name, (*value).into()))))?;
+    let source = &life.cell.source;
+    let budget = life.dialer.budget(source);
+    let leave = budget.history().await;
+    let (head, answered) = life.dialer.call(source, &message, PAGE_BYTES_MAX).await.ok()?;
+    drop(leave);
+    if head.status != 200 || answered.is_oversize {
+        log::debug!("source={} answers {} when asked for its history", source.name, head.status);
+        return None;
+    }
+    Some(String::from_utf8_lossy(&answered.body).into_owned())
 }

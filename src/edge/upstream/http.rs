@@ -1,8 +1,9 @@
 //! Connections to backends, through Pingora's connector: resolved names, time-outs, TLS.
 //!
 //! Names are resolved off the hot path before Pingora sees them (it would block, and panic on
-//! failure), every address is tried, answers are kept for a short while. Not here: what an
-//! answer means (`backend::Dialect::answer`). Outbound proxies are not supported.
+//! failure), every address is tried, answers are kept for a short while. HTTP/2 where a source
+//! asks for it: then its streams share connections. Not here: what an answer means
+//! (`backend::Dialect::answer`). Outbound proxies are not supported.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -22,8 +23,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
 use super::End;
-use super::budget::Budget;
-use crate::config::{Scheme, Source};
+use super::bare::Bare;
+use super::budget::{Allowance, Budget};
+use super::identity::Identities;
+use crate::config::{KeySetUrl, Scheme, Source, Tls, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
@@ -42,13 +45,71 @@ const ERROR_BODY_BYTES: usize = 4096;
 const POOL_SIZE: usize = 128;
 /// A pooled connection idles no longer.
 const POOL_IDLE: Duration = Duration::from_secs(55);
-
+/// Streams of one HTTP/2 connection. Common servers allow 100 to 250; with their connection all
+/// of them are lost.
+const HTTP2_STREAMS_MAX: usize = 100;
+/// How often an HTTP/2 connection is tried that has nothing to say.
+const HTTP2_PING_PERIOD: Duration = Duration::from_secs(30);
 /// For a whole call beside the stream, answer included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Opens connections to sources. One for the process.
+/// A connection to an issuer's key set may take this long, and again for TLS.
+const KEY_SET_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a connection goes, and how it is trusted.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Its name in logs.
+    name: &'a str,
+    url: &'a Url,
+    ca: Option<&'a PathBuf>,
+    server_name: &'a str,
+    connect_timeout: Duration,
+    /// The certificate that it is shown.
+    identity: Option<&'a Tls>,
+    is_http2: bool,
+}
+
+impl<'a> From<&'a Source> for Place<'a> {
+    fn from(source: &'a Source) -> Self {
+        Self {
+            name: &source.name,
+            url: &source.url,
+            ca: source.ca.as_ref(),
+            server_name: source.server_name(),
+            connect_timeout: source.connect_timeout,
+            identity: source.identity.as_ref(),
+            is_http2: source.is_http2,
+        }
+    }
+}
+
+impl<'a> From<&'a Arc<Source>> for Place<'a> {
+    fn from(source: &'a Arc<Source>) -> Self {
+        Self::from(&**source)
+    }
+}
+
+impl<'a> From<&'a KeySetUrl> for Place<'a> {
+    fn from(set: &'a KeySetUrl) -> Self {
+        Self {
+            name: "jwks",
+            url: &set.url,
+            ca: set.ca.as_ref(),
+            server_name: set.server_name(),
+            connect_timeout: KEY_SET_CONNECT_TIMEOUT,
+            identity: None,
+            is_http2: false,
+        }
+    }
+}
+
+/// Opens connections to sources and issuers. One for the process.
 pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
+    /// By host and port: what a backend gives is shared by all sources that ask it.
+    allowances: Mutex<HashMap<String, Arc<Allowance>>>,
+    identities: Identities,
     connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
     /// Conversations that are being polled.
@@ -93,6 +154,8 @@ impl Dialer {
     pub(crate) fn new() -> Self {
         Self {
             budgets: Mutex::default(),
+            allowances: Mutex::default(),
+            identities: Identities::default(),
             connectors: Mutex::default(),
             resolved: Mutex::default(),
             polled: Arc::default(),
@@ -102,17 +165,27 @@ impl Dialer {
     /// How much of a source may be asked at a time. It outlives reloads.
     pub(super) fn budget(&self, source: &Source) -> Arc<Budget> {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry(source.name.clone()).or_default().clone()
+        if let Some(budget) = budgets.get(&source.name)
+            && budget.is_of(&source.url.authority())
+        {
+            return budget.clone();
+        }
+        let authority = source.url.authority();
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowance = allowances.entry(authority.clone()).or_default().clone();
+        let budget = Arc::new(Budget::new(authority, allowance));
+        budgets.insert(source.name.clone(), budget.clone());
+        budget
     }
 
     /// A call beside the stream: its head, and its body if it is no larger than `bytes_max`.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
-        source: &Source,
+        place: impl Into<Place<'_>>,
         message: &Message,
         bytes_max: usize,
     ) -> Result<(Head, Answered), DownReason> {
-        let called = self.call_patiently(source, message, bytes_max);
+        let called = self.call_patiently(place.into(), message, bytes_max);
         tokio::time::timeout(CALL_TIMEOUT, called).await.unwrap_or(Err(DownReason::Timeout))
     }
 
@@ -120,15 +193,15 @@ impl Dialer {
     /// fresh one, once.
     async fn call_patiently(
         &self,
-        source: &Source,
+        place: Place<'_>,
         message: &Message,
         bytes_max: usize,
     ) -> Result<(Head, Answered), DownReason> {
         for pooled in [true, false] {
-            let mut connection = self.connect(source, pooled).await?;
+            let mut connection = self.connect(place, pooled).await?;
             let is_reused = connection.is_reused;
             let head = async {
-                connection.send(source, message, None).await?;
+                connection.send(place, message, None).await?;
                 connection.read_head().await
             };
             match head.await {
@@ -143,12 +216,16 @@ impl Dialer {
         Err(DownReason::Reset)
     }
 
-    /// Makes sure that a source can be dialled at all.
+    /// Makes sure that a place can be dialled at all.
     ///
     /// # Errors
-    /// Its certificate authorities cannot be read.
-    pub(crate) fn prepare(&self, source: &Source) -> Result<(), String> {
-        self.connector(source.ca.as_ref()).map(|_| ())
+    /// Its certificate authorities cannot be read, or the certificate that it is to be shown.
+    pub(crate) fn prepare<'a>(&self, place: impl Into<Place<'a>>) -> Result<(), String> {
+        let place = place.into();
+        self.connector(place.ca).map_err(|error| format!("ca: {error}"))?;
+        let identity = place.identity.map(|files| self.identities.renew(files));
+        identity.transpose().map_err(|error| format!("client_cert: {error}"))?;
+        Ok(())
     }
 
     /// Takes the right to poll a conversation; `None` if somebody has it.
@@ -162,19 +239,24 @@ impl Dialer {
             .then(|| Turn { polled: self.polled.clone(), conversation })
     }
 
-    /// Connects to a source, trying every address it has; `pooled` = an idle connection will do.
+    /// Connects to a place, trying every address it has; `pooled` = an idle connection will do.
     pub(super) async fn connect(
         &self,
-        source: &Source,
+        place: impl Into<Place<'_>>,
         pooled: bool,
     ) -> Result<Connection, DownReason> {
-        let connector = self.connector(source.ca.as_ref()).map_err(|_| DownReason::Tls)?;
+        let place = place.into();
+        let connector = self.connector(place.ca).map_err(|_| DownReason::Tls)?;
+        let identity = place.identity.map(|files| self.identities.of(files));
+        let identity = identity.transpose().map_err(|_| DownReason::Tls)?;
         let mut last = DownReason::Dns;
-        for address in self.resolve(&source.url.host, source.url.port).await? {
-            let mut peer = peer(source, address);
+        for address in self.resolve(&place.url.host, place.url.port).await? {
+            let mut peer = peer(place, address);
+            peer.client_cert_key.clone_from(&identity);
             if !pooled {
-                // A group of its own finds nothing in the pool.
+                // A group of its own finds nothing in the pool, and leaves nothing there.
                 peer.group_key = rand::random();
+                peer.options.max_h2_streams = 1;
             }
             match connector.get_http_session(&peer).await {
                 Ok((session, is_reused)) => {
@@ -183,14 +265,14 @@ impl Dialer {
                 Err(error) => {
                     log::debug!(
                         "source={} address={address} cannot be reached: {error}",
-                        source.name
+                        place.name
                     );
                     last = down_reason(&error);
                 }
             }
         }
         // The addresses may have changed.
-        self.forget(&source.url.host, source.url.port);
+        self.forget(&place.url.host, place.url.port);
         Err(last)
     }
 
@@ -254,12 +336,13 @@ impl Connection {
     /// replay.
     pub(super) async fn send(
         &mut self,
-        source: &Source,
+        place: impl Into<Place<'_>>,
         message: &Message,
         resume: Option<(&'static str, &str)>,
     ) -> Result<(), DownReason> {
-        let header = header(source, message, resume)?;
-        self.session.set_write_timeout(Some(source.connect_timeout));
+        let place = place.into();
+        let header = header(place, message, resume)?;
+        self.session.set_write_timeout(Some(place.connect_timeout));
         self.session.set_read_timeout(Some(HEAD_TIMEOUT));
         let sent = self.session.write_request_header(Box::new(header)).await;
         sent.map_err(|error| down_reason(&error))?;
@@ -272,38 +355,30 @@ impl Connection {
         self.session.finish_request_body().await.map_err(|error| down_reason(&error))
     }
 
-    /// Reads the head of the answer.
+    /// Reads the head of the answer. The time-out of a read begins anew with each byte.
     pub(super) async fn read_head(&mut self) -> Result<Head, DownReason> {
-        self.session.read_response_header().await.map_err(|error| down_reason(&error))?;
+        // A head may come byte by byte, and the session's own limit is for each read.
+        let read = tokio::time::timeout(HEAD_TIMEOUT, self.session.read_response_header()).await;
+        read.map_err(|_| DownReason::Timeout)?.map_err(|error| down_reason(&error))?;
         let Some(header) = self.session.response_header() else {
             return Err(DownReason::Reset);
         };
-        let text = |name: &str| {
+        Ok(Head::new(header.status.as_u16(), |name| {
             header.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-        };
-        Ok(Head {
-            status: header.status.as_u16(),
-            content_type: essence(text("content-type")),
-            is_encoded: !matches!(text("content-encoding"), "" | "identity"),
-            retry_after: parse_retry_after(text("retry-after")),
-        })
+        }))
     }
 
-    /// Reads the start of a refusal's body.
-    pub(super) async fn read_error_body(&mut self) -> String {
-        let mut body = BytesMut::new();
-        let read = async {
-            while body.len() < ERROR_BODY_BYTES {
-                match self.session.read_response_body().await {
-                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                    Ok(None) | Err(_) => break,
-                }
-            }
+    /// Reads the head of an answer that is a stream, and gives what its body is read from.
+    pub(super) async fn into_stream(mut self) -> Result<(Head, Incoming), DownReason> {
+        let HttpSession::H1(session) = self.session else {
+            let head = self.read_head().await?;
+            // An HTTP/2 connection has a sign of life of its own, and the stream its patience.
+            self.session.set_read_timeout(None);
+            return Ok((head, Incoming::Session(Box::new(self))));
         };
-        // Whatever came in time is what there is.
-        let _is_whole = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await.is_ok();
-        body.truncate(ERROR_BODY_BYTES);
-        String::from_utf8_lossy(&body).into_owned()
+        let opened = tokio::time::timeout(HEAD_TIMEOUT, Bare::open(session.into_inner()));
+        let (head, bare) = opened.await.map_err(|_| DownReason::Timeout)??;
+        Ok((Head::new(head.status, |name| head.text(name)), Incoming::Bare(bare)))
     }
 
     /// Reads the next piece of the body; `None` at its end.
@@ -344,37 +419,89 @@ impl Connection {
     }
 }
 
-/// The body of an answer.
-pub(super) struct Answered {
-    /// Empty if it is larger than was wanted.
-    pub(super) body: BytesMut,
-    pub(super) is_oversize: bool,
+/// The body of an answer that is a stream.
+pub(super) enum Incoming {
+    /// HTTP/1.x, without Pingora's session.
+    Bare(Bare),
+    /// HTTP/2.
+    Session(Box<Connection>),
 }
 
-/// What matters of an answer's head.
-pub(super) struct Head {
-    pub(super) status: u16,
-    /// Without parameters, in lower case.
-    pub(super) content_type: String,
-    pub(super) is_encoded: bool,
-    pub(super) retry_after: Option<Duration>,
-}
+impl Incoming {
+    /// Reads the next piece of the body; `None` at its end.
+    pub(super) async fn read(&mut self) -> Result<Option<Bytes>, DownReason> {
+        match self {
+            Self::Bare(bare) => bare.read().await,
+            Self::Session(connection) => connection.read().await,
+        }
+    }
 
-impl Head {
-    /// What an answer that brings no events means for the link.
-    pub(super) const fn end(&self, reason: DownReason) -> End {
-        let is_own_fault = self.status >= 500;
-        End::Lost { reason, retry_after: self.retry_after, is_own_fault }
+    /// Reads the start of a refusal's body.
+    pub(super) async fn read_error_body(&mut self) -> String {
+        let mut body = BytesMut::new();
+        let read = async {
+            while body.len() < ERROR_BODY_BYTES {
+                match self.read().await {
+                    Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        };
+        // Whatever came in time is what there is.
+        let _is_whole = tokio::time::timeout(ERROR_BODY_TIMEOUT, read).await.is_ok();
+        body.truncate(ERROR_BODY_BYTES);
+        String::from_utf8_lossy(&body).into_owned()
     }
 }
 
-fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
-    let is_tls = source.url.scheme == Scheme::Https;
-    let sni = source.server_name().to_owned();
+/// The body of an answer.
+pub(crate) struct Answered {
+    /// Empty if it is larger than was wanted.
+    pub(crate) body: BytesMut,
+    /// Whether it is.
+    pub(crate) is_oversize: bool,
+}
+
+/// What matters of an answer's head.
+pub(crate) struct Head {
+    /// The status.
+    pub(crate) status: u16,
+    /// Without parameters, in lower case.
+    pub(super) content_type: String,
+    pub(super) is_encoded: bool,
+    /// The pause that it asks for.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Head {
+    fn new<'h>(status: u16, text: impl Fn(&'static str) -> &'h str) -> Self {
+        Self {
+            status,
+            content_type: essence(text("content-type")),
+            is_encoded: !matches!(text("content-encoding"), "" | "identity"),
+            retry_after: parse_retry_after(text("retry-after")),
+        }
+    }
+
+    /// What an answer that brings no events means for the link.
+    pub(super) const fn end(&self, reason: DownReason) -> End {
+        End::Lost { reason, retry_after: self.retry_after, status: Some(self.status) }
+    }
+}
+
+fn peer(place: Place<'_>, address: SocketAddr) -> HttpPeer {
+    let is_tls = place.url.scheme == Scheme::Https;
+    let sni = place.server_name.to_owned();
     let mut peer = HttpPeer::new(address, is_tls, sni);
-    peer.options.connection_timeout = Some(source.connect_timeout);
-    peer.options.total_connection_timeout = Some(source.connect_timeout * 2);
+    peer.options.connection_timeout = Some(place.connect_timeout);
+    peer.options.total_connection_timeout = Some(place.connect_timeout * 2);
     peer.options.idle_timeout = Some(POOL_IDLE);
+    if place.is_http2 {
+        // At most, at least; a backend that does not offer it in TLS is spoken to in HTTP/1.1.
+        peer.options.set_http_version(2, 1);
+        peer.options.max_h2_streams = HTTP2_STREAMS_MAX;
+        peer.options.h2_ping_interval = Some(HTTP2_PING_PERIOD);
+    }
     peer.options.tcp_keepalive = Some(TcpKeepalive {
         idle: Duration::from_secs(30),
         interval: Duration::from_secs(10),
@@ -386,7 +513,7 @@ fn peer(source: &Source, address: SocketAddr) -> HttpPeer {
 }
 
 fn header(
-    source: &Source,
+    place: Place<'_>,
     message: &Message,
     resume: Option<(&'static str, &str)>,
 ) -> Result<RequestHeader, DownReason> {
@@ -411,7 +538,7 @@ fn header(
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| DownReason::BadStatus)?;
         header.append_header(name, value).map_err(|_| DownReason::BadStatus)
     };
-    insert("Host", &source.url.authority())?;
+    insert("Host", &place.url.authority())?;
     for (name, value) in &message.headers {
         insert(name, value)?;
     }
@@ -462,7 +589,78 @@ pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// A source called `s` at this place.
+    fn source(url: &str) -> Arc<Source> {
+        let conf = format!(
+            "listen: [{{address: \"127.0.0.1:0\"}}]\nauth: {{anonymous: true}}\n\
+             sources:\n  s: {{backend: xians, api_key: sk-Xnai-1, url: \"{url}\"}}\n\
+             routes: [{{path: /e, sources: [s]}}]\n"
+        );
+        let loaded = crate::config::parse(&conf, "c", std::path::Path::new("."), &|_| None);
+        let config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
+        config.sources.first().expect("a source").clone()
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let closed = gone.local_addr().expect("an address");
+        drop(gone);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let open = listener.local_addr().expect("an address");
+        let source = source("http://backend.test:81");
+        let resolved = |addresses: &[SocketAddr]| {
+            let dialer = Dialer::new();
+            let resolved = Resolved { addresses: addresses.to_vec(), at: clock::now() };
+            let key = ("backend.test".to_owned(), 81);
+            dialer.resolved.lock().expect("no poison").insert(key, resolved);
+            dialer
+        };
+        let dialer = resolved(&[closed, open]);
+        assert!(dialer.connect(&source, false).await.is_ok());
+        // None answers: they are asked for anew the next time.
+        let dialer = resolved(&[closed, closed]);
+        assert_eq!(dialer.connect(&source, false).await.err(), Some(DownReason::Refused));
+        assert!(dialer.resolved.lock().expect("no poison").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_comes_byte_by_byte_ends_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let source = source(&format!("http://{}", listener.local_addr().expect("an address")));
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut is_there = socket.write_all(b"HTTP/1.1 200 OK\r\nX-Slow: ").await.is_ok();
+            while is_there {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                is_there = socket.write_all(b"x").await.is_ok();
+            }
+        });
+        let mut connection = Dialer::new().connect(&source, false).await.expect("a connection");
+        let started = tokio::time::Instant::now();
+        assert_eq!(connection.read_head().await.err(), Some(DownReason::Timeout));
+        assert!(started.elapsed() >= HEAD_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let source = source(&format!("http://{}", listener.local_addr().expect("an address")));
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let mut is_there = socket.write_all(b"HTTP/1.1 200 OK\r\n").await.is_ok();
+            while is_there {
+                is_there = socket.write_all(b"X-More: and more and more\r\n").await.is_ok();
+            }
+        });
+        let mut connection = Dialer::new().connect(&source, false).await.expect("a connection");
+        assert_eq!(connection.read_head().await.err(), Some(DownReason::Reset));
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -4,11 +4,14 @@
 //! next says `proto::link`, what frames mean says the dialect. Not here: who may share the
 //! stream (`hub`).
 
+mod bare;
 mod budget;
 mod cell;
+mod covered;
 mod credentials;
 mod history;
 mod http;
+mod identity;
 mod poll;
 mod probe;
 mod sse;
@@ -38,8 +41,8 @@ pub(super) enum End {
         reason: DownReason,
         /// The pause that the backend asked for.
         retry_after: Option<Duration>,
-        /// The backend says that the fault is its own (5xx).
-        is_own_fault: bool,
+        /// The status of its answer, if it came to one.
+        status: Option<u16>,
     },
     /// Another credential is due: it is dialled again at once, and no loss is told.
     Redial,
@@ -49,7 +52,15 @@ pub(super) enum End {
 
 impl End {
     pub(super) const fn lost(reason: DownReason) -> Self {
-        Self::Lost { reason, retry_after: None, is_own_fault: false }
+        Self::Lost { reason, retry_after: None, status: None }
+    }
+
+    /// The pause that the backend asked for.
+    const fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Lost { retry_after, .. } => retry_after,
+            Self::Redial | Self::Gone => None,
+        }
     }
 }
 
@@ -62,7 +73,8 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     while tokio::spawn(run_once(cell.clone(), dialer.clone())).await.is_err() {
         log::error!("source={}: the upstream task has panicked", cell.source.name);
         cell.note_loss();
-        cell.on_down(Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) });
+        let told = Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) };
+        cell.on_down(told, None);
         tokio::select! {
             () = cell.stopped() => return,
             () = tokio::time::sleep(REST_AFTER_PANIC) => {}
@@ -74,10 +86,11 @@ async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     let mut life = Life {
         cell: &cell,
         dialer: &dialer,
-        link: Link::new(),
+        link: Link::new(Duration::from_secs(cell.request.silence_secs)),
         keys: cell.request.recipe.as_ref().map(Keyring::new),
         last_event_id: String::new(),
         is_continued: false,
+        status: None,
     };
     tokio::select! {
         () = cell.stopped() => {}
@@ -96,16 +109,30 @@ pub(super) struct Life<'a> {
     pub(super) last_event_id: String,
     /// Whether a stream of the same subject was open before, so that one can go on.
     pub(super) is_continued: bool,
+    /// The status with which it was lost last, if that was why.
+    status: Option<u16>,
 }
 
 impl Life<'_> {
     async fn live(&mut self) {
         loop {
             match self.link.next(clock::now()) {
-                Next::Dial | Next::Read => {
+                Next::Dial | Next::Read { .. } => {
                     self.cell.on_state("connecting");
                     let end = self.dial_and_read().await;
                     self.on_end(end);
+                }
+                Next::Renew => {
+                    self.cell.on_state("connecting");
+                    match credentials::provide(self).await {
+                        Ok(()) => self.link.on_renewed(),
+                        Err(end) => self.on_end(end),
+                    }
+                }
+                Next::Rest => {
+                    if let Some(told) = self.link.on_rest(rand::random(), clock::now()) {
+                        self.cell.on_down(told, self.status);
+                    }
                 }
                 Next::Wait(until) => {
                     self.cell.on_state("waiting");
@@ -120,18 +147,18 @@ impl Life<'_> {
     }
 
     async fn dial_and_read(&mut self) -> End {
-        let message = match credentials::ready(self).await {
+        let message = match Box::pin(credentials::ready(self)).await {
             Ok(message) => message,
             Err(end) => return end,
         };
         match self.cell.source.dialect.transport {
             Transport::Stream => sse::read_stream(self, &message).await,
-            Transport::Poll { frames } => poll::poll(self, &message, frames).await,
+            Transport::Poll { frames } => Box::pin(poll::poll(self, &message, frames)).await,
         }
     }
 
-    /// The backend answered as it should: what was missed is told first. Until when the stream must have said something, if
-    /// its credential is suspect.
+    /// The backend answered as it should: what was missed is told first. Until when the stream
+    /// must have said something, if its credential is suspect.
     async fn on_open(&mut self, missed: Option<Missed>) -> Option<Instant> {
         let now = clock::now();
         let is_continued = std::mem::replace(&mut self.is_continued, true);
@@ -150,6 +177,14 @@ impl Life<'_> {
         self.keys.as_mut().and_then(|keys| keys.on_open(now))
     }
 
+    /// Something may have been missed without a loss that is told.
+    async fn catch_up(&self) {
+        if let Some(since) = self.cell.take_loss() {
+            let missed = history::gather(self, since).await;
+            history::tell(self.cell, &missed, false);
+        }
+    }
+
     /// The backend refuses the credential: what that means for the link.
     fn on_refused(&mut self, head: &Head) -> End {
         let is_worth_it = self.keys.as_mut().is_some_and(Keyring::on_refused);
@@ -162,33 +197,33 @@ impl Life<'_> {
     }
 
     fn on_end(&mut self, end: End) {
-        let was_live = self.link.is_live();
-        if was_live && let Some(keys) = &mut self.keys {
+        let was_open = self.link.is_open();
+        if was_open && let Some(keys) = &mut self.keys {
             keys.on_lost(clock::now());
         }
-        let told = match end {
-            End::Lost { reason, retry_after, is_own_fault } => {
-                self.cell.note_failure(reason, is_own_fault);
-                if was_live {
+        self.status = match end {
+            End::Lost { status, .. } => status,
+            End::Redial | End::Gone => None,
+        };
+        match end {
+            End::Lost { reason, retry_after, .. } => {
+                self.cell.note_failure(reason, self.status);
+                if was_open {
                     self.cell.metrics.on_disconnect(reason);
                     self.cell.note_loss();
                 }
-                self.link.on_lost(reason, retry_after, rand::random(), clock::now())
+                self.link.on_lost(reason, retry_after, clock::now());
             }
-            End::Redial => {
-                self.link.on_redial();
-                None
-            }
+            End::Redial => self.link.on_redial(),
             End::Gone => {
-                if was_live {
+                if was_open {
                     self.cell.metrics.on_disconnect(DownReason::Ended);
                 }
                 self.cell.on_gone();
-                self.link.on_gone()
+                if let Some(told) = self.link.on_gone() {
+                    self.cell.on_down(told, None);
+                }
             }
-        };
-        if let Some(told) = told {
-            self.cell.on_down(told);
         }
     }
 }

@@ -24,8 +24,11 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
     let Some(_turn) = life.dialer.take_turn(&life.cell.source, message) else {
         return failed(life, DownReason::RateLimited);
     };
-    // A poll may be held for long, so what a lost one had been given is asked for first.
-    if let Some(since) = life.cell.lost_since() {
+    // A poll may be held for long, so what a lost one had been given is asked for first. A source
+    // that never was up is not by its history alone.
+    if life.link.was_up()
+        && let Some(since) = life.cell.lost_since()
+    {
         let missed = history::gather(life, since).await;
         if missed.is_whole() {
             let _never = life.on_open(Some(missed)).await;
@@ -33,12 +36,9 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
     }
     loop {
         let started = clock::now();
-        let silence = Duration::from_secs(life.cell.request.silence_secs);
-        let asked = tokio::time::timeout(silence, ask(life, message));
-        let (head, body) = match asked.await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(reason)) => return failed(life, reason),
-            Err(_) => return failed(life, DownReason::Silent),
+        let (head, body) = match ask(life, message).await {
+            Ok(answered) => answered,
+            Err(reason) => return failed(life, reason),
         };
         let arrived = clock::moment();
         let text = String::from_utf8_lossy(&body);
@@ -63,6 +63,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
         if life.cell.is_over() {
             return End::Gone;
         }
+        life.cell.pace().await;
         let period = if is_news { NEWS_PERIOD_MIN } else { IDLE_PERIOD_MIN };
         tokio::time::sleep_until((started + period).into()).await;
     }
@@ -70,12 +71,15 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
 
 /// A poll was answered as it should be: the first of a row says that the source is up.
 async fn on_answer(life: &mut Life<'_>, started: Instant) {
-    if !life.link.is_live() {
+    if life.link.is_open() {
+        life.catch_up().await;
+    } else {
         let took = clock::now().saturating_duration_since(started).as_secs_f64();
         life.cell.metrics.on_connect(Ok(()), took);
         // No poll is suspect: its answer says itself whether there is a chat.
         let _never = life.on_open(None).await;
     }
+    life.link.on_bytes(clock::now());
 }
 
 /// Whether a 200 may hold events. A log-in page, or what a cache between has to say, does not.
@@ -99,7 +103,7 @@ fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer, arrived: Moment) ->
 
 fn failed(life: &Life<'_>, reason: DownReason) -> End {
     life.cell.metrics.on_poll("failed");
-    if !life.link.is_live() {
+    if !life.link.is_open() {
         life.cell.metrics.on_connect(Err(reason), 0.0);
     }
     End::lost(reason)
@@ -118,32 +122,59 @@ async fn connect(life: &Life<'_>, pooled: bool) -> Result<Connection, DownReason
 }
 
 /// One request and its whole answer. A pooled connection that turns out to be dead before the
-/// answer began is replaced by a fresh one, once.
+/// answer began is replaced by a fresh one, once. Reading consumes: whatever became of an answer
+/// that was not read, its events are asked for from the history.
 async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, BytesMut), DownReason> {
-    let source = &life.cell.source;
+    let silence = Duration::from_secs(life.cell.request.silence_secs);
     for pooled in [true, false] {
-        let mut connection = connect(life, pooled).await?;
+        let connection = connect(life, pooled).await?;
         let is_reused = connection.is_reused;
-        let sent_at = clock::now();
-        let head = async {
-            connection.send(source, message, None).await?;
-            connection.read_head().await
+        let (sent_at, asked_at) = (clock::now(), clock::wall());
+        let exchanged = tokio::time::timeout(silence, exchange(life, message, connection)).await;
+        let broken = match exchanged {
+            Ok(Ok(answered)) => return Ok(answered),
+            Ok(Err(broken)) => broken,
+            Err(_) => Broken { reason: DownReason::Silent, was_answered: true },
         };
-        match head.await {
-            Ok(head) => {
-                let answered = connection.read_answer(&head, source.event_bytes_max).await?;
-                life.cell.on_byte(clock::wall());
-                if answered.is_oversize {
-                    life.cell.on_oversize("other");
-                    // All that stood in it is lost, not one event alone.
-                    life.cell.on_overflow();
-                }
-                return Ok((head, answered.body));
-            }
-            Err(DownReason::Reset | DownReason::Closed)
-                if is_reused && clock::now().saturating_duration_since(sent_at) < STALE_WITHIN => {}
-            Err(reason) => return Err(reason),
+        if life.link.is_open() {
+            life.cell.note_loss();
+        } else {
+            life.cell.note_loss_since(asked_at);
+        }
+        let is_early = clock::now().saturating_duration_since(sent_at) < STALE_WITHIN;
+        let is_cut = matches!(broken.reason, DownReason::Reset | DownReason::Closed);
+        if broken.was_answered || !(is_reused && is_early && is_cut) {
+            return Err(broken.reason);
         }
     }
     Err(DownReason::Reset)
+}
+
+/// A poll that failed, and whether its answer had begun.
+struct Broken {
+    reason: DownReason,
+    was_answered: bool,
+}
+
+/// Asks, and reads the answer to its end.
+async fn exchange(
+    life: &Life<'_>,
+    message: &Message,
+    mut connection: Connection,
+) -> Result<(Head, BytesMut), Broken> {
+    let source = &life.cell.source;
+    let head = async {
+        connection.send(source, message, None).await?;
+        connection.read_head().await
+    };
+    let head = head.await.map_err(|reason| Broken { reason, was_answered: false })?;
+    let answered = connection.read_answer(&head, source.event_bytes_max).await;
+    let answered = answered.map_err(|reason| Broken { reason, was_answered: true })?;
+    life.cell.on_byte(clock::wall());
+    if answered.is_oversize {
+        life.cell.on_oversize("other");
+        // All that stood in it is lost, not one event alone.
+        life.cell.on_overflow();
+    }
+    Ok((head, answered.body))
 }

@@ -222,6 +222,15 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether it wants something of this name.
+    #[must_use]
+    pub fn has_hole(&self, name: &str) -> bool {
+        let headers = self.headers.iter().map(|(_, line)| line);
+        let lines = headers.chain([&self.target]).chain(&self.body);
+        let mut parts = lines.flat_map(|line| &line.0);
+        parts.any(|part| matches!(part, LinePart::Hole(hole, _) if *hole == name))
+    }
+
     /// What is sent once the backend gave its part; `None` if that lacks a value, or has one
     /// that cannot stand where it is wanted.
     #[must_use]
@@ -296,6 +305,9 @@ mod tests {
         assert_eq!(message.target, "/api/login/j%22%2Fane?chat=a%26b");
         assert_eq!(message.headers, [("X-Token", "t".to_owned())]);
         assert_eq!(message.body.as_deref(), Some(r#"{"a":"j\"/ane"}"#));
+        for (name, want) in [("chat", true), ("token", true), ("page", false)] {
+            assert_eq!(call.has_hole(name), want, "{name}");
+        }
     }
 
     #[test]

@@ -225,15 +225,18 @@ impl Keyring {
         self.held = None;
     }
 
-    /// A renewal failed for a reason that says nothing of the credential. Whether what is held
-    /// is good for a while yet.
-    pub fn on_failed_renewal(&mut self, now: Instant) -> bool {
+    /// A renewal failed for a reason that says nothing of the credential; `pause` is what the
+    /// backend asked for. Whether what is held is good for a while yet.
+    pub fn on_failed_renewal(&mut self, pause: Option<Duration>, now: Instant) -> bool {
         let Some(held) = &mut self.held else {
             return false;
         };
         let is_good = !held.is_stale && held.ends_at.is_some_and(|ends| ends > now);
         if is_good {
-            held.renew_at = Some(now + RENEW_RETRY);
+            // Longer than its life at the most: then the link waits, as for any other call.
+            let pause = pause.unwrap_or_default().max(RENEW_RETRY);
+            let next = now.checked_add(pause);
+            held.renew_at = held.ends_at.map(|ends| next.map_or(ends, |next| next.min(ends)));
         }
         is_good
     }
@@ -363,15 +366,23 @@ mod tests {
     fn a_renewal_that_fails_leaves_what_is_still_good() {
         let start = Instant::now();
         let mut keys = keyring(true, Conduct::default());
-        assert!(!keys.on_failed_renewal(start), "nothing held");
+        assert!(!keys.on_failed_renewal(None, start), "nothing held");
         keys.on_granted(grant(Some(100)), 0.0, WALL, start);
-        assert!(keys.on_failed_renewal(start + secs(85)));
+        assert!(keys.on_failed_renewal(None, start + secs(80)));
+        assert_eq!(keys.due(start + secs(89)), Due::Nothing);
+        assert_eq!(keys.due(start + secs(90)), Due::Renewal);
+        let pause = |pause| Some(secs(pause));
+        assert!(keys.on_failed_renewal(pause(1), start + secs(80)), "no shorter");
+        assert_eq!(keys.due(start + secs(89)), Due::Nothing);
+        assert!(keys.on_failed_renewal(pause(15), start + secs(80)), "as long as is asked");
         assert_eq!(keys.due(start + secs(94)), Due::Nothing);
         assert_eq!(keys.due(start + secs(95)), Due::Renewal);
-        assert!(!keys.on_failed_renewal(start + secs(100)), "at its end");
+        assert!(keys.on_failed_renewal(pause(u64::MAX), start + secs(95)), "to its end at most");
+        assert_eq!(keys.due(start + secs(100)), Due::Renewal);
+        assert!(!keys.on_failed_renewal(None, start + secs(100)), "at its end");
         keys.on_granted(grant(Some(100)), 0.0, WALL, start);
         keys.on_refused();
-        assert!(!keys.on_failed_renewal(start), "the backend does not take it");
+        assert!(!keys.on_failed_renewal(None, start), "the backend does not take it");
     }
 
     #[test]

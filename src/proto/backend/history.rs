@@ -5,6 +5,7 @@
 //! Not here: making the calls, which entries are in time (`edge::upstream`).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::call::{Call, CallPlan};
 use crate::proto::template::{ResolveError, Variables};
@@ -14,7 +15,7 @@ use crate::proto::time::UnixMillis;
 pub const PAGE: &str = "page";
 /// The hole for a part of the history that is kept apart ([`super::Session::past_keys`]).
 pub const KEY: &str = "key";
-/// Parts that a session remembers; more are not fetched.
+/// Parts that a session remembers; of more, what was missed is not known.
 pub const KEYS_MAX: usize = 16;
 
 /// How a dialect's history is read.
@@ -26,6 +27,9 @@ pub struct History {
     pub read: ReadPage,
     /// Whether answers begin with the newest entry.
     pub is_newest_first: bool,
+    /// Reads the names of parts in the answer of [`HistoryPlan::index`]; `None`: it cannot be
+    /// read.
+    pub read_index: fn(&str) -> Option<Vec<String>>,
 }
 
 /// Splits an answer into entries, given what was wanted.
@@ -60,22 +64,49 @@ pub struct Past<'a> {
     pub data: Cow<'a, str>,
 }
 
+/// Parts of a history that are to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastKeys {
+    /// Their names: what fills [`KEY`].
+    pub names: BTreeSet<String>,
+    /// Whether nothing that is known of lies outside them.
+    pub is_all: bool,
+}
+
+impl PastKeys {
+    /// These and no others.
+    #[must_use]
+    pub fn all(names: impl IntoIterator<Item = String>) -> Self {
+        Self { names: names.into_iter().collect(), is_all: true }
+    }
+
+    /// Adds those of another log.
+    pub fn join(&mut self, other: Self) {
+        self.names.extend(other.names);
+        self.is_all &= other.is_all;
+    }
+}
+
 /// The calls of a history.
 #[derive(Clone, Default)]
 pub struct HistoryPlan {
     /// For all of it, or for what belongs to no part.
-    pub whole: CallPlan,
+    pub whole: Option<CallPlan>,
     /// For one part.
     pub part: Option<CallPlan>,
+    /// Names the parts there are ([`History::read_index`]), beside those that were seen.
+    pub index: Option<CallPlan>,
 }
 
 /// The calls with a client's values in them. No `Debug`: they hold credentials.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HistoryCalls {
     /// As in the plan.
-    pub whole: Call,
+    pub whole: Option<Call>,
     /// As in the plan.
     pub part: Option<Call>,
+    /// As in the plan.
+    pub index: Option<Call>,
 }
 
 impl HistoryPlan {
@@ -88,10 +119,13 @@ impl HistoryPlan {
         base_path: &str,
         variables: &dyn Variables,
     ) -> Result<HistoryCalls, ResolveError> {
-        let part = self.part.as_ref().map(|part| part.resolve(base_path, variables));
+        let resolve = |call: &Option<CallPlan>| {
+            call.as_ref().map(|call| call.resolve(base_path, variables)).transpose()
+        };
         Ok(HistoryCalls {
-            whole: self.whole.resolve(base_path, variables)?,
-            part: part.transpose()?,
+            whole: resolve(&self.whole)?,
+            part: resolve(&self.part)?,
+            index: resolve(&self.index)?,
         })
     }
 }

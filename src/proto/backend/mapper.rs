@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::dialect::SessionValues;
+use super::history::PastKeys;
 use crate::proto::event::{Event, EventId, Part, Payload, Subscription};
 use crate::proto::json;
+use crate::proto::time::UnixMillis;
 
 /// One frame.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +41,27 @@ pub trait Session: Send {
     /// one bad frame never ends a stream.
     fn on_frame(&mut self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject>;
 
-    /// Turns an entry of the history into events, unless the stream told it before.
+    /// Turns an entry of the history into events, unless the stream told it before. `part` is
+    /// what it was found under, empty for none.
     ///
     /// # Errors
     /// Why the entry gives none; as for frames.
-    fn on_past(&mut self, _entry: Input<'_>, _out: &mut Outbox<'_>) -> Result<(), Reject> {
+    fn on_past(
+        &mut self,
+        _part: &str,
+        _entry: Input<'_>,
+        _out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         Err(Reject::Discard(Discard::Filtered, "the backend has no history"))
     }
 
     /// Parts of the history that are kept apart and were seen on the stream.
-    fn past_keys(&self) -> Vec<String> {
-        Vec::new()
+    fn past_keys(&self) -> PastKeys {
+        PastKeys::all([])
     }
+
+    /// The time, before what came at it. Only for dialects that tell repeats by time.
+    fn on_time(&mut self, _now: UnixMillis) {}
 
     /// The backend has told what nobody knew when the session began (`Credential::told`).
     fn on_grant(&mut self, _values: &SessionValues) {}
@@ -274,14 +285,19 @@ impl Mapper {
     }
 
     /// Maps one entry of the history. What gives no event is dropped, whatever the policy.
-    pub fn on_past(&mut self, entry: Input<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Verdict {
+    pub fn on_past(
+        &mut self,
+        part: &str,
+        entry: Input<'_>,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) -> Verdict {
         let is_scoped = self.session.has_scopes();
         let mut sink = |mut event: Event<'_>| {
             event.is_scoped = is_scoped;
             sink(event);
         };
         let mut out = Outbox::new(&mut sink);
-        match self.session.on_past(entry, &mut out) {
+        match self.session.on_past(part, entry, &mut out) {
             Ok(()) if out.count() > 0 => Verdict::Mapped { raw: None },
             Ok(()) => Verdict::Discarded(Discard::Filtered, "nothing in it to tell"),
             Err(Reject::Discard(discard, why)) => Verdict::Discarded(discard, why),
@@ -296,8 +312,19 @@ impl Mapper {
 
     /// Parts of the history that are kept apart and were seen on the stream.
     #[must_use]
-    pub fn past_keys(&self) -> Vec<String> {
+    pub fn past_keys(&self) -> PastKeys {
         self.session.past_keys()
+    }
+
+    /// Whether events of this backend are told apart by scope, and its history too.
+    #[must_use]
+    pub fn has_scopes(&self) -> bool {
+        self.session.has_scopes()
+    }
+
+    /// The time, before what came at it.
+    pub fn on_time(&mut self, now: UnixMillis) {
+        self.session.on_time(now);
     }
 
     /// The backend has told what nobody knew when the session began.

@@ -28,7 +28,7 @@ pub use dialect::{
     SplitAnswer, Transport,
 };
 pub use history::{
-    History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, ReadPage, Wanted,
+    History, HistoryCalls, HistoryPlan, KEY, KEYS_MAX, PAGE, Page, Past, PastKeys, ReadPage, Wanted,
 };
 pub use mapper::{
     Discard, Input, Keep, Mapper, Outbox, Policy, Reject, Session, SessionStart, Verdict,

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use super::{
     Answer, CallPlan, Dialect, Discard, History, HistoryPlan, Input, KEY, KEYS_MAX, Memory,
-    Obtained, OptionKind, OptionSpec, Options, Outbox, PAGE, Page, Past, Piece, Plan, Reject,
-    Session, SessionStart, Transport, Wanted,
+    Obtained, OptionKind, OptionSpec, Options, Outbox, PAGE, Page, Past, PastKeys, Piece, Plan,
+    Reject, Session, SessionStart, Transport, Wanted,
 };
 use crate::proto::event::{
     Direction, Event, EventId, Json, MessageType, Payload, Role, Sender, Subscription, Text,
@@ -51,7 +51,12 @@ pub static DIALECT: Dialect = Dialect {
     plan,
     answer,
     obtained: |_, _| Obtained::Failed,
-    history: Some(History { first_page: |_| String::from("1"), read, is_newest_first: true }),
+    history: Some(History {
+        first_page: |_| String::from("1"),
+        read,
+        is_newest_first: true,
+        read_index: |_| None,
+    }),
     session: |start| Box::new(Xians::new(start, Memory::new(start.seed))),
 };
 
@@ -167,7 +172,7 @@ fn plan(options: &Options) -> Result<Plan, String> {
         CallPlan { path, query, headers, ..CallPlan::default() }
     };
     // Without a scope the history has only what has none, where the stream has all.
-    let history = HistoryPlan { whole: past(false), part: Some(past(true)) };
+    let history = HistoryPlan { whole: Some(past(false)), part: Some(past(true)), index: None };
     let mut values = Vec::new();
     if options.bool("unwrap_data") {
         values.push((UNWRAP_DATA, Piece::fixed("true")));
@@ -305,12 +310,20 @@ struct Xians {
     unwraps: bool,
     /// Scopes that were seen: histories are read by scope.
     scopes: BTreeSet<String>,
+    /// There were more than are remembered.
+    has_more_scopes: bool,
 }
 
 impl Xians {
     fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
         let unwraps = start.values.get(UNWRAP_DATA).is_some_and(|value| value == "true");
-        Self { subscription: start.subscription.clone(), memory, unwraps, scopes: BTreeSet::new() }
+        Self {
+            subscription: start.subscription.clone(),
+            memory,
+            unwraps,
+            scopes: BTreeSet::new(),
+            has_more_scopes: false,
+        }
     }
 
     /// The message, if it is the subscription's own.
@@ -376,9 +389,12 @@ impl Xians {
         let scope = message.string("scope");
         if let Some(scope) = scope.as_deref().filter(|scope| !scope.is_empty())
             && !self.scopes.contains(scope)
-            && self.scopes.len() < KEYS_MAX
         {
-            self.scopes.insert(scope.to_owned());
+            if self.scopes.len() < KEYS_MAX {
+                self.scopes.insert(scope.to_owned());
+            } else {
+                self.has_more_scopes = true;
+            }
         }
         let payload = Payload::Passed { message_type, data: message.data(self.unwraps) };
         out.emit(Event {
@@ -406,12 +422,17 @@ impl Session for Xians {
         self.on_message(input, false, out)
     }
 
-    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+    fn on_past(
+        &mut self,
+        _scope: &str,
+        entry: Input<'_>,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         self.on_message(entry, true, out)
     }
 
-    fn past_keys(&self) -> Vec<String> {
-        self.scopes.iter().cloned().collect()
+    fn past_keys(&self) -> PastKeys {
+        PastKeys { names: self.scopes.clone(), is_all: !self.has_more_scopes }
     }
 
     fn has_scopes(&self) -> bool {
@@ -419,8 +440,8 @@ impl Session for Xians {
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
-        let scopes = self.scopes.clone();
-        Box::new(Self { scopes, ..Self::new(start, self.memory.clone()) })
+        let (scopes, has_more_scopes) = (self.scopes.clone(), self.has_more_scopes);
+        Box::new(Self { scopes, has_more_scopes, ..Self::new(start, self.memory.clone()) })
     }
 }
 

@@ -48,6 +48,12 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     optional("apikey", Kind::Credential, "A credential, for clients that cannot set headers."),
     optional("access_token", Kind::Credential, "A credential, as `apikey`."),
+    optional(
+        "ticket",
+        Kind::Credential,
+        "Stands for a credential, once and for 30 seconds: POST to the path of the stream with \
+         `/ticket` behind it gives one.",
+    ),
     optional("scope", Kind::Text, "Of events that have a scope, only those with this one pass."),
     optional(
         "heartbeatSeconds",

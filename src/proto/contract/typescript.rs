@@ -198,6 +198,9 @@ fn parameters(out: &mut String) {
         out,
         "}}\n\n/** The body of a refusal that comes as plain HTTP. */\nexport interface Refusal {{\n  \
          /** The reason phrase. */\n  error: string;\n  /** What to do. */\n  message: string;\n  \
-         /** Of 429: whole seconds. */\n  retryAfter?: string;\n}}"
+         /** Of 429: whole seconds. */\n  retryAfter?: string;\n}}\n\n\
+         /** What POST to the stream's path with `/ticket` behind it gives. */\n\
+         export interface Ticket {{\n  /** For the parameter `ticket`, once. */\n  \
+         ticket: string;\n  /** Seconds. */\n  expiresIn: number;\n}}"
     );
 }

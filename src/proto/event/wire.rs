@@ -327,7 +327,7 @@ fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
             // The name under which clients know it is ours; a field of the backend that is
             // called the same would make two of them.
             for (key, json) in own.iter().filter(|(key, _)| key != "kind") {
-                fields.raw(key, json);
+                fields.foreign(key, json);
             }
         }
         Payload::Handoff(handoff) => write_handoff(fields, handoff),
@@ -455,7 +455,7 @@ fn write_status(fields: &mut Fields<'_>, status: &Status<'_>) {
     if !status.queue.is_empty() {
         fields.nested("queue", |fields| {
             for (key, json) in &status.queue {
-                fields.raw(key, json);
+                fields.foreign(key, json);
             }
         });
     }

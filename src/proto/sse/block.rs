@@ -161,6 +161,11 @@ impl Block {
         self.data.bytes(chunk)
     }
 
+    /// Whether a line of an event has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_data || self.is_oversize || self.has_id || self.name.len() != 0
+    }
+
     pub(super) const fn is_oversize(&self) -> bool {
         self.is_oversize
     }

@@ -143,6 +143,12 @@ impl Decoder {
         self.block.retry_millis()
     }
 
+    /// Whether something has begun that is not whole yet: a line, or an event.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        !self.line.is_empty() || self.skipping || !self.lent && self.block.has_begun()
+    }
+
     /// Memory held: input not yet read, and the capacity of the decoder's own buffers.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

@@ -273,6 +273,19 @@ impl Dialect for BrightPattern {
         Out::Wake
     }
 
+    /// Messages alone: their ids tell that they are the same.
+    fn repeat(&mut self, count: usize, stage: &mut Stage) {
+        const MESSAGE: &str = "chat_session_message";
+        for (id, chat) in &mut self.chats {
+            let messages = chat.history.iter().filter(|event| event.contains(MESSAGE));
+            let mut last: Vec<String> = messages.rev().take(count).cloned().collect();
+            while let Some(event) = last.pop() {
+                chat.queue(MESSAGE, event, false);
+            }
+            stage.send_to(id, &Out::Wake);
+        }
+    }
+
     fn closed(&mut self, owner: &str, _: &mut Stage) {
         if let Some(chat) = self.chats.get_mut(owner) {
             chat.held = false;

@@ -8,7 +8,10 @@
 mod payload;
 mod speak;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -189,32 +192,39 @@ impl Openfire {
         self.archive.push(Archived { owner, from, to, body, ms: now_ms() });
     }
 
-    /// Without `to` the search is not restricted to the caller.
+    /// Without `to` the search is not restricted to the caller. `start` is compared with the
+    /// beginning of a conversation.
     fn history(&self, request: &Request, stage: &Stage) -> Response {
         let peer = request.query("to").unwrap_or_default();
         let start = request.query("start").and_then(|start| parse_instant(&start)).unwrap_or(0);
         let start = start.saturating_sub(5 * 60_000);
         let token = request.header("authorization").unwrap_or_default();
         let caller = self.tokens.get(token).map(String::as_str).unwrap_or_default();
-        let wanted = self.archive.iter().filter(|message| {
-            let peers = peer.is_empty()
-                || (message.owner == caller
-                    && [&message.from, &message.to].iter().any(|jid| bare(jid) == bare(&peer)));
-            peers && message.ms >= start
-        });
-        let messages = array(wanted.map(|message| {
+        let mut conversations: BTreeMap<[&str; 2], Vec<&Archived>> = BTreeMap::new();
+        for message in &self.archive {
+            let mut pair = [bare(&message.from), bare(&message.to)];
+            let of_caller = message.owner == caller && pair.contains(&bare(&peer));
+            if peer.is_empty() || of_caller {
+                pair.sort_unstable();
+                conversations.entry(pair).or_default().push(message);
+            }
+        }
+        let begun = |messages: &&Vec<&Archived>| messages.first().is_some_and(|m| m.ms >= start);
+        let found = conversations.values().filter(begun).map(|messages| {
+            let messages = array(messages.iter().map(|message| {
+                Object::new(Style::Plain)
+                    .text("from", &message.from)
+                    .text("to", &message.to)
+                    .text("sentDate", &rfc3339(message.ms))
+                    .text("body", &message.body)
+                    .end()
+            }));
             Object::new(Style::Plain)
-                .text("from", &message.from)
-                .text("to", &message.to)
-                .text("sentDate", &rfc3339(message.ms))
-                .text("body", &message.body)
+                .text("domain", &stage.options.domain)
+                .raw("messages", &messages)
                 .end()
-        }));
-        let conversation = Object::new(Style::Plain)
-            .text("domain", &stage.options.domain)
-            .raw("messages", &messages)
-            .end();
-        Response::json(200, format!("{{\"conversations\":[{conversation}]}}"))
+        });
+        Response::json(200, format!("{{\"conversations\":{}}}", array(found)))
     }
 
     /// Sends what a stanza gives: itself, then the derived frames that json-lib lets through.

@@ -2,7 +2,7 @@
 //!
 //! `entryPayload` is JSON in a string in JSON on the stream, and an object in the history. A
 //! conversation that nobody created over HTTP is everybody's: scripts need no token first.
-//! Entries are in `entry`, the other calls in `rest`. Not here: files, v1's history call.
+//! Entries are in `entry`, the other calls in `rest`. Not here: files.
 
 mod entry;
 mod rest;
@@ -28,6 +28,8 @@ use crate::scripted::{
 const PING: Duration = Duration::from_secs(5);
 /// The stream's path.
 const EVENTS: &str = "/eventrouter/v1/sse";
+/// Where v1 keeps its transcripts: beside the conversations.
+const V1_QUERIES: &str = "queries/conversation";
 /// `_ts` values remembered.
 const MAX_STAMPS: usize = 4096;
 /// Transcript entries of a conversation; the oldest are forgotten first.
@@ -128,7 +130,7 @@ impl Salesforce {
             return Err(bad_request("_ts was used before"));
         }
         let after = request.header("last-event-id").and_then(|id| id.parse::<u64>().ok());
-        let after = after.unwrap_or(u64::MAX);
+        let after = after.map_or(u64::MAX, |id| id.saturating_sub(stage.options.overlap));
         let missed = self.log.iter().filter(|logged| {
             logged.number > after && self.may_hear(&subject, &logged.conversation)
         });
@@ -213,6 +215,11 @@ impl Dialect for Salesforce {
             ("GET", 2, "authorization/continuation-access-token")
             | ("POST", 1, "continuityAccessToken") => {
                 self.subject(request).map(|subject| self.give_token(&subject, stage))
+            }
+            ("GET", 1, "conversation/list") => Err(not_found()),
+            ("POST", 1, call) if call.starts_with(V1_QUERIES) => {
+                let rest = call.trim_start_matches(V1_QUERIES).to_owned();
+                self.conversation(request, &rest, stage)
             }
             _ => match call.strip_prefix("conversation") {
                 Some(rest) => {

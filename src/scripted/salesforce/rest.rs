@@ -102,7 +102,8 @@ impl Salesforce {
                     .end();
                 Ok(Response::json(200, body))
             }
-            ("GET", "entries") => Ok(entries(request, chat)),
+            ("GET", "entries") if !is_v1(request) => Ok(entries(request, chat)),
+            ("POST", "entries") if is_v1(request) => Ok(all_entries(chat)),
             ("POST", "message") => {
                 let body = request.json();
                 let message = body.get("message").unwrap_or(&body);
@@ -158,7 +159,7 @@ impl Salesforce {
     }
 
     fn list(&self, subject: &str) -> Response {
-        let own = |chat: &Chat| chat.owner.as_deref() == Some(subject);
+        let own = |chat: &Chat| chat.owner.as_deref().is_none_or(|owner| owner == subject);
         let found: Vec<String> = self
             .chats
             .iter()
@@ -177,6 +178,17 @@ impl Salesforce {
             .raw("conversations", &array(found));
         Response::json(200, body.end())
     }
+}
+
+/// Whether it is of the family that Web deployments speak.
+fn is_v1(request: &Request) -> bool {
+    request.path().starts_with("/iamessage/v1/")
+}
+
+/// The transcript as v1 gives it, newest first.
+fn all_entries(chat: &Chat) -> Response {
+    let all = array(chat.entries.iter().rev().map(Entry::in_history));
+    Response::json(200, format!("{{\"conversationEntries\":{all}}}"))
 }
 
 /// A page of the transcript: newest first, but for `direction=FromStart`.

@@ -104,14 +104,17 @@ impl Conf {
     }
 
     pub(crate) fn yaml(&self) -> String {
-        let mut yaml = format!(
-            "listen: [{}]\nadmin: {{address: \"127.0.0.1:0\"}}\nauth: {}\n",
-            self.listen, self.auth
-        );
-        let defaults = ["server: {threads: 1, drain: 1s}", "replay: {linger: 300ms}"];
+        let is_said = |key: &str| self.more.iter().any(|more| more.starts_with(&format!("{key}:")));
+        let mut yaml = format!("listen: [{}]\n", self.listen);
+        let auth = format!("auth: {}", self.auth);
+        let defaults = [
+            "admin: {address: \"127.0.0.1:0\"}",
+            &auth,
+            "server: {threads: 1, drain: 1s}",
+            "replay: {linger: 300ms}",
+        ];
         for line in defaults {
-            let key = line.split(':').next().unwrap_or_default();
-            if !self.more.iter().any(|more| more.starts_with(&format!("{key}:"))) {
+            if !is_said(line.split(':').next().unwrap_or_default()) {
                 yaml.push_str(&format!("{line}\n"));
             }
         }

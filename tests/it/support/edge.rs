@@ -229,7 +229,12 @@ impl Edge {
 
     /// Asks the operators' listener.
     pub(crate) async fn admin(&self, path: &str) -> Reply {
-        Ask::get(path).send(self.admin.expect("an admin listener")).await
+        Ask::get(path).send(self.admin_address()).await
+    }
+
+    /// Writes a file beside the conf file.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        self.scratch.write(name, text);
     }
 
     pub(crate) async fn metrics(&self) -> Metrics {

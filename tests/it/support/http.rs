@@ -17,11 +17,24 @@ pub(crate) struct Ask {
     target: String,
     version: &'static str,
     headers: Vec<(String, String)>,
+    body: String,
 }
 
 impl Ask {
     pub(crate) fn new(method: &'static str, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), version: "HTTP/1.1", headers: Vec::new() }
+        Self {
+            method,
+            target: target.into(),
+            version: "HTTP/1.1",
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
+
+    /// With a body and its length.
+    pub(crate) fn body(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.body);
+        self.header("Content-Length", &body.len().to_string())
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -73,6 +86,7 @@ impl Ask {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
+        text.push_str(&self.body);
         wire.socket.write_all(text.as_bytes()).await?;
         wire.head().await
     }

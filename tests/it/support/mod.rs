@@ -5,6 +5,7 @@ mod cli;
 mod conf;
 mod edge;
 mod http;
+mod jwks;
 mod metrics;
 mod schema;
 mod sse;
@@ -16,6 +17,7 @@ pub(crate) use cli::{Scratch, chatmux, chatmux_with};
 pub(crate) use conf::{Conf, KEY, sha256};
 pub(crate) use edge::Edge;
 pub(crate) use http::{Ask, Client, Reply};
+pub(crate) use jwks::{Jwks, Signer, set as jwk_set};
 pub(crate) use metrics::Metrics;
 pub(crate) use sse::{Event, EventSource};
 

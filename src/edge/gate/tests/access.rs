@@ -230,6 +230,8 @@ fn an_unusable_key_stops_the_gate() {
     config.auth.jwt =
         vec![Arc::new(Issuer { key, algorithms: vec![Algorithm::Rs256], ..issuer() })];
     let metrics = Arc::new(Metrics::new().expect("metrics"));
-    let why = Gate::new(Arc::new(config), metrics).err().expect("refused");
+    let why = Gate::new(Arc::new(config), metrics.clone(), Arc::new(key_sets(&metrics)))
+        .err()
+        .expect("refused");
     assert!(why.starts_with("the key of issuer id cannot be used"), "{why}");
 }

@@ -9,10 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm as Alg, EncodingKey, crypto};
 
+use super::key_sets;
 use crate::config::{Algorithm, Issuer, IssuerKey};
-use crate::edge::gate::jwt::Issuers;
+use crate::edge::gate::jwt::{Issuers, Verdict, Verified};
 use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
+use crate::telemetry::Metrics;
 
 const SECRET: &str = "a secret of thirty-two bytes, 123";
 const RSA_PUB: &[u8] = include_bytes!("keys/rsa.pub");
@@ -55,7 +57,7 @@ fn issuers() -> Issuers {
         audiences: vec!["chat".to_owned(), "chat2".to_owned()],
         ..Arc::into_inner(issuer("aud", &[Algorithm::Hs256], secret())).expect("one owner")
     };
-    Issuers::new(&[
+    all(&[
         issuer("hs", &[Algorithm::Hs256], secret()),
         issuer("rs", &[Algorithm::Rs256], pem(RSA_PUB)),
         issuer("es", &[Algorithm::Es256], pem(EC_PUB)),
@@ -98,8 +100,22 @@ fn claims(issuer: &str, more: &str) -> String {
     format!("{{\"iss\":\"{issuer}\",\"sub\":\"jane\",\"exp\":{}{more}}}", NOW + 60)
 }
 
+/// The issuers of a configuration, none of which publishes its keys.
+fn all(issuers: &[Arc<Issuer>]) -> Result<Issuers, String> {
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    Issuers::new(issuers, &key_sets(&metrics))
+}
+
+fn verified(issuers: &Issuers, token: &str) -> Option<Box<Verified>> {
+    match issuers.verify(token, UnixMillis(NOW * 1000)) {
+        Verdict::True(verified) => Some(verified),
+        Verdict::False => None,
+        Verdict::NoKey(_) => panic!("nobody publishes keys here"),
+    }
+}
+
 fn is_true(issuers: &Issuers, token: &str) -> bool {
-    issuers.verify(token, UnixMillis(NOW * 1000)).is_some()
+    verified(issuers, token).is_some()
 }
 
 #[track_caller]
@@ -141,7 +157,7 @@ fn every_algorithm_is_verified_with_its_key() {
     let tokens: Vec<_> =
         table.iter().map(|(_, alg, _)| signed(&head(*alg), &claims("x", ""), *alg)).collect();
     for (algorithm, alg, key) in table {
-        let issuers = Issuers::new(&[issuer("x", &[*algorithm], key())]).expect("an issuer");
+        let issuers = all(&[issuer("x", &[*algorithm], key())]).expect("an issuer");
         for (token, (_, token_alg, _)) in tokens.iter().zip(table) {
             assert_eq!(is_true(&issuers, token), alg == token_alg, "{alg:?} takes {token_alg:?}");
         }
@@ -359,7 +375,7 @@ fn the_end_is_the_tokens_own_without_leeway() {
     let expires = |exp: &str| {
         let payload = format!("{{\"iss\":\"hs\",\"exp\":{exp}}}");
         let token = signed(&head(Alg::HS256), &payload, Alg::HS256);
-        issuers().verify(&token, UnixMillis(NOW * 1000)).map(|verified| verified.expires.0)
+        verified(&issuers(), &token).map(|verified| verified.expires.0)
     };
     assert_eq!(expires(&(NOW + 7).to_string()), Some((NOW + 7) * 1000));
     assert_eq!(expires(&(NOW - 7).to_string()), Some((NOW - 7) * 1000));
@@ -372,7 +388,7 @@ fn the_end_is_the_tokens_own_without_leeway() {
 
 #[track_caller]
 fn check_unusable(algorithms: &[Algorithm], key: IssuerKey, want: &str) {
-    let why = Issuers::new(&[issuer("https://id.example.com/", algorithms, key)]).err();
+    let why = all(&[issuer("https://id.example.com/", algorithms, key)]).err();
     let why = why.expect("refused");
     let start = "the key of issuer https://id.example.com/ cannot be used: ";
     assert!(why.starts_with(start) && why.contains(want), "{why}");

@@ -3,6 +3,7 @@
 mod access;
 mod budgets;
 mod jwt;
+mod tickets;
 
 use std::fmt::Write as _;
 
@@ -18,6 +19,7 @@ use crate::config::{
     LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
 };
 use crate::edge::refusal::{Fault, Named, Policy, Quota};
+use crate::edge::upstream::Dialer;
 use crate::proto::backend::{
     CallPlan, Credential, Message, Piece, Plan, Policy as FramePolicy, xians,
 };
@@ -47,6 +49,7 @@ fn config() -> Config {
             api_keys: vec![Arc::new(key("sk-any")), Arc::new(acme_key())],
             jwt: vec![Arc::new(issuer())],
             anonymous: false,
+            cookie: None,
         },
         limits: Limits {
             address: Limit::default(),
@@ -148,6 +151,8 @@ fn source(name: &str, query: &Templates, headers: &Templates) -> Arc<Source> {
         connect_timeout: Duration::ZERO,
         ca: None,
         sni: None,
+        identity: None,
+        is_http2: false,
         event_bytes_max: 1,
     })
 }
@@ -160,6 +165,12 @@ fn optional(source: Arc<Source>) -> Arc<Source> {
 fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Limit {
     let opens = opens.map(|rate| Rate::parse(rate).expect("a rate"));
     Limit { opens, burst, concurrent }
+}
+
+/// Sets of keys, of which nobody publishes any.
+fn key_sets(metrics: &Arc<Metrics>) -> KeySets {
+    let first = tokio::sync::watch::Sender::new(0);
+    KeySets::new(Arc::new(Dialer::new()), metrics.clone(), first)
 }
 
 /// A gate and its surroundings.
@@ -191,7 +202,9 @@ impl Bench {
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let clock = FakeRelativeClock::default();
         let ticks = Ticks::fake(clock.clone());
-        let gate = Gate::with_ticks(Arc::new(config), metrics.clone(), ticks).expect("a gate");
+        let key_sets = Arc::new(key_sets(&metrics));
+        let gate = Gate::with_ticks(Arc::new(config), metrics.clone(), key_sets, ticks);
+        let gate = gate.expect("a gate");
         Self { gate, metrics, clock }
     }
 
@@ -206,10 +219,12 @@ impl Bench {
             path: ask.path,
             query,
             headers: &headers,
+            authority: None,
             peer: Some(ask.peer.parse().expect("an address")),
             draining: None,
         };
-        self.gate.decide(&asked, ask.wall)
+        let decided = self.gate.decide(&asked, None, ask.wall);
+        decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
     }
 
     fn get(&self, query: &str) -> Decided {
@@ -249,6 +264,7 @@ fn show(decision: &Decision) -> String {
         Decision::Stream(_) => "stream".to_owned(),
         Decision::Head(_) => "head".to_owned(),
         Decision::Options => "options".to_owned(),
+        Decision::Ticket(..) => "ticket".to_owned(),
         Decision::Refused(refusal) => show_refusal(refusal),
         Decision::RefusedInStream(refusal) => format!("in stream {}", show_refusal(refusal)),
     }

@@ -2,10 +2,15 @@
 //! whoever reads a log.
 
 mod credentials;
+mod fairness;
+mod faults;
 mod history;
+mod polls;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -13,9 +18,11 @@ use serde_json::Value;
 
 use super::Dialer;
 use crate::config;
+use crate::edge::bell::Bell;
 use crate::edge::clock;
-use crate::edge::gate::{Asked, Decision, Gate, Resolved};
+use crate::edge::gate::{Asked, Decided, Decision, Gate, Resolved};
 use crate::edge::hub::{Hub, Listener, Subscribe};
+use crate::edge::jwks::KeySets;
 use crate::proto::channel::{Batch, Filter, Join};
 use crate::proto::event::{TypeSet, Vocabulary};
 use crate::proto::sse::{Decoder, Item, Limits};
@@ -36,6 +43,11 @@ struct Bench {
 impl Bench {
     /// A route `/e` with one source, `s`, of these options (YAML, flow style).
     fn new(backend: &Backend, options: &str) -> Self {
+        Self::over(Arc::new(Dialer::new()), backend, options)
+    }
+
+    /// The same over a dialer that is there: a new one reads the system's authorities.
+    fn over(dialer: Arc<Dialer>, backend: &Backend, options: &str) -> Self {
         let name = backend.kind().name();
         let conf = format!(
             "listen: [{{address: \"127.0.0.1:0\"}}]\n\
@@ -48,9 +60,11 @@ impl Bench {
         let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
         let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let hub = Hub::new(Arc::new(Dialer::new()), metrics.clone());
+        let first = tokio::sync::watch::Sender::new(0);
+        let key_sets = Arc::new(KeySets::new(dialer.clone(), metrics.clone(), first));
+        let hub = Hub::new(dialer, metrics.clone());
         let replay = config.replay.clone();
-        let gate = Gate::new(config, metrics.clone()).expect("a gate");
+        let gate = Gate::new(config, metrics.clone(), key_sets).expect("a gate");
         Self { gate, hub, metrics, replay }
     }
 
@@ -69,11 +83,12 @@ impl Bench {
             path: "/e",
             query: &query,
             headers: &headers,
+            authority: None,
             peer: Some([127, 0, 0, 1].into()),
             draining: None,
         };
-        let Decision::Stream(mut admitted) = self.gate.decide(&asked, clock::wall()).decision
-        else {
+        let decided = self.gate.decide(&asked, None, clock::wall());
+        let Ok(Decided { decision: Decision::Stream(mut admitted), .. }) = decided else {
             panic!("refused")
         };
         admitted.sources.iter_mut().for_each(change);
@@ -130,8 +145,8 @@ impl Client {
                 if is_there(&self.seen) {
                     return self.seen.as_slice();
                 }
-                let more = tokio::time::timeout(PATIENCE, self.listener.wake.changed()).await;
-                assert!(matches!(more, Ok(Ok(()))), "{caller}: no {what} in {:#?}", self.seen);
+                let more = tokio::time::timeout(PATIENCE, rung(&self.listener.bell)).await;
+                assert!(more.is_ok(), "{caller}: no {what} in {:#?}", self.seen);
             }
         }
     }
@@ -195,4 +210,13 @@ async fn until(backend: &Backend, what: impl FnMut(&Snapshot) -> bool) -> Snapsh
 
 fn say(backend: &Backend, to: &Audience, text: &str) {
     backend.speak(to, &Conversation::new(Vec::new()), &Step::BotSays(text.to_owned()));
+}
+
+/// Until a bell is rung.
+async fn rung(bell: &Bell) {
+    std::future::poll_fn(|context| {
+        bell.register(context.waker());
+        if bell.take() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

@@ -16,8 +16,12 @@ use crate::proto::time::UnixMillis;
 pub(super) const UNKNOWN: &str = "unknown";
 
 /// All events of the chat come in one answer.
-pub(super) const HISTORY: History =
-    History { first_page: |_| String::new(), read: past, is_newest_first: false };
+pub(super) const HISTORY: History = History {
+    first_page: |_| String::new(),
+    read: past,
+    is_newest_first: false,
+    read_index: |_| None,
+};
 
 fn past<'a>(answer: &'a str, _: &Wanted<'_>) -> Option<Page<'a>> {
     let events = Object::parse(answer)?.array("events")?;

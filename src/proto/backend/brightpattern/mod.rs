@@ -495,7 +495,12 @@ impl Session for BrightPattern {
         })
     }
 
-    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+    fn on_past(
+        &mut self,
+        _part: &str,
+        entry: Input<'_>,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         let Some(fields) = Object::parse(entry.data) else {
             return Err(self.malformed("no JSON object, or nested too deep"));
         };

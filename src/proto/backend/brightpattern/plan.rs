@@ -109,7 +109,7 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
     let of_chat = |last| call(Piece::fixed("/chats/").then_piece(segment.clone()).then(last));
     Ok(Plan {
         call: of_chat("/events"),
-        history: Some(HistoryPlan { whole: of_chat("/history"), part: None }),
+        history: Some(HistoryPlan { whole: Some(of_chat("/history")), ..HistoryPlan::default() }),
         values: id.map(|id| (CHAT, Piece::value(id, Place::Plain))).into_iter().collect(),
         silence_secs: SILENCE_SECS,
         recipe: obtain.map(|obtain| RecipePlan { obtain, ..RecipePlan::default() }),

@@ -96,7 +96,11 @@ pub(super) fn on_item(input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reje
 
 impl Desk {
     /// Maps a frame that the plugin derived from a stanza.
-    pub(super) fn on_derived(&self, input: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+    pub(super) fn on_derived(
+        &mut self,
+        input: Input<'_>,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         let Some((_, known)) = KEYS.iter().find(|(event, _)| *event == input.event) else {
             return Err(Reject::Unmapped { conversation_id: None });
         };
@@ -104,12 +108,19 @@ impl Desk {
         let object = read(input.data, known, &mut repaired)
             .ok_or_else(|| Reject::malformed("not a JSON object, and not to be read as one"))?;
         let kind = word(&object, "type").unwrap_or_default();
+        let is_groupchat = kind == "groupchat";
+        if is_groupchat {
+            self.archive.on_room();
+        }
         if self.is_shadowed(input.event, &kind) {
             return Err(Reject::Discard(Discard::Shadowed, "the stanza came before"));
         }
         let (from, to) = (word(&object, "from"), word(&object, "to"));
         let (from, to) = (from.as_deref().and_then(Jid::new), to.as_deref().and_then(Jid::new));
-        let scene = Scene::new(&self.stream.rooms, self.own(to), from, to, kind == "groupchat");
+        let participant = &self.subscription.participant_id;
+        self.stream.on_addressed(participant, to);
+        let own = self.stream.own(participant, to);
+        let scene = Scene::new(&self.stream.rooms, own, from, to, is_groupchat);
         let frame = Frame { event: input.event, kind: &kind, object: &object, scene };
         let event = frame.map().map_err(|trouble| {
             let conversation_id = frame.scene.conversation().map(str::to_owned);
@@ -119,6 +130,11 @@ impl Desk {
                 Trouble::Empty => Reject::Discard(Discard::Filtered, "nothing said"),
             }
         })?;
+        if let Some(text) = event.text.as_deref().filter(|_| frame.is_said())
+            && self.archive.is_told(&frame.scene, text, None, None)
+        {
+            return Err(Reject::Discard(Discard::Duplicate, "the archive told it"));
+        }
         out.emit(event);
         Ok(())
     }
@@ -155,6 +171,11 @@ struct Frame<'x> {
 }
 
 impl<'x> Frame<'x> {
+    /// Whether it is a message that an archive would have.
+    fn is_said(&self) -> bool {
+        self.event == "chatapi.chat" && !matches!(self.kind, "error" | "groupchat")
+    }
+
     fn map(&self) -> Result<Event<'x>, Trouble> {
         match (self.event, self.kind) {
             ("chatapi.chat", _)
@@ -312,7 +333,7 @@ impl<'x> Frame<'x> {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             let (name, value) = (name.trim(), value.trim());
             if !name.is_empty() && names.insert(name) {
-                fields.text(name, value);
+                json::write_text(fields.foreign_key(name), value);
             }
         }
         fields.close();

@@ -10,13 +10,15 @@
 //! - `Accept` must be exactly `text/event-stream`, else 405 (Jetty);
 //! - an unknown token is 503, and the newest token dies with the user's last stream (`SparkWeb`);
 //! - a bare line break every 10 s is the only sign of life (Jetty); there are no ids, no replay;
-//! - a token of an older log-in opens a stream that stays silent (`SparkWeb`).
+//! - a token of an older log-in opens a stream that stays silent (`SparkWeb`);
+//! - the archive is asked for each person, since without one it gives everybody's messages.
 //!
 //! Not here: making the log-in's call (`edge::upstream`).
 
 mod people;
 mod lenient;
 mod frames;
+mod past;
 mod stanza;
 
 #[cfg(test)]
@@ -28,13 +30,15 @@ use std::time::Duration;
 
 use super::{
     Answer, CallPlan, Conduct, Credential, Dialect, Discard, Input, Memory, Method, Obtained,
-    OptionKind, OptionSpec, Options, Outbox, Piece, Plan, RecipePlan, Reject, Session,
+    OptionKind, OptionSpec, Options, Outbox, PastKeys, Piece, Plan, RecipePlan, Reject, Session,
     SessionStart, Transport,
 };
 use crate::proto::event::Subscription;
 use crate::proto::json::{self, Object};
 use crate::proto::template::Place;
+use crate::proto::time::UnixMillis;
 
+use past::Archive;
 use people::{Jid, Own, Rooms};
 
 /// The dialect.
@@ -60,7 +64,7 @@ pub static DIALECT: Dialect = Dialect {
     plan,
     answer,
     obtained,
-    history: None,
+    history: Some(past::HISTORY),
     session: |start| Box::new(Desk::new(start)),
 };
 
@@ -111,9 +115,14 @@ const OPTIONS: &[OptionSpec] = &[
 ];
 
 fn plan(options: &Options) -> Result<Plan, String> {
-    let (token, recipe) = match (options.template(TOKEN), options.table("login")) {
-        (Some(token), None) => (Piece::value(token, Place::Query), None),
-        (None, Some(login)) => (Piece::hole(TOKEN, Place::Query), Some(recipe(login)?)),
+    let (token, bare, recipe) = match (options.template(TOKEN), options.table("login")) {
+        (Some(token), None) => {
+            (Piece::value(token, Place::Query), Piece::value(token, Place::Header), None)
+        }
+        (None, Some(login)) => {
+            let hole = |place| Piece::hole(TOKEN, place);
+            (hole(Place::Query), hole(Place::Header), Some(recipe(login)?))
+        }
         (None, None) => {
             return Err("set `token` or `login`: the stream is nobody's without one".to_owned());
         }
@@ -133,6 +142,7 @@ fn plan(options: &Options) -> Result<Plan, String> {
         },
         silence_secs: SILENCE_SECS,
         recipe,
+        history: Some(past::plan(bare)),
         ..Plan::default()
     })
 }
@@ -192,6 +202,8 @@ struct Stream {
     /// A presence stanza came: `chatapi.presence` is a second copy from now on.
     has_presences: bool,
     rooms: Rooms,
+    /// The participant's own domain, once something was addressed there.
+    home: Option<Box<str>>,
 }
 
 impl Stream {
@@ -213,11 +225,33 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Something came for the participant: its domain is the participant's own.
+    fn on_addressed(&mut self, participant: &str, to: Option<Jid<'_>>) {
+        if self.home.is_some() {
+            return;
+        }
+        let Some(to) = to.filter(|to| to.domain().len() <= JID_PART_BYTES_MAX) else {
+            return;
+        };
+        if self.own(participant, Some(to)).is_some_and(|own| own.is(to)) {
+            self.home = Some(to.domain().into());
+        }
+    }
+
+    /// The participant's own bare JID, where nothing says to whom it was sent.
+    fn own_at_home<'x>(&'x self, participant: &'x str) -> Option<Own<'x>> {
+        let home = self.home.as_deref().and_then(Jid::new);
+        self.own(participant, home)
+    }
+}
+
 /// The session: one participant's stream.
 struct Desk {
     subscription: Arc<Subscription>,
     stream: Stream,
     memory: Memory,
+    archive: Archive,
 }
 
 impl Desk {
@@ -229,8 +263,10 @@ impl Desk {
                 has_messages: false,
                 has_presences: false,
                 rooms: Rooms::new(start.seed),
+                home: None,
             },
             memory: Memory::new(start.seed),
+            archive: Archive::new(start.seed),
         }
     }
 
@@ -252,7 +288,25 @@ impl Session for Desk {
         }
     }
 
+    fn on_past(
+        &mut self,
+        _peer: &str,
+        entry: Input<'_>,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
+        self.on_archived(entry, out)
+    }
+
+    fn past_keys(&self) -> PastKeys {
+        self.archive.keys()
+    }
+
+    fn on_time(&mut self, now: UnixMillis) {
+        self.archive.on_time(now);
+    }
+
     fn on_reopened(&mut self) {
+        self.archive.on_reopened();
         // Whether stanzas come is the new stream's to show, and rooms send their rosters anew.
         self.stream.has_messages = false;
         self.stream.has_presences = false;
@@ -260,7 +314,8 @@ impl Session for Desk {
     }
 
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(Self { stream: self.stream.clone(), ..Self::new(start) })
+        let (stream, archive) = (self.stream.clone(), self.archive.clone());
+        Box::new(Self { stream, archive, ..Self::new(start) })
     }
 }
 

@@ -169,6 +169,18 @@ impl<'x> Scene<'x> {
         from.resource.filter(|_| self.is_occupant).or_else(|| from.local())
     }
 
+    /// Who speaks.
+    pub(super) const fn speaker(&self) -> Option<Jid<'x>> {
+        self.from
+    }
+
+    /// The bare JID of whoever the participant talks with, a person with an account.
+    pub(super) fn peer(&self) -> Option<&'x str> {
+        let side = if self.is_own_account { self.to } else { self.from };
+        let side = side.filter(|side| !self.is_occupant && !side.is_system());
+        side.map(|side| side.bare)
+    }
+
     /// What the speaker is.
     pub(super) fn role(&self) -> Role {
         if self.is_own() {

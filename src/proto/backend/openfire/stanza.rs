@@ -68,7 +68,7 @@ impl Desk {
         match root.tag_name().name() {
             "message" => {
                 self.stream.has_messages = true;
-                self.on_message(input, root, out).map_err(|trouble| match trouble {
+                self.on_message(input, root, None, out).map_err(|trouble| match trouble {
                     Trouble::TooDeep => broken("nested too deep"),
                     Trouble::Reject(reject) => reject,
                 })
@@ -82,13 +82,40 @@ impl Desk {
         }
     }
 
+    /// Maps a message of the archive as the stanza that it was. `None` if it is none of this
+    /// sender's.
+    pub(super) fn on_archived_stanza(
+        &mut self,
+        xml: &str,
+        sender: &str,
+        at: UnixMillis,
+        out: &mut Outbox<'_>,
+    ) -> Option<Result<(), Reject>> {
+        check(xml).ok()?;
+        let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
+        let document = Document::parse_with_options(xml, options).ok()?;
+        let root = document.root_element();
+        let is_by_sender = jid(root, "from").is_some_and(|from| from.bare == sender);
+        if root.tag_name().name() != "message" || !is_by_sender {
+            return None;
+        }
+        let input = Input { event: "chatapi.xmpp", data: xml };
+        Some(self.on_message(input, root, Some(at), out).map_err(|trouble| match trouble {
+            Trouble::TooDeep => Reject::malformed("nested too deep"),
+            Trouble::Reject(reject) => reject,
+        }))
+    }
+
+    /// `past`: when it was, for what the archive tells.
     fn on_message(
         &mut self,
         input: Input<'_>,
         root: Node<'_, '_>,
+        past: Option<UnixMillis>,
         out: &mut Outbox<'_>,
     ) -> Result<(), Trouble> {
         let (outer_from, outer_to) = (jid(root, "from"), jid(root, "to"));
+        self.stream.on_addressed(&self.subscription.participant_id, outer_to);
         let (message, delay) = match forwarded(root) {
             Wrapped::Not => (root, None),
             Wrapped::Around(forwarded) => {
@@ -113,15 +140,36 @@ impl Desk {
         };
         let (from, to) = (jid(message, "from"), jid(message, "to"));
         let is_groupchat = message.attribute("type") == Some("groupchat");
-        let own = self.stream.own(&self.subscription.participant_id, outer_to.or(to));
+        let participant = &self.subscription.participant_id;
+        let own = match past {
+            Some(_) => self.stream.own_at_home(participant),
+            None => self.stream.own(participant, outer_to.or(to)),
+        };
         let scene = Scene::new(&self.stream.rooms, own, from, to, is_groupchat);
         let id = stanza_id(message).and_then(|id| scene.id_of(id));
-        if let Some(id) = &id
-            && self.memory.is_repeat(scene.conversation().unwrap_or_default(), id, input.data)
-        {
-            return Err(Reject::Discard(Discard::Duplicate, "the same stanza again").into());
-        }
+        let conversation = scene.conversation().unwrap_or_default();
+        let is_repeat = id.as_deref().is_some_and(|id| match past {
+            Some(_) => self.memory.is_known(conversation, id),
+            None => self.memory.is_repeat(conversation, id, input.data),
+        });
         let delay = child(message, "urn:xmpp:delay", "delay").or(delay);
+        let is_told = match pick(message, "body") {
+            // The archive knows nothing of rooms, nor of messages that came back.
+            _ if is_groupchat => {
+                self.archive.on_room();
+                false
+            }
+            Some(body)
+                if message.attribute("type") != Some("error") && !(is_repeat && past.is_none()) =>
+            {
+                self.archive.is_told(&scene, &body, delay.and_then(stamp), past)
+            }
+            Some(_) | None => false,
+        };
+        if is_repeat || is_told {
+            let why = if is_repeat { "the same stanza again" } else { "it was told before" };
+            return Err(Reject::Discard(Discard::Duplicate, why).into());
+        }
         let view = Message { node: message, scene, delay, desk: self };
         let (payload, text) = view.map()?;
         let mut event = view.scene.event(input.event, payload);
@@ -129,7 +177,7 @@ impl Desk {
         if let Some(id) = &id {
             event.id = EventId::given(id.as_str());
         }
-        event.created_at = delay.and_then(stamp);
+        event.created_at = delay.and_then(stamp).or(past);
         out.emit(event);
         Ok(())
     }
@@ -148,6 +196,9 @@ impl Desk {
         let (from, to) = (jid(root, "from"), jid(root, "to"));
         let id = self.presence_id(input, root, from, to)?;
         let occupancy = occupancy(root, from, is_available);
+        if occupancy.is_some() {
+            self.archive.on_room();
+        }
         let change = occupancy.map(|seen| self.stream.rooms.on_presence(seen));
         let mut scene = Scene::new(&self.stream.rooms, self.own(to), from, to, false);
         if let Some((_, is_own)) = change {

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::lenient::repair;
 use super::stanza::{ATTRIBUTES_MAX, PREFIXES_MAX, STANZA_BYTES_MAX, TAGS_MAX};
-use super::{Desk, SILENCE_SECS, answer, plan};
+use super::{Desk, SILENCE_SECS, answer, past, plan};
 use crate::proto::backend::golden::{self, Random};
 use crate::proto::backend::{
     Answer, Credential, Input, Keep, Mapper, OptionValue, Options, Policy, SessionStart, Verdict,
+    Wanted,
 };
 use crate::proto::event::{Encoded, Envelope, Subscription};
 use crate::proto::json::DEPTH_MAX;
@@ -21,6 +22,8 @@ use crate::proto::time::UnixMillis;
 const ME: &str = "agent1@example.org/desk";
 const PEER: &str = "visitor@example.org/phone";
 const ROOM: &str = "r1@conference.example.org";
+/// 2026-01-19T18:40:00Z
+const MOMENT: i64 = 1_768_848_000_000;
 
 #[test]
 fn fixtures_come_out_as_blessed() {
@@ -83,6 +86,29 @@ impl Stream {
                 assert!(events.is_empty());
                 Err(reason.as_str())
             }
+        }
+    }
+
+    /// The time, in milliseconds after some moment.
+    fn at(&mut self, millis: i64) {
+        self.mapper.on_time(UnixMillis(MOMENT + millis));
+    }
+
+    fn reopen(&mut self, millis: i64) {
+        self.at(millis);
+        self.mapper.on_reopened();
+    }
+
+    /// What becomes of an entry of the archive: its text, or the reason why there is none.
+    fn archived(&mut self, entry: &str) -> Result<String, &'static str> {
+        let mut texts = Vec::new();
+        let input = Input { event: "chatapi.chat", data: entry };
+        let verdict = self.mapper.on_past("visitor@example.org", input, &mut |event| {
+            texts.push(event.text.clone().unwrap_or_default().into_owned());
+        });
+        match verdict {
+            Verdict::Mapped { .. } => Ok(texts.concat()),
+            Verdict::Discarded(reason, _) => Err(reason.as_str()),
         }
     }
 
@@ -1312,4 +1338,213 @@ fn an_unknown_token_is_unauthorized() {
     ] {
         assert_eq!(answer(status, ""), want, "{status}");
     }
+}
+
+// The archive.
+
+/// An entry of the archive, so long after the moment.
+fn entry(from: &str, to: &str, millis: i64, body: &str) -> String {
+    let at = UnixMillis(MOMENT + millis);
+    format!(r#"{{"from":"{from}","to":"{to}","sentDate":"{at}","body":"{body}"}}"#)
+}
+
+/// A message from the peer with this text and id.
+fn said(text: &str, id: &str) -> String {
+    let body = format!("<body>{text}</body>");
+    message(&body).replace(r#"id="s1""#, &format!(r#"id="{id}""#))
+}
+
+#[test]
+fn the_archive_is_asked_for_each_person_with_a_bare_token() {
+    let template = |text| OptionValue::Template(Template::parse(text).expect("a template"));
+    let options = Options([("token", template("ey.a.b"))].into_iter().collect());
+    let plan = plan(&options).expect("a plan");
+    let calls = plan.resolve_history("/sparkweb", &Query).expect("resolved").expect("a history");
+    assert!(calls.whole.is_none() && calls.index.is_none(), "never for everybody's messages");
+    let start = (past::HISTORY.first_page)(UnixMillis(MOMENT));
+    assert_eq!(start, "2026-01-19T17:40:00.000Z", "conversations go on for an hour");
+    let holes = [("key", "zoé+1@example.org".to_owned()), ("page", start)];
+    let message = calls.part.and_then(|part| part.fill(&Credential::new(holes))).expect("filled");
+    assert_eq!(
+        message.target,
+        "/sparkweb/api/rest/chat/messages?to=zo%C3%A9%2B1%40example.org\
+         &start=2026-01-19T17%3A40%3A00.000Z"
+    );
+    let headers: Vec<_> = message.headers.iter().map(|(name, value)| (*name, &**value)).collect();
+    assert_eq!(
+        headers,
+        [
+            ("accept", "application/json"),
+            ("accept-encoding", "identity"),
+            ("authorization", "ey.a.b")
+        ]
+    );
+}
+
+#[test]
+fn archives_are_read_in_all_their_forms() {
+    let read = |answer: &str| {
+        let page = (past::HISTORY.read)(answer, &Wanted { since: UnixMillis(0), page: "" })?;
+        assert_eq!(page.next, None);
+        Some(page.entries.iter().map(|entry| entry.at.map(|at| at.0)).collect::<Vec<_>>())
+    };
+    let message = r#"{"sentDate":"2026-01-19T18:40:00Z","body":"a"}"#;
+    let number = format!(r#"{{"sentDate":{MOMENT},"body":"a"}}"#);
+    for (answer, want) in [
+        (r#"{"conversations":[]}"#.to_owned(), Some(vec![])),
+        (r#"{"conversations":null}"#.to_owned(), Some(vec![])),
+        (
+            format!(r#"{{"conversations":[{{"messages":[{message},{number},{{}}]}}]}}"#),
+            Some(vec![Some(MOMENT), Some(MOMENT), None]),
+        ),
+        (format!(r#"{{"conversations":{{"messages":{message}}}}}"#), Some(vec![Some(MOMENT)])),
+        (r#"{"conversations":[{}]}"#.to_owned(), None),
+        (r#"{"error":"no archive"}"#.to_owned(), None),
+        ("<html>".to_owned(), None),
+        (String::new(), None),
+    ] {
+        assert_eq!(read(&answer), want, "{answer}");
+    }
+}
+
+#[test]
+fn what_was_said_is_known_again_by_sender_text_and_time() {
+    let mut stream = Stream::new("agent1");
+    stream.at(0);
+    assert!(stream.stanza(&said("yes", "s1")).is_ok());
+    stream.at(5_000);
+    assert!(stream.stanza(&said("no", "s2")).is_ok());
+    stream.reopen(20_000);
+    let yes = |millis| entry("visitor@example.org", ME, millis, "yes");
+    assert_eq!(stream.archived(&yes(300)), Err("duplicate"));
+    assert_eq!(stream.archived(&entry(PEER, ME, 5_300, "no")), Err("duplicate"));
+    assert_eq!(stream.archived(&yes(9_000)), Ok("yes".into()), "said a second time");
+    let other = entry("zoe@example.org/desk", ME, 5_300, "no");
+    assert_eq!(stream.archived(&other), Ok("no".into()), "said by another");
+    assert_eq!(stream.archived(&yes(50_000)), Ok("yes".into()), "said at another time");
+    // Lost again: all of that was told.
+    stream.reopen(60_000);
+    for millis in [300, 9_000, 50_000] {
+        assert_eq!(stream.archived(&yes(millis)), Err("duplicate"), "{millis}");
+    }
+    assert_eq!(stream.archived(&other), Err("duplicate"));
+}
+
+#[test]
+fn what_comes_while_the_archive_is_read_is_told_once() {
+    for derived_only in [false, true] {
+        let mut stream = Stream::new("agent1");
+        stream.at(0);
+        let feed = |stream: &mut Stream, text: &str, id: &str| {
+            if derived_only {
+                stream.feed("chatapi.chat", &derived("chat", &format!(r#""body":"{text}""#)))
+            } else {
+                stream.stanza(&said(text, id))
+            }
+        };
+        assert!(feed(&mut stream, "hello", "s1").is_ok());
+        stream.reopen(10_000);
+        stream.at(10_400);
+        let mut archived = |text, millis| stream.archived(&entry(PEER, ME, millis, text));
+        assert_eq!(archived("ok", 4_000), Ok("ok".into()));
+        assert_eq!(archived("both", 10_100), Ok("both".into()));
+        stream.at(10_500);
+        assert_eq!(feed(&mut stream, "both", "s7").err(), Some("duplicate"));
+        assert!(feed(&mut stream, "both", "s8").is_ok(), "once more");
+        stream.at(13_000);
+        assert!(feed(&mut stream, "ok", "s9").is_ok(), "said anew");
+    }
+}
+
+#[test]
+fn an_entry_of_the_archive_looks_like_the_message_that_it_was() {
+    let told = |stream: &mut Stream, entry: &str| {
+        let subscription = Subscription::new("acme", "support", stream.participant);
+        let mut json = String::new();
+        let input = Input { event: "chatapi.chat", data: entry };
+        stream.mapper.on_past("visitor@example.org", input, &mut |event| {
+            let mut envelope = Envelope {
+                subscription: &subscription,
+                source: "desk",
+                backend: "openfire",
+                arrived: UnixMillis(0),
+                minted: &mut || "minted".to_owned(),
+            };
+            json = Encoded::new(&event, &mut envelope).json().to_owned();
+        });
+        Ok(serde_json::from_str(&json).expect("JSON"))
+    };
+    let mut stream = Stream::new("agent1");
+    assert_eq!(stream.archived(&entry(PEER, ME, 0, "early")), Err("malformed"), "whose is it?");
+    assert!(stream.stanza(&said("hello", "s1")).is_ok());
+    compare(
+        told(&mut stream, &entry(PEER, ME, 0, "Grüße")),
+        r#"{"messageType":"Chat","id":"minted","text":"Grüße","direction":"Outgoing",
+            "conversationId":"visitor@example.org","createdAt":"2026-01-19T18:40:00.000Z",
+            "sender":{"id":"visitor@example.org/phone","name":"visitor","role":"peer"},
+            "source":{"name":"desk","backend":"openfire","event":"chatapi.chat"}}"#,
+    );
+    compare(
+        told(&mut stream, &entry("Agent1@example.org", PEER, 1, "mine")),
+        r#"{"direction":"Incoming","conversationId":"visitor@example.org",
+            "sender":{"id":"Agent1@example.org","name":"Agent1","role":"participant"}}"#,
+    );
+    // With the stanza it is the very message, id and all.
+    let stanza = said("with id", "s5").replace('"', "'");
+    let entry = entry(PEER, ME, 2, &format!(r#"with id","stanza":"{stanza}"#));
+    compare(
+        told(&mut stream, &entry),
+        r#"{"id":"visitor@example.org/s5","text":"with id",
+            "createdAt":"2026-01-19T18:40:00.002Z"}"#,
+    );
+    assert_eq!(stream.archived(&entry), Err("duplicate"));
+    assert_eq!(stream.stanza(&said("with id", "s5")).err(), Some("duplicate"));
+}
+
+#[test]
+fn the_archive_never_tells_what_others_said() {
+    let mut stream = Stream::new("agent1");
+    assert!(stream.stanza(&said("hello", "s1")).is_ok());
+    for (entry, want) in [
+        (entry("a@example.org", "b@example.org", 0, "secret"), "foreign"),
+        (entry("a@example.org", "agent1@elsewhere.org", 0, "secret"), "foreign"),
+        (r#"{"body":"secret","sentDate":"2026-01-19T18:40:00Z"}"#.to_owned(), "foreign"),
+        (format!(r#"{{"from":"{PEER}","to":"{ME}","body":"when?"}}"#), "filtered"),
+        (entry(PEER, ME, 0, ""), "filtered"),
+        ("[]".to_owned(), "malformed"),
+    ] {
+        assert_eq!(stream.archived(&entry), Err(want), "{entry}");
+    }
+}
+
+#[test]
+fn people_are_asked_for_and_rooms_cannot_be() {
+    let keys = |stream: &Stream| {
+        let keys = stream.mapper.past_keys();
+        (keys.names.into_iter().collect::<Vec<_>>(), keys.is_all)
+    };
+    let mut stream = Stream::new("agent1");
+    assert_eq!(keys(&stream), (vec![], false), "nobody to ask for");
+    let queue = r#"<message from="q@workgroup.example.org" to="agent1@example.org" id="q1">
+        <body>wait</body></message>"#;
+    assert!(stream.stanza(queue).is_ok());
+    assert_eq!(keys(&stream), (vec![], false));
+    assert!(stream.stanza(&said("hello", "s1")).is_ok());
+    assert_eq!(keys(&stream), (vec!["visitor@example.org".to_owned()], true));
+    assert_eq!(keys(&stream.fork("agent1")), keys(&stream));
+    let room = format!(
+        r#"<message from="{ROOM}/bob" to="{ME}" type="groupchat" id="r1"><body>x</body></message>"#
+    );
+    assert!(stream.stanza(&room).is_ok());
+    assert_eq!(keys(&stream), (vec!["visitor@example.org".to_owned()], false));
+
+    let mut stream = Stream::new("agent1");
+    for number in 0..17 {
+        let from = format!("v{number}@example.org/phone");
+        let said = said("hello", &format!("s{number}")).replace(PEER, &from);
+        assert_eq!(keys(&stream).0.len(), number);
+        assert!(stream.stanza(&said).is_ok());
+    }
+    let (names, is_all) = keys(&stream);
+    assert_eq!((names.len(), is_all), (16, false), "the first is forgotten");
 }

@@ -141,7 +141,7 @@ impl<'a> Message<'a> {
         let Some(reason) = self.reason else { return Cow::Borrowed(content.raw()) };
         object(|fields| {
             for (key, value) in content.fields().filter(|(key, _)| key != "messageReason") {
-                fields.raw(&key, value.raw());
+                fields.foreign(&key, value.raw());
             }
             fields.raw("messageReason", reason.raw());
         })

@@ -14,10 +14,11 @@ mod frame;
 mod message;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::{
-    Answer, CallPlan, Dialect, Discard, Input, Memory, OptionKind, OptionSpec, Options, Outbox,
-    Piece, Plan, Reject, Session, SessionStart, Transport,
+    Answer, CallPlan, Dialect, Discard, Input, KEYS_MAX, Memory, OptionKind, OptionSpec, Options,
+    Outbox, PastKeys, Piece, Plan, Reject, Session, SessionStart, Transport,
 };
 use crate::proto::event::{Direction, Event, Payload, Role, Text};
 use crate::proto::template::{Place, Template, Variable, Variables};
@@ -63,6 +64,8 @@ pub static DIALECT: Dialect = Dialect {
 const SILENCE_SECS: u64 = 90;
 /// The stream answers 400 to the 18-character form of an org id.
 const ORG_ID_CHARS: usize = 15;
+/// Conversations are named by UUIDs; what is longer by far is no name to ask by.
+const CONVERSATION_ID_BYTES_MAX: usize = 256;
 /// The value under which the session learns of the option.
 const CONVERSATION: &str = "conversation";
 
@@ -112,7 +115,7 @@ fn plan(options: &Options) -> Result<Plan, String> {
     let conversation = options.template(CONVERSATION);
     let is_v1 = options.table("anonymous").is_some_and(|table| table.word("api") == Some("v1"));
     Ok(Plan {
-        history: conversation.map(|id| past::plan(id, authorization.clone(), is_v1)),
+        history: Some(past::plan(authorization.clone(), is_v1, conversation.is_none())),
         call: CallPlan {
             path: Piece::fixed("/eventrouter/v1/sse"),
             fresh_query: Some("_ts"),
@@ -251,11 +254,29 @@ struct Salesforce {
     memory: Memory,
     /// The only conversation to tell of.
     conversation: Option<String>,
+    /// Those that the stream told of, where none is configured.
+    conversations: BTreeSet<String>,
+    /// There were more than are remembered.
+    has_more: bool,
 }
 
 impl Salesforce {
     fn new(start: &SessionStart<'_>, memory: Memory) -> Self {
-        Self { memory, conversation: start.values.get(CONVERSATION).cloned() }
+        let conversation = start.values.get(CONVERSATION).cloned();
+        Self { memory, conversation, conversations: BTreeSet::new(), has_more: false }
+    }
+
+    /// Remembers a conversation, to ask for its entries once the stream was lost.
+    fn on_conversation(&mut self, id: &str) {
+        let is_new = self.conversation.is_none() && !self.conversations.contains(id);
+        if !is_new || id.is_empty() || id.len() > CONVERSATION_ID_BYTES_MAX {
+            return;
+        }
+        if self.conversations.len() < KEYS_MAX {
+            self.conversations.insert(id.to_owned());
+        } else {
+            self.has_more = true;
+        }
     }
 
     /// Reads the envelope as far as to say whose it is.
@@ -386,6 +407,7 @@ impl Salesforce {
         let envelope = index.as_ref().and_then(Index::object);
         let envelope = envelope.ok_or_else(|| self.unreadable(kind))?;
         let conversation_id = self.conversation_id(envelope)?;
+        self.on_conversation(conversation_id.as_deref().unwrap_or_default());
         let owned = || conversation_id.as_deref().map(str::to_owned);
         let Some(entry) = envelope.object("conversationEntry") else {
             return Err(match kind {
@@ -432,15 +454,34 @@ impl Session for Salesforce {
         self.on_entry(input, false, out)
     }
 
-    fn on_past(&mut self, entry: Input<'_>, out: &mut Outbox<'_>) -> Result<(), Reject> {
+    fn on_past(
+        &mut self,
+        conversation: &str,
+        entry: Input<'_>,
+        out: &mut Outbox<'_>,
+    ) -> Result<(), Reject> {
         // The call named the conversation; its entries do not.
-        let conversation = self.conversation.as_deref().unwrap_or_default();
         let data = past::envelope(conversation, entry.data);
         self.on_entry(Input { event: entry.event, data: &data }, true, out)
     }
 
+    fn past_keys(&self) -> PastKeys {
+        match &self.conversation {
+            Some(own) => PastKeys::all([own.clone()]),
+            // Of a stream that told of none, only a list of conversations could tell.
+            None => PastKeys {
+                names: self.conversations.clone(),
+                is_all: !self.has_more && !self.conversations.is_empty(),
+            },
+        }
+    }
+
     fn fork(&self, start: &SessionStart<'_>) -> Box<dyn Session> {
-        Box::new(Self::new(start, self.memory.clone()))
+        let mut fork = Self::new(start, self.memory.clone());
+        for id in &self.conversations {
+            fork.on_conversation(id);
+        }
+        Box::new(fork)
     }
 }
 
