@@ -18,8 +18,8 @@ use super::pattern::OriginRule;
 use super::read::{ConfFile, Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
-    Admin, Config, Cors, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay, Server, Timeouts,
-    Tls, auth, include, route, source, spec, yaml,
+    Admin, Config, Connections, Cors, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay,
+    Server, Timeouts, Tls, auth, include, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 
@@ -147,7 +147,9 @@ fn alone(error: Finding) -> ConfErrors {
 fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     let root = reader.table(&Value { node: root, path: String::new() }, spec::ROOT)?;
     reader.number(&root, "version");
-    let listen = reader.list_of(&root, "listen", listen);
+    let are_proxies_trusted = root.has("trusted_proxies");
+    let listen =
+        reader.list_of(&root, "listen", |reader, value| listen(reader, value, are_proxies_trusted));
     let admin = admin(reader, &root);
     refuse_twins(reader, &root);
     let server = server(reader, &root);
@@ -157,7 +159,8 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     let limits = limits(reader, &root);
     let replay = replay(reader, &root);
     let timeouts = reader.sub_table(&root, "timeouts", spec::TIMEOUTS);
-    let write = timeouts.and_then(|table| reader.duration(&table, "write"));
+    let mut timeout = |name| timeouts.as_ref().and_then(|table| reader.duration(table, name));
+    let (write, head) = (timeout("write"), timeout("head"));
     let event_bytes_max = limits.as_ref().map(|(_, event_bytes_max)| *event_bytes_max);
     let sources = source::sources(reader, &root, event_bytes_max);
     let routes = route::routes(reader, &root, &sources);
@@ -171,14 +174,14 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
         auth: auth?,
         limits: limits.map(|(limits, _)| limits)?,
         replay: replay?,
-        timeouts: Timeouts { write: write? },
+        timeouts: Timeouts { write: write?, head: head? },
         sources: sources.into_iter().filter_map(|named| named.source).collect(),
         routes,
         log: log?,
     })
 }
 
-fn listen(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Listen> {
+fn listen(reader: &mut Reader<'_>, value: &Value<'_>, are_proxies_trusted: bool) -> Option<Listen> {
     let table = reader.table(value, spec::LISTEN)?;
     let address = reader.text(&table, "address", parse_address);
     let h2c = reader.bool(&table, "h2c");
@@ -187,7 +190,13 @@ fn listen(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Listen> {
         let message = "with tls, HTTP/2 is there already; leave h2c out";
         reader.error(table.at("h2c"), &format!("{}.h2c", table.path), message);
     }
-    Some(Listen { address: address?, tls, h2c: h2c? })
+    let proxy_protocol = reader.bool(&table, "proxy_protocol");
+    if proxy_protocol == Some(true) && !are_proxies_trusted {
+        let message = "nobody may send it; name who does in trusted_proxies";
+        let path = format!("{}.proxy_protocol", table.path);
+        reader.error(table.at("proxy_protocol"), &path, message);
+    }
+    Some(Listen { address: address?, tls, h2c: h2c?, proxy_protocol: proxy_protocol? })
 }
 
 fn listen_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Tls> {
@@ -288,6 +297,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
         false => Some(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
     };
     let drain = reader.duration(&table, "drain");
+    let max_age = reader.duration(&table, "max_age");
     let upgrade_socket = reader.file_path(&table, "upgrade_socket");
     if let Some(folder) = upgrade_socket.as_deref().and_then(Path::parent)
         && !folder.as_os_str().is_empty()
@@ -300,7 +310,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Server> {
             message,
         );
     }
-    Some(Server { threads: threads?, drain: drain?, upgrade_socket })
+    Some(Server { threads: threads?, drain: drain?, max_age, upgrade_socket })
 }
 
 fn trusted_proxies(reader: &mut Reader<'_>, root: &Table<'_>) -> Vec<IpNet> {
@@ -345,8 +355,17 @@ fn limits(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<(Limits, usize)> 
     let address = limit(reader, &table, "address");
     let subject = limit(reader, &table, "subject");
     let tenant = limit(reader, &table, "tenant");
+    let connections = connections(reader, &table);
     let event_bytes_max = reader.size(&table, "event");
-    Some((Limits { address: address?, subject: subject?, tenant: tenant? }, event_bytes_max?))
+    let limits =
+        Limits { address: address?, subject: subject?, tenant: tenant?, connections: connections? };
+    Some((limits, event_bytes_max?))
+}
+
+fn connections(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Connections> {
+    let table = reader.sub_table(table, "connections", spec::CONNECTIONS)?;
+    let mut number = |name| reader.number(&table, name).and_then(|n| u32::try_from(n).ok());
+    Some(Connections { total: number("total"), per_client: number("per_client") })
 }
 
 pub(super) fn limit(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> Option<Limit> {
@@ -355,11 +374,12 @@ pub(super) fn limit(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> O
     let burst = reader.number(&table, "burst").and_then(|burst| u32::try_from(burst).ok());
     let concurrent =
         reader.number(&table, "concurrent").and_then(|count| u32::try_from(count).ok());
-    if table.has("burst") && !table.has("opens") {
-        let message = "this has no meaning without opens";
+    let requests = reader.text(&table, "requests", Rate::parse);
+    if table.has("burst") && !table.has("opens") && !table.has("requests") {
+        let message = "this has no meaning without opens or requests";
         reader.error(table.at("burst"), &format!("{}.burst", table.path), message);
     }
-    Some(Limit { opens, burst, concurrent })
+    Some(Limit { opens, requests, burst, concurrent })
 }
 
 fn replay(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Replay> {

@@ -95,6 +95,9 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// HTTP/2 by prior knowledge, without TLS. Invariant: never with `tls`.
     pub h2c: bool,
+    /// Each connection begins with a PROXY protocol header. Invariant: then there are trusted
+    /// proxies, the only ones who may send it.
+    pub proxy_protocol: bool,
 }
 
 /// A listener's certificate.
@@ -122,6 +125,8 @@ pub struct Server {
     pub threads: usize,
     /// How long open streams may take to leave when the process is told to stop.
     pub drain: Duration,
+    /// How old a stream may become, where its route does not say.
+    pub max_age: Option<Duration>,
     /// The socket through which an old process hands its listeners to a new one.
     pub upgrade_socket: Option<PathBuf>,
 }
@@ -282,6 +287,18 @@ pub struct Limits {
     pub subject: Limit,
     /// For each tenant.
     pub tenant: Limit,
+    /// Open connections.
+    pub connections: Connections,
+}
+
+/// How many connections may be open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// In all; `None` = as many as there are file descriptors, less what sources need.
+    /// Invariant: at least 1.
+    pub total: Option<u32>,
+    /// From one address that is no trusted proxy's; `None` = any. Invariant: at least 1.
+    pub per_client: Option<u32>,
 }
 
 /// One limit. What is `None` is not limited.
@@ -289,8 +306,10 @@ pub struct Limits {
 pub struct Limit {
     /// New streams.
     pub opens: Option<Rate>,
-    /// How many of them at once. Invariant: at least 1, only with `opens`, whose count it is
-    /// when it is not written.
+    /// Calls that are passed through.
+    pub requests: Option<Rate>,
+    /// How many of them at once, of new streams and of calls. Invariant: at least 1, only with
+    /// `opens` or `requests`, whose count it is when it is not written.
     pub burst: Option<u32>,
     /// Open streams. Invariant: at least 1.
     pub concurrent: Option<u32>,
@@ -314,6 +333,8 @@ pub struct Replay {
 pub struct Timeouts {
     /// For one write to a client; then its stream is closed.
     pub write: Duration,
+    /// For the head of a request, from its first byte to its last.
+    pub head: Duration,
 }
 
 /// A backend.
@@ -366,6 +387,8 @@ pub struct Route {
     pub sources: Vec<Arc<Source>>,
     /// Seconds between heartbeats.
     pub heartbeat: Heartbeat,
+    /// How old a stream may become; `None` = as the process says.
+    pub max_age: Option<Duration>,
     /// For clients that do not say.
     pub vocabulary: Vocabulary,
     /// Whether `errors=event` works.

@@ -121,6 +121,7 @@ fn route<'s>(
     };
     let sources = sources(reader, &table, named, used);
     let heartbeat = heartbeat(reader, &table);
+    let max_age = reader.duration(&table, "max_age");
     let vocabulary = reader.word(&table, "vocabulary", |word| match word {
         "full" => Some(Vocabulary::Full),
         "core" => Some(Vocabulary::Core),
@@ -135,6 +136,7 @@ fn route<'s>(
         workflow,
         sources,
         heartbeat: heartbeat?,
+        max_age,
         vocabulary: vocabulary?,
         allow_errors_event: allow_errors_event?,
     })

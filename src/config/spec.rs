@@ -157,7 +157,7 @@ pub(super) const ROOT: &[Field] = &[
     optional(
         "trusted_proxies",
         Kind::List(&Kind::IpNet),
-        "Peers whose X-Forwarded-For is believed.",
+        "Peers whose X-Forwarded-For and PROXY header are believed.",
     ),
     optional("cors", Kind::Table(CORS), "Which web pages of other origins may read streams."),
     required("auth", Kind::Table(AUTH), "Who is let in."),
@@ -181,6 +181,12 @@ pub(super) const LISTEN: &[Field] = &[
         "The certificate; then HTTPS with HTTP/2 and HTTP/1.1.",
     ),
     default("h2c", Kind::Bool, "false", "HTTP/2 without TLS; only where all clients are trusted."),
+    default(
+        "proxy_protocol",
+        Kind::Bool,
+        "false",
+        "Every connection begins with a PROXY header, version 1 or 2, of a trusted proxy.",
+    ),
 ];
 
 pub(super) const LISTEN_TLS: &[Field] = &[
@@ -209,6 +215,12 @@ pub(super) const SERVER: &[Field] = &[
         duration(0, HOUR),
         "30s",
         "How long open streams may take to leave on SIGTERM.",
+    ),
+    derived(
+        "max_age",
+        duration(1000, 7 * 24 * HOUR),
+        "no limit",
+        "How old a stream may become; clients come back at once and miss nothing.",
     ),
     optional("upgrade_socket", Kind::File, "The socket that hands listeners to a new process."),
 ];
@@ -306,6 +318,7 @@ pub(super) const LIMITS: &[Field] = &[
     optional("address", Kind::Table(LIMIT), "For each client address."),
     optional("subject", Kind::Table(LIMIT), "For each API key or token subject."),
     optional("tenant", Kind::Table(LIMIT), "For each tenant."),
+    optional("connections", Kind::Table(CONNECTIONS), "Open connections, whatever they are for."),
     default(
         "event",
         Kind::Size { min: KIB, max: 64 * MIB },
@@ -314,13 +327,29 @@ pub(super) const LIMITS: &[Field] = &[
     ),
 ];
 
+pub(super) const CONNECTIONS: &[Field] = &[
+    derived(
+        "total",
+        Kind::Number { min: 1, max: 10_000_000 },
+        "seven eighths of the file descriptors",
+        "In all; more are closed at once.",
+    ),
+    derived(
+        "per_client",
+        Kind::Number { min: 1, max: 10_000_000 },
+        "no limit",
+        "From one address; trusted proxies are not counted.",
+    ),
+];
+
 pub(super) const LIMIT: &[Field] = &[
     derived("opens", Kind::Rate, "no limit", "New streams in a second, minute or hour."),
+    derived("requests", Kind::Rate, "no limit", "Passed-through calls, likewise."),
     derived(
         "burst",
         Kind::Number { min: 1, max: 1_000_000 },
-        "the count of opens",
-        "How many of them at once.",
+        "the count of opens, or of requests",
+        "How many at once, of each.",
     ),
     derived("concurrent", Kind::Number { min: 1, max: 10_000_000 }, "no limit", "Open streams."),
 ];
@@ -337,12 +366,20 @@ pub(super) const REPLAY: &[Field] = &[
     default("linger", duration(0, HOUR), "30s", "How long a channel stays after its last client."),
 ];
 
-pub(super) const TIMEOUTS: &[Field] = &[default(
-    "write",
-    duration(100, 5 * MINUTE),
-    "10s",
-    "For one write to a client; past it the stream is closed.",
-)];
+pub(super) const TIMEOUTS: &[Field] = &[
+    default(
+        "write",
+        duration(100, 5 * MINUTE),
+        "10s",
+        "For one write to a client; past it the stream is closed.",
+    ),
+    default(
+        "head",
+        duration(100, 5 * MINUTE),
+        "10s",
+        "For the head of a request, from its first byte to its last.",
+    ),
+];
 
 const KEEP: Kind = Kind::Word(&["raw", "drop"]);
 
@@ -390,6 +427,12 @@ pub(super) const ROUTE: &[Field] = &[
     optional("match", Kind::Table(MATCH), "Which requests it takes."),
     required("sources", TEXTS, "The sources that are merged."),
     optional("heartbeat", Kind::Table(HEARTBEAT), "How often clients hear of it that all is well."),
+    derived(
+        "max_age",
+        duration(1000, 7 * 24 * HOUR),
+        "server.max_age",
+        "How old a stream may become.",
+    ),
     default("vocabulary", Kind::Word(&["full", "core"]), "full", "For clients that do not say."),
     default("allow_errors_event", Kind::Bool, "false", "Whether errors=event works."),
     optional(

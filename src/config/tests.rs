@@ -286,9 +286,9 @@ fn the_least_conf_has_every_default() {
 const MOST: &str = "version: 1
 listen:
   - {address: '[::1]:8443', tls: {cert: cert.pem, key: key.pem}}
-  - {address: 'localhost:0', h2c: true}
+  - {address: 'localhost:0', h2c: true, proxy_protocol: true}
 admin: {address: '127.0.0.1:9090'}
-server: {threads: 3, drain: 2m, upgrade_socket: upgrade.sock}
+server: {threads: 3, drain: 2m, max_age: 12h, upgrade_socket: upgrade.sock}
 trusted_proxies: [127.0.0.0/8]
 cors: {allow_origins: ['https://a.example', 'https://.*[.]b[.]example'], allow_credentials: true, max_age: 1h}
 auth:
@@ -304,7 +304,8 @@ auth:
     - {issuer: 'https://id', audience: chat, algorithms: [HS256], secret: '${env:LONG}', leeway: 5s, bind: {participantId: sub}}
     - {issuer: x, audience: [a, b], algorithms: [RS256, PS512], public_key: '${file:rsa.pem}', bind: {participantId: sub, tenantId: t}}
 limits:
-  address: {opens: 60/m, burst: 20, concurrent: 50}
+  address: {opens: 60/m, requests: 600/m, burst: 20, concurrent: 50}
+  connections: {total: 1000, per_client: 100}
   event: 64KiB
 replay: {events: 10, bytes: 1MiB, age: 1m, linger: 0s}
 timeouts: {write: 500ms}
@@ -334,6 +335,11 @@ fn what_is_written_counts() {
         key.limits.as_ref().and_then(|limit| limit.opens).map(|rate| rate.count.get()),
         Some(5)
     );
+    let requests = config.limits.address.requests.map(|rate| rate.count.get());
+    assert_eq!(requests, Some(600));
+    let want = Connections { total: Some(1000), per_client: Some(100) };
+    assert!(config.limits.connections == want);
+    assert!(config.listen.iter().map(|listen| listen.proxy_protocol).eq([false, true]));
     let [first, second] = config.auth.jwt.as_slice() else { panic!("two issuers") };
     assert!(matches!(&first.key, IssuerKey::Secret(secret) if secret.reveal().len() == 64));
     assert_eq!(first.audiences, ["chat"]);
@@ -479,7 +485,7 @@ fn values_have_their_kind() {
     );
     check(
         "limits: {tenant: {burst: 3}}",
-        &["c:1:26: limits.tenant.burst: this has no meaning without opens"],
+        &["c:1:26: limits.tenant.burst: this has no meaning without opens or requests"],
     );
     check(
         "trusted_proxies: [10.0.0.1/8]",
@@ -508,6 +514,10 @@ fn listeners_are_checked() {
         ],
     );
     accepted("listen: [{address: 'a:0'}, {address: 'a:0'}]");
+    check(
+        "listen: [{address: 'a:1', proxy_protocol: true}]",
+        &["c:1:43: listen[0].proxy_protocol: nobody may send it; name who does in trusted_proxies"],
+    );
     check(
         "listen: [{address: 'a:1', h2c: true, tls: {cert: key.pem, key: nobody.pem}}]",
         &[

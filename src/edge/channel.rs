@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use super::bell::Bells;
 use super::clock;
 use crate::proto::backend::{KEYS_MAX, PastKeys};
-use crate::proto::channel::{Batch, Channel, Filter, Join, Standing};
-use crate::proto::cursor::Cursor;
+use crate::proto::channel::{Batch, Channel, ControlKind, Filter, Join, Reader, Standing};
+use crate::proto::cursor::{Cursor, Mark};
 use crate::proto::event::{
     Control, DownReason, Encoded, GapReason, SourceTag, Subscription, Vocabulary,
 };
@@ -57,6 +57,18 @@ struct Log {
     channel: Channel,
     sources: Vec<SourceStanding>,
     minted: u64,
+}
+
+/// What a source's backend told of the past.
+pub(super) struct Restored {
+    /// In order.
+    pub(super) events: Vec<Encoded>,
+    /// From when on it was asked for.
+    pub(super) since: UnixMillis,
+    /// Nothing is missing.
+    pub(super) is_whole: bool,
+    /// The stream tells more of it.
+    pub(super) is_replaying: bool,
 }
 
 /// How a source of the log stands.
@@ -129,14 +141,55 @@ impl ChannelCell {
         self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Appends an event whose last byte came then. Readers are woken by [`Self::wake`].
-    pub(super) fn append(&self, mut encoded: Encoded, arrived: Instant) {
-        if let Some((redaction, route)) = &self.redaction
-            && encoded.redact(redaction) > 0
-        {
-            route.redacted.inc();
+    /// Appends an event of a source whose last byte came then, and after whose frame its backend
+    /// would go on at this id. Readers are woken by [`Self::wake`].
+    pub(super) fn append(
+        &self,
+        index: usize,
+        replay_id: &str,
+        mut encoded: Encoded,
+        arrived: Instant,
+    ) {
+        self.redact(&mut encoded);
+        self.change(|log| log.channel.append(index, replay_id, encoded, arrived));
+    }
+
+    /// Whether a cursor is of a log of the same subscription that is elsewhere, or no more.
+    pub(super) fn is_of_another_log(&self, cursor: &Cursor) -> bool {
+        self.log().channel.is_of_another_log(cursor, clock::wall())
+    }
+
+    /// What a client missed of a source will be asked for.
+    pub(super) fn on_wanted(&self, index: usize, mark: Mark, replays_from: Option<&str>) {
+        self.log().channel.on_wanted(index, mark, replays_from);
+    }
+
+    /// What was wanted of a source, as far as it could be had; a gap tells if that is not all.
+    pub(super) fn restore(&self, index: usize, mut restored: Restored) {
+        restored.events.iter_mut().for_each(|event| self.redact(event));
+        let (now, wall) = (clock::now(), clock::wall());
+        let has_gap = self.change(|log| {
+            let surplus = log.channel.overflow(&restored.events);
+            let dropped = restored.events.drain(..surplus).map(|event| event.label.at).max();
+            let is_whole = restored.is_whole && dropped.is_none_or(|at| at < restored.since);
+            if !is_whole {
+                let source = log.sources.get(index).map(|standing| standing.tag.clone());
+                let reason = GapReason::Restarted;
+                let control = Control::Gap { source, reason, since: Some(restored.since) };
+                let kind = ControlKind::Restarted;
+                log.append_control(&control, kind, &self.subscription, wall);
+            }
+            // Whoever comes later and missed more is told so.
+            let since = restored.since.max(dropped.unwrap_or(restored.since));
+            let whole_since = if is_whole { since } else { wall };
+            let Restored { events, is_replaying, .. } = restored;
+            log.channel.restore(index, events, whole_since, is_replaying, (now, wall));
+            !is_whole
+        });
+        if has_gap {
+            self.metrics.on_gap(GapReason::Restarted);
         }
-        self.change(|log| log.channel.append(encoded, arrived));
+        self.wake();
     }
 
     /// Wakes the readers: once per batch, not per event.
@@ -155,6 +208,7 @@ impl ChannelCell {
             let control = match told {
                 Told::Up { .. } => {
                     standing.state = SourceState::Up;
+                    log.channel.on_live(index, wall);
                     Control::SourceUp { source, is_resumed }
                 }
                 Told::Down { reason, retry_in } => {
@@ -165,7 +219,7 @@ impl ChannelCell {
                     Control::SourceDown { source, reason, retry_secs: retry_in.map(whole_secs) }
                 }
             };
-            log.append_control(&control, &self.subscription, wall);
+            log.append_control(&control, ControlKind::News, &self.subscription, wall);
         });
         self.wake();
     }
@@ -177,7 +231,7 @@ impl ChannelCell {
         self.change(|log| {
             let source = log.sources.get(index).map(|standing| standing.tag.clone());
             let control = Control::Gap { source, reason, since };
-            log.append_control(&control, &self.subscription, wall);
+            log.append_control(&control, ControlKind::Gap, &self.subscription, wall);
         });
         self.wake();
     }
@@ -185,14 +239,14 @@ impl ChannelCell {
     /// Where a client starts, and how the sources stand at that moment.
     pub(super) fn join(
         &self,
-        cursor: Option<Cursor>,
+        cursor: Option<&Cursor>,
         filter: &Filter,
     ) -> (Join, Vec<SourceStanding>) {
         let (join, sources) = self.change(|log| {
             log.channel.expire(clock::now());
-            (log.channel.join(cursor, filter), log.sources.clone())
+            (log.channel.join(cursor, filter, clock::wall()), log.sources.clone())
         });
-        self.on_taken(join.position);
+        self.on_taken(join.reader.position);
         (join, sources)
     }
 
@@ -240,20 +294,20 @@ impl ChannelCell {
     /// as of the same moment: what is not read then will never come.
     pub(super) fn read(
         &self,
-        position: &mut u64,
-        live_from: u64,
+        reader: &mut Reader,
         filter: &Filter,
         batch: &mut Batch,
     ) -> (Standing, bool) {
         let log = self.log();
-        let standing = log.channel.read(position, live_from, filter, clock::now(), batch);
+        let standing = log.channel.read(reader, filter, clock::now(), batch);
         (standing, log.is_over())
     }
 
     /// Whether nothing will follow, and a client with this cursor would get nothing of what was.
-    pub(super) fn has_nothing_for(&self, cursor: Option<Cursor>, filter: &Filter) -> bool {
+    pub(super) fn has_nothing_for(&self, cursor: Option<&Cursor>, filter: &Filter) -> bool {
         let log = self.log();
-        log.is_over() && !log.channel.has_unread(log.channel.join(cursor, filter), filter)
+        let now = (clock::now(), clock::wall());
+        log.is_over() && !log.channel.has_unread(cursor, filter, now)
     }
 
     /// How the sources stand.
@@ -294,6 +348,15 @@ impl ChannelCell {
         self.listeners() == 0 && self.visits.load(Ordering::Relaxed) == visit
     }
 
+    /// Takes out of an event what clients of the route must not see.
+    fn redact(&self, encoded: &mut Encoded) {
+        if let Some((redaction, route)) = &self.redaction
+            && encoded.redact(redaction) > 0
+        {
+            route.redacted.inc();
+        }
+    }
+
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -332,14 +395,19 @@ impl Log {
         self.sources.iter().all(|standing| standing.state == SourceState::Ended)
     }
 
-    fn append_control(&mut self, control: &Control, subscription: &Subscription, wall: UnixMillis) {
+    fn append_control(
+        &mut self,
+        control: &Control,
+        kind: ControlKind,
+        subscription: &Subscription,
+        wall: UnixMillis,
+    ) {
         self.minted += 1;
         let minted = || format!("gap-{}-{}", wall.0, self.minted);
         let (mut full, mut core) = (Vec::new(), Vec::new());
         control.write(&mut full, Vocabulary::Full, subscription, wall, String::new);
         control.write(&mut core, Vocabulary::Core, subscription, wall, minted);
-        let is_gap = matches!(control, Control::Gap { .. });
-        self.channel.append_control(full, core, is_gap, clock::now());
+        self.channel.append_control(full, core, kind, clock::now());
     }
 }
 

@@ -36,6 +36,9 @@ const DRAIN_RETRY_MILLIS: std::ops::Range<u64> = 1_000..10_000;
 /// reads that slowly must not hold up the others' drain.
 const LAST_NEWS: Duration = Duration::from_secs(1);
 
+/// Streams that were opened together do not end together: each ends in this part of its time.
+const AGE_SPREAD: std::ops::Range<f64> = 0.8..1.0;
+
 /// What a stream needs to run.
 pub(super) struct Stream {
     /// Its place at the log.
@@ -50,6 +53,8 @@ pub(super) struct Stream {
     pub(super) heartbeat: Duration,
     /// When its credential ends.
     pub(super) expires_in: Option<Duration>,
+    /// How old it may become.
+    pub(super) max_age: Option<Duration>,
     /// Told when the process is to stop: over how long streams may be spread.
     pub(super) drain: watch::Receiver<Option<Duration>>,
     /// Told when another configuration is in force.
@@ -139,17 +144,19 @@ enum Woken {
     Deadline(DisconnectReason),
 }
 
-/// When a stream ends by itself: at the earlier of the two.
+/// When a stream ends by itself: at the earliest of them.
 struct Deadlines {
     expires: Option<Instant>,
+    ages: Option<Instant>,
     drains: Option<Instant>,
 }
 
 impl Deadlines {
     fn next(&self) -> Option<(Instant, DisconnectReason)> {
         let expires = self.expires.map(|at| (at, DisconnectReason::TokenExpired));
+        let ages = self.ages.map(|at| (at, DisconnectReason::MaxAge));
         let drains = self.drains.map(|at| (at, DisconnectReason::Draining));
-        expires.into_iter().chain(drains).min_by_key(|(at, _)| *at)
+        expires.into_iter().chain(ages).chain(drains).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -180,16 +187,18 @@ async fn run(
     recheck: Recheck<'_>,
     tally: &mut Tally,
 ) -> Result<CloseReason, WriteFailure> {
-    let mut position = stream.join.position;
     let mut heartbeat = heartbeats(stream.heartbeat);
     let mut deadlines = Deadlines {
         expires: stream.expires_in.map(|left| Instant::now() + left),
+        ages: stream
+            .max_age
+            .map(|max| Instant::now() + max.mul_f64(rand::random_range(AGE_SPREAD))),
         drains: stream.drain.borrow_and_update().map(drain_at),
     };
     down.write(opening(stream)).await?;
     loop {
         stream.listener.bell.take();
-        let is_behind = match send_news(down, stream, &mut position, tally).await? {
+        let is_behind = match send_news(down, stream, tally).await? {
             (Standing::Overtaken, _) => {
                 return end(down, stream, DisconnectReason::SlowConsumer).await;
             }
@@ -220,22 +229,21 @@ async fn run(
             }
             Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
             Woken::Deadline(DisconnectReason::Draining) => {
-                return drain(down, stream, &mut position, tally).await;
+                return drain(down, stream, tally).await;
             }
             Woken::Deadline(reason) => return end(down, stream, reason).await,
         }
     }
 }
 
-/// Gives what has come, then ends: the next process knows nothing of this log.
+/// Gives what has come, then ends: the next process knows of it only what backends keep.
 async fn drain(
     down: &mut Down<'_>,
-    stream: &Stream,
-    position: &mut u64,
+    stream: &mut Stream,
     tally: &mut Tally,
 ) -> Result<CloseReason, WriteFailure> {
     let until = Instant::now() + LAST_NEWS;
-    while let (Standing::Behind, _) = send_news(down, stream, position, tally).await? {
+    while let (Standing::Behind, _) = send_news(down, stream, tally).await? {
         if Instant::now() >= until {
             break;
         }
@@ -294,24 +302,24 @@ async fn wait(
 /// Writes what the client has not got yet, up to one write's worth.
 async fn send_news(
     down: &mut Down<'_>,
-    stream: &Stream,
-    position: &mut u64,
+    stream: &mut Stream,
     tally: &mut Tally,
 ) -> Result<(Standing, bool), WriteFailure> {
     let mut batch = Batch::default();
     let channel = &stream.listener.channel;
-    let first = *position;
-    let standing = channel.read(position, stream.join.live_from, &stream.filter, &mut batch);
+    let reader = &mut stream.join.reader;
+    let is_replay = reader.position < reader.live_from;
+    let standing = channel.read(reader, &stream.filter, &mut batch);
     if batch.skipped > 0 {
         stream.metrics.on_slow_client("skipped", batch.skipped as u64);
     }
     if batch.blocks.is_empty() {
-        channel.on_taken(*position);
+        channel.on_taken(stream.join.reader.position);
         return Ok(standing);
     }
     let bytes = batch.bytes as u64;
     down.write_all(batch.blocks).await?;
-    channel.on_taken(*position);
+    channel.on_taken(stream.join.reader.position);
     if !batch.arrived.is_empty() {
         let now = clock::now();
         for arrived in &batch.arrived {
@@ -322,7 +330,7 @@ async fn send_news(
     for message_type in &batch.messages {
         stream.route.on_event_sent(*message_type);
     }
-    if first < stream.join.live_from {
+    if is_replay {
         stream.metrics.replay_events.inc_by(batch.messages.len() as u64);
     }
     stream.metrics.sent_bytes.inc_by(bytes);
@@ -363,6 +371,12 @@ fn opening(stream: &Stream) -> Bytes {
         stream.metrics.on_gap(reason);
         block.extend(control(stream, &Control::Gap { source: None, reason, since: None }));
     }
+    for index in &stream.join.restarted {
+        let source = stream.standings.get(*index).map(|standing| standing.tag.clone());
+        let reason = GapReason::Restarted;
+        stream.metrics.on_gap(reason);
+        block.extend(control(stream, &Control::Gap { source, reason, since: None }));
+    }
     for standing in &stream.standings {
         let source = standing.tag.clone();
         let news = match standing.state {
@@ -399,16 +413,16 @@ fn drain_at(spread: Duration) -> Instant {
 }
 
 /// What a cursor came to, for the metrics.
-pub(super) const fn replay_outcome(join: Join) -> &'static str {
+pub(super) const fn replay_outcome(join: &Join) -> &'static str {
     match (join.is_resumed, join.gap) {
-        (true, None) => "replayed",
-        (true, Some(_)) => "partial",
+        (true, None) if join.restarted.is_empty() => "replayed",
+        (true, _) => "partial",
         (false, _) => "unknown",
     }
 }
 
 /// A client whose cursor cannot even be read starts afresh, and is told.
-pub(super) const fn unreadable_cursor(join: Join) -> Join {
+pub(super) fn unreadable_cursor(join: Join) -> Join {
     Join { gap: Some(GapReason::CursorExpired), ..join }
 }
 
@@ -459,7 +473,8 @@ mod tests {
                 arrived: clock::wall(),
                 minted: &mut minted,
             };
-            listener.channel.append(Encoded::new(&event, &mut envelope), clock::now());
+            let encoded = Encoded::new(&event, &mut envelope);
+            listener.channel.append(0, "", encoded, clock::now());
         }
         let open_streams = Arc::new(Streams::default());
         Stream {
@@ -474,6 +489,7 @@ mod tests {
             standings,
             heartbeat: Duration::from_secs(5),
             expires_in: None,
+            max_age: None,
             drain: watch::Sender::new(None).subscribe(),
             reloads: watch::Sender::new(0).subscribe(),
             route: metrics.route("/events"),

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use super::bell::Bell;
 use super::channel::{ChannelCell, SourceStanding};
+use super::clock;
 use super::gate::Resolved;
-use super::upstream::{Dialer, UpstreamCell};
+use super::upstream::{Dialer, UpstreamCell, Wanted};
 use crate::config::Replay;
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
-use crate::proto::channel::{Channel, Filter, RingLimits};
-use crate::proto::cursor::Cursor;
+use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
+use crate::proto::cursor::{Cursor, Owner};
 use crate::proto::event::{SourceTag, Subscription};
 use crate::proto::redact::Redaction;
 use crate::telemetry::Metrics;
@@ -79,7 +80,7 @@ pub(crate) struct Subscribe<'a> {
     /// Limits of the log.
     pub(crate) replay: &'a Replay,
     /// Where the client was, if it says so.
-    pub(crate) cursor: Option<Cursor>,
+    pub(crate) cursor: Option<&'a Cursor>,
     /// What passes.
     pub(crate) filter: &'a Filter,
 }
@@ -124,7 +125,14 @@ impl Hub {
             Some(channel) if channel.has_nothing_for(subscribe.cursor, subscribe.filter) => {
                 return None;
             }
-            Some(channel) => channel,
+            Some(channel) => {
+                for (index, (upstream_key, ..)) in key.requests.iter().enumerate() {
+                    if let Some(upstream) = tables.upstreams.get(upstream_key) {
+                        want(upstream, &channel, index, &subscribe);
+                    }
+                }
+                channel
+            }
             None => self.open_channel(&mut tables, &key, &subscribe),
         };
         if let Some(scope) = &subscribe.filter.scope {
@@ -208,7 +216,7 @@ impl Hub {
         let channel = Arc::new(ChannelCell::new(
             subscribe.route,
             subscribe.subscription.clone(),
-            Channel::new(rand::random(), limits),
+            Channel::new(birth(subscribe), limits),
             standings,
             self.metrics.clone(),
             subscribe.redaction.cloned(),
@@ -219,12 +227,15 @@ impl Hub {
             let upstream_key = UpstreamKey::new(resolved);
             if let Some(upstream) = tables.upstreams.get(&upstream_key) {
                 upstream.attach(&channel, index, resolved);
+                want(upstream, &channel, index, subscribe);
                 continue;
             }
             let metrics = self.metrics.source(&resolved.source.name, resolved.source.dialect);
             let upstream =
                 UpstreamCell::new(resolved.source.clone(), resolved.request.clone(), metrics);
             upstream.attach(&channel, index, resolved);
+            // Before the task starts: where it goes on is a matter of its first dial.
+            want(&upstream, &channel, index, subscribe);
             tables.upstreams.insert(upstream_key, upstream.clone());
             tokio::spawn(super::upstream::run(upstream, self.dialer.clone()));
         }
@@ -254,6 +265,42 @@ impl Hub {
                 upstream.stop();
             }
         }
+    }
+}
+
+/// What a new log is born with. Its owner is known by what makes it the same on every node:
+/// no credential is part of it.
+fn birth(subscribe: &Subscribe<'_>) -> Birth {
+    let subscription = subscribe.subscription;
+    let ids = [
+        subscribe.route,
+        &subscription.tenant_id,
+        &subscription.workflow_id,
+        &subscription.participant_id,
+    ];
+    let sources = subscribe.sources.iter().map(|resolved| resolved.source.name.as_str());
+    Birth {
+        epoch: rand::random(),
+        owner: Owner::new(ids.into_iter().chain(sources)),
+        sources: subscribe.sources.len(),
+        at: clock::wall(),
+    }
+}
+
+/// A client whose cursor is of another log wants what it missed of a source.
+fn want(
+    upstream: &UpstreamCell,
+    channel: &Arc<ChannelCell>,
+    index: usize,
+    subscribe: &Subscribe<'_>,
+) {
+    if let Some(cursor) = subscribe.cursor
+        && let Some(mark) = cursor.mark(index)
+        && channel.is_of_another_log(cursor)
+    {
+        let replay_id = cursor.replay_id(index);
+        let part = subscribe.filter.scope.as_deref();
+        upstream.on_wanted(channel, Wanted { mark, replay_id, part });
     }
 }
 

@@ -6,6 +6,7 @@
 //! it (`client`), the sockets (`handed`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,6 +47,8 @@ pub(super) struct Signals {
     pub(super) sockets: Sockets,
     /// Where another process waits for them.
     pub(super) upgrade_socket: String,
+    /// Turns true once signals no longer kill the process.
+    pub(super) is_watching: Arc<AtomicBool>,
 }
 
 /// The signals that end a process.
@@ -73,8 +76,10 @@ impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
         let (Some(mut ends), Ok(mut quit)) = (Ends::watch(), signal(SignalKind::quit())) else {
             log::error!("signals cannot be watched; only SIGKILL ends this process");
+            self.is_watching.store(true, Ordering::SeqCst);
             return std::future::pending().await;
         };
+        self.is_watching.store(true, Ordering::SeqCst);
         let stop = async {
             match self.stop_after {
                 Some(after) => tokio::time::sleep(after).await,

@@ -16,6 +16,7 @@ mod channel;
 mod hub;
 mod upstream;
 mod streams;
+mod door;
 mod down;
 mod client;
 mod proxy;

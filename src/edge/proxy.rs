@@ -218,6 +218,8 @@ impl Edge {
         // Before it is asked whether the process drains: a drain that is not seen here sees this.
         let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
+        // Whatever is answered: a body that nobody wants is not waited for any longer.
+        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let request_id = format!("{:016x}", rand::random::<u64>());
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.subscribe();
@@ -301,7 +303,6 @@ impl Edge {
         let mut head = self.head(down, &opened.answered)?;
         let write_timeout = opened.write_timeout;
         down.set_write_timeout(Some(write_timeout));
-        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         if down.is_http2() {
             down.write_response_header(Box::new(head)).await?;
             opened.run(self, Down::Session(down)).await;
@@ -330,7 +331,7 @@ impl Edge {
         reloads: watch::Receiver<u64>,
     ) -> Opened {
         let config = self.config();
-        let cursor = match admitted.resume {
+        let cursor = match &admitted.resume {
             Resume::After(cursor) => Some(cursor),
             Resume::Fresh | Resume::Unreadable => None,
         };
@@ -356,6 +357,7 @@ impl Edge {
             standings,
             heartbeat: admitted.heartbeat,
             expires_in: admitted.expires.map(left),
+            max_age: admitted.route.max_age.or(config.server.max_age),
             drain: self.drain.subscribe(),
             reloads,
             entry: self.streams.enter(admitted.grant, admitted.subscription, bell),
@@ -380,13 +382,13 @@ impl Edge {
     ) -> (Join, Vec<SourceStanding>) {
         let (join, standings) = match resume {
             Resume::Fresh => return listener.channel.join(None, filter),
-            Resume::After(cursor) => listener.channel.join(Some(*cursor), filter),
+            Resume::After(cursor) => listener.channel.join(Some(cursor), filter),
             Resume::Unreadable => {
                 let (join, standings) = listener.channel.join(None, filter);
                 (client::unreadable_cursor(join), standings)
             }
         };
-        self.metrics.on_replay(client::replay_outcome(join));
+        self.metrics.on_replay(client::replay_outcome(&join));
         (join, standings)
     }
 
@@ -522,6 +524,9 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
     let (closed, _) = tokio::io::duplex(1);
     let empty = Box::new(ServerSession::new_http1(Box::new(closed)));
     let mut real = std::mem::replace(&mut session.downstream_session, empty);
+    // A client that wants it closed in the end gets its stream first: the header would overrule
+    // what is asked next.
+    real.req_header_mut().remove_header(&http::header::CONNECTION);
     // Asked to keep the connection for another request, the session gives it back.
     real.set_keepalive(Some(1));
     let reusable = real.finish().await?;
@@ -529,7 +534,7 @@ async fn detach(session: &mut Session) -> Result<Option<pingora::protocols::Stre
 }
 
 /// The time, as HTTP writes it.
-fn http_date() -> String {
+pub(super) fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()

@@ -25,6 +25,16 @@ const ECHO_CHARS_MAX: usize = 64;
 /// Why there is no stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
+    /// What came is no request of HTTP/1.1.
+    BadHead,
+    /// The head was not over in time.
+    TooSlow,
+    /// Path and query are too long.
+    TargetTooLong,
+    /// The head has too many fields, or too many bytes.
+    HeadTooLarge,
+    /// The path can be read in several ways.
+    BadPath,
     /// No route has this path.
     NoSuchPath,
     /// The path has no such method.
@@ -138,6 +148,13 @@ pub(crate) enum Quota {
         /// in so long.
         window_secs: u64,
     },
+    /// Passed-through calls.
+    Requests {
+        /// So many,
+        count: u32,
+        /// in so long.
+        window_secs: u64,
+    },
     /// Open streams.
     Concurrent {
         /// The most there may be.
@@ -161,7 +178,10 @@ impl Refusal {
     #[must_use]
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Bad(..) => StatusCode::BAD_REQUEST,
+            Self::Bad(..) | Self::BadHead | Self::BadPath => StatusCode::BAD_REQUEST,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NoSuchPath | Self::NoSuchRoute => StatusCode::NOT_FOUND,
@@ -176,7 +196,12 @@ impl Refusal {
     pub(crate) fn error(&self) -> &'static str {
         match self {
             Self::Limited(_) => "Rate limit exceeded",
-            Self::NoSuchPath
+            Self::BadHead
+            | Self::TooSlow
+            | Self::TargetTooLong
+            | Self::HeadTooLarge
+            | Self::BadPath
+            | Self::NoSuchPath
             | Self::MethodNotAllowed { .. }
             | Self::Unauthorized
             | Self::Bad(..)
@@ -197,6 +222,14 @@ impl Refusal {
             }
             Self::MethodNotAllowed { allow } => {
                 return format!("This path takes {allow}. Use one of these methods.");
+            }
+            Self::BadHead => "This is no HTTP/1.1 request that can be read. Check what sends it.",
+            Self::TooSlow => "The request did not come in time. Send its head at once.",
+            Self::TargetTooLong => "The URL is too long. Send tokens in a header.",
+            Self::HeadTooLarge => "The request has too many headers, or too large ones. Send less.",
+            Self::BadPath => {
+                "This path can be read in several ways. Send it without dot segments, empty \
+                 segments, escaped slashes, backslashes and control characters."
             }
             Self::NoSuchPath => "Nothing is served under this path. Check the URL.",
             Self::Unauthorized => {
@@ -221,7 +254,12 @@ impl Refusal {
         match self {
             Self::Limited(limited) => Some(limited.retry_secs),
             Self::Draining { retry_secs } => Some(*retry_secs),
-            Self::NoSuchPath
+            Self::BadHead
+            | Self::TooSlow
+            | Self::TargetTooLong
+            | Self::HeadTooLarge
+            | Self::BadPath
+            | Self::NoSuchPath
             | Self::MethodNotAllowed { .. }
             | Self::Unauthorized
             | Self::Bad(..)
@@ -248,7 +286,12 @@ impl Refusal {
                 headers.push((ALLOW, HeaderValue::from_static(allow)));
             }
             Self::Limited(limited) => limited.write_headers(&mut headers),
-            Self::NoSuchPath
+            Self::BadHead
+            | Self::TooSlow
+            | Self::TargetTooLong
+            | Self::HeadTooLarge
+            | Self::BadPath
+            | Self::NoSuchPath
             | Self::Bad(..)
             | Self::NoSuchRoute
             | Self::Forbidden
@@ -283,6 +326,7 @@ impl Limited {
         let secs = self.retry_secs;
         match self.quota {
             Quota::Opens { .. } => format!("Too many new streams. Try again in {secs} s."),
+            Quota::Requests { .. } => format!("Too many requests. Try again in {secs} s."),
             Quota::Concurrent { .. } => {
                 format!("Too many open streams. Close one, or try again in {secs} s.")
             }
@@ -294,7 +338,9 @@ impl Limited {
     fn write_headers(&self, headers: &mut Headers) {
         let (policy, secs) = (self.policy.as_str(), self.retry_secs);
         let (count, terms) = match self.quota {
-            Quota::Opens { count, window_secs } => (count, format!("q={count};w={window_secs}")),
+            Quota::Opens { count, window_secs } | Quota::Requests { count, window_secs } => {
+                (count, format!("q={count};w={window_secs}"))
+            }
             Quota::Concurrent { count } => (count, format!("q={count};qu=\"concurrent-requests\"")),
         };
         let mut push = |name: &'static str, value: &str| {
@@ -372,6 +418,12 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_answer() {
+        check(&Refusal::BadHead, 400, &[], "{\"error\":\"Bad Request\",\"message\":\"");
+        check(&Refusal::BadPath, 400, &[], "{\"error\":\"Bad Request\",\"message\":\"");
+        check(&Refusal::TooSlow, 408, &[], "{\"error\":\"Request Timeout\",\"message\":\"");
+        check(&Refusal::TargetTooLong, 414, &[], "{\"error\":\"URI Too Long\",\"message\":\"");
+        let too_large = "{\"error\":\"Request Header Fields Too Large\",\"message\":\"";
+        check(&Refusal::HeadTooLarge, 431, &[], too_large);
         check(&Refusal::NoSuchPath, 404, &[], "{\"error\":\"Not Found\",\"message\":\"");
         check(&Refusal::NoSuchRoute, 404, &[], "{\"error\":\"Not Found\",\"message\":\"No stream");
         check(

@@ -9,11 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
-use pingora::proxy::http_proxy;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
@@ -21,9 +19,10 @@ use pingora::services::listening::Service;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::admin::Admin;
+use super::door::{Crowd, Door, Entrance};
 use super::handed::{self, Handed, Sockets, WithSockets};
 use super::leaving::{Leaver, Patient, Signals, grace};
-use super::proxy::{Edge, Proxy};
+use super::proxy::Edge;
 use crate::config::{Config, Listen};
 
 /// Kernel send buffer of a client: with the default of the system a reader that has stalled
@@ -33,10 +32,12 @@ const SEND_BUFFER: usize = 64 * 1024;
 const READ_BUFFER: usize = 1024;
 /// Streams write what they have in one go, so a buffer would only be paid for.
 const WRITE_BUFFER: usize = 0;
-/// An HTTP/2 connection without streams is closed after this.
-const H2_IDLE: Duration = Duration::from_secs(60);
 /// For the probe that tells when the listeners are up.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Listeners differ by this: HTTP/2 without TLS, and a PROXY header in front.
+const LISTENER_KINDS: [(bool, bool); 4] =
+    [(false, false), (true, false), (false, true), (true, true)];
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
@@ -104,10 +105,15 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
     let sockets = Sockets::default();
 
     let is_started = Arc::new(AtomicBool::new(false));
-    let (h2c, others): (Vec<_>, Vec<_>) = listen.into_iter().partition(|(one, _)| one.h2c);
-    for (is_h2c, listen) in [(true, h2c), (false, others)] {
-        if !listen.is_empty() {
-            add_listeners(&mut server, &edge, (listen, is_h2c), &sockets)?;
+    let crowd = Crowd::new();
+    for kind in LISTENER_KINDS {
+        let (alike, others): (Vec<_>, Vec<_>) =
+            listen.into_iter().partition(|(one, _)| (one.h2c, one.proxy_protocol) == kind);
+        listen = others;
+        if !alike.is_empty() {
+            let entrance = Entrance::new(edge.clone(), crowd.clone(), kind.1);
+            let door = Door::new(edge.clone(), &server.configuration, entrance.clone(), kind.0);
+            add_listeners(&mut server, (door, entrance), alike, &sockets)?;
         }
     }
     if let Some(handed) = admin {
@@ -116,7 +122,9 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed], &sockets));
     }
-    let keeper = Keeper { edge: edge.clone(), bound, is_started, hooks };
+    let is_watching = Arc::new(AtomicBool::new(false));
+    let keeper =
+        Keeper { edge: edge.clone(), bound, is_watching: is_watching.clone(), is_started, hooks };
     server.add_service(background_service("keeper", keeper));
     let leaver = Leaver { edge: edge.clone(), drain: config.server.drain };
     server.add_service(background_service("leave", leaver));
@@ -126,6 +134,7 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         stop_after: options.stop_after,
         sockets,
         upgrade_socket,
+        is_watching,
     });
     server.run(RunArgs { shutdown_signal });
     Ok(())
@@ -149,21 +158,15 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
     }
 }
 
-/// One service for the listeners with HTTP/2 by prior knowledge, one for all others: the
-/// option is the service's.
+/// One service for listeners that are alike: what they take is the service's.
 fn add_listeners(
     server: &mut Server,
-    edge: &Arc<Edge>,
-    (listen, is_h2c): (Vec<(Listen, Handed)>, bool),
+    (door, entrance): (Door, Arc<Entrance>),
+    listen: Vec<(Listen, Handed)>,
     sockets: &Sockets,
 ) -> Result<(), String> {
-    let mut options = HttpServerOptions::default();
-    options.h2c = is_h2c;
-    options.h2_idle_timeout = Some(H2_IDLE);
-    let mut proxy = http_proxy(&server.configuration, Proxy(edge.clone()));
-    proxy.server_options = Some(options);
-    let name = if is_h2c { "streams-h2c" } else { "streams" };
-    let mut service = Service::new(name.to_owned(), Patient::new(proxy));
+    let mut service = Service::new("streams".to_owned(), Patient::new(door));
+    service.endpoints().set_pre_tls_callback(entrance);
     for (one, handed) in &listen {
         service.add_listener(listener(one, handed.address)?);
     }
@@ -206,6 +209,8 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
 struct Keeper {
     edge: Arc<Edge>,
     bound: Bound,
+    /// Signals are waited for: until then they would kill the process.
+    is_watching: Arc<AtomicBool>,
     is_started: Arc<AtomicBool>,
     hooks: Hooks,
 }
@@ -242,6 +247,13 @@ impl Keeper {
                 if *shutdown.borrow_and_update() {
                     return;
                 }
+            }
+        }
+        // Whoever reads the line may send a signal.
+        while !self.is_watching.load(Ordering::SeqCst) {
+            tokio::time::sleep(PROBE_PAUSE).await;
+            if *shutdown.borrow_and_update() {
+                return;
             }
         }
         self.is_started.store(true, Ordering::SeqCst);

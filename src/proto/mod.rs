@@ -18,6 +18,7 @@ pub mod html;
 pub mod event;
 pub mod cursor;
 pub mod channel;
+pub mod restore;
 pub mod backend;
 pub mod backoff;
 pub mod beat;

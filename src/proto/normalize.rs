@@ -13,7 +13,7 @@ use super::backend::{
     Verdict,
 };
 use super::channel::Filter;
-use super::cursor::Cursor;
+use super::cursor::CursorWriter;
 use super::event::{Encoded, Envelope, Event, Subscription, Vocabulary};
 use super::sse::{Decoder, Item, Limits};
 use super::time::UnixMillis;
@@ -55,7 +55,7 @@ struct Writer {
     subscription: Arc<Subscription>,
     filter: Filter,
     mint: Option<String>,
-    epoch: u64,
+    cursors: CursorWriter,
     /// Events that left.
     left: u64,
 }
@@ -93,8 +93,7 @@ impl Writer {
                 minted: &mut minted,
             },
         );
-        let cursor = Cursor { epoch: self.epoch, sequence: left }.to_string();
-        let framed = encoded.frame(Some(&cursor));
+        let framed = encoded.frame(Some(self.cursors.write(left)));
         match self.filter.vocabulary {
             Vocabulary::Full => out.extend_from_slice(framed.full()),
             Vocabulary::Core => out.extend_from_slice(&framed.core()),
@@ -119,7 +118,7 @@ impl Normalizer {
                 subscription: capture.subscription,
                 filter: capture.filter,
                 mint: capture.mint,
-                epoch: capture.epoch,
+                cursors: CursorWriter::new(capture.epoch, None, &[]),
                 left: 0,
             },
             frames: 0,

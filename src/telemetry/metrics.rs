@@ -86,6 +86,9 @@ pub struct Metrics {
     pub ring_bytes: IntGauge,
     /// Events sent again to clients that came back.
     pub replay_events: IntCounter,
+    /// Open connections of clients, whatever they are for.
+    pub client_connections: IntGauge,
+    connections_refused: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
     auth: IntCounterVec,
@@ -168,6 +171,13 @@ impl Metrics {
             ring_bytes: build.gauge("ring_bytes", "Bytes of events in those logs.")?,
             replay_events: build
                 .counter("replay_events_total", "Events sent again to clients that came back.")?,
+            client_connections: build
+                .gauge("client_connections", "Open connections of clients.")?,
+            connections_refused: build.counters(
+                "client_connections_refused_total",
+                "Connections of clients that were closed at once.",
+                &["reason"],
+            )?,
             reloads: build.counters(
                 "config_reloads_total",
                 "Reloads of the configuration.",
@@ -285,6 +295,11 @@ impl Metrics {
         self.http_requests.with_label_values(&[route, &code.to_string()]).inc();
     }
 
+    /// A connection was closed at once.
+    pub fn on_connection_refused(&self, reason: &str) {
+        self.connections_refused.with_label_values(&[reason]).inc();
+    }
+
     /// A credential was looked at.
     pub fn on_auth(&self, method: &str, outcome: &str) {
         self.auth.with_label_values(&[method, outcome]).inc();
@@ -378,6 +393,9 @@ impl Metrics {
 
     /// Makes the series of closed sets exist at 0.
     fn touch(&self) {
+        for reason in ["total", "address", "proxy_protocol"] {
+            self.connections_refused.with_label_values(&[reason]);
+        }
         for outcome in ["success", "failure"] {
             self.reloads.with_label_values(&[outcome]);
         }

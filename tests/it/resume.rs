@@ -2,7 +2,10 @@
 
 use chatmux::scripted::{Kind, Step};
 
-use crate::support::{Client, Four, One, jane, say};
+use crate::support::{
+    Client, Conf, Edge, EventSource, Four, KINDS, One, backend, backend_with, jane, options, say,
+    source_name,
+};
 
 /// One that keeps its channels for as long as the test runs.
 async fn start(kind: Kind) -> One {
@@ -155,7 +158,7 @@ async fn a_lost_source_without_replay_leaves_a_gap_unless_its_history_tells() {
             one.backend.fault_on(chatmux::scripted::On::Path("history".to_owned()), 1, broken);
         }
         let mut client = one.edge.open(&Client::new("jane")).await;
-        let name = crate::support::source_name(kind);
+        let name = source_name(kind);
         client.all_up(&[name]).await;
         one.backend.fault_live(chatmux::scripted::Fault::Reset);
         let down = client.expect("source_down").await;
@@ -171,4 +174,241 @@ async fn a_lost_source_without_replay_leaves_a_gap_unless_its_history_tells() {
         client.chat("again").await;
         one.check_law().await;
     }
+}
+
+/// The process ends and another one takes its place; in between this happens.
+async fn restart(mut edge: Edge, conf: &Conf, meanwhile: impl FnOnce()) -> Edge {
+    edge.signal("TERM").await;
+    assert_eq!(edge.wait_exit().await, 0);
+    drop(edge);
+    meanwhile();
+    Edge::start(&conf.yaml()).await
+}
+
+/// The texts of a stream up to this one, and the sources whose gaps were told.
+async fn until_said(stream: &mut EventSource, last: &str) -> (Vec<String>, Vec<(String, String)>) {
+    stream.chat(last).await;
+    let named = |name| stream.seen().iter().filter(move |event| event.name == name);
+    let texts = named("Chat").map(|event| event.at("/text").to_owned()).collect();
+    let gaps = named("gap").map(|gap| (gap.source().to_owned(), gap.at("/reason").to_owned()));
+    (texts, gaps.collect())
+}
+
+#[tokio::test]
+async fn a_restart_loses_nothing_that_the_backend_keeps() {
+    for kind in KINDS {
+        let (backend, name) = (backend(kind).await, source_name(kind));
+        let conf = Conf::new().backend(&backend);
+        let edge = Edge::start(&conf.yaml()).await;
+        let mut client = edge.open(&Client::new("jane")).await;
+        client.all_up(&[name]).await;
+        let mut cursors = Vec::new();
+        for text in ["a", "b", "c"] {
+            say(&backend, text);
+            cursors.push(client.chat(text).await.id.expect("an id"));
+        }
+        let edge = restart(edge, &conf, || {
+            client.close();
+            say(&backend, "d");
+            say(&backend, "e");
+        })
+        .await;
+        let told = ["a", "b", "c", "d", "e", "f"];
+        // The one that saw more comes first; another one has not been here yet.
+        let mut ahead = edge.open(&Client::new("jane").after(&cursors[2])).await;
+        let mut behind = edge.open(&Client::new("jane").after(&cursors[0])).await;
+        let mut fresh = edge.open(&Client::new("jane")).await;
+        for stream in [&mut ahead, &mut behind, &mut fresh] {
+            stream.all_up(&[name]).await;
+        }
+        say(&backend, "f");
+        let (of_ahead, of_behind) =
+            (until_said(&mut ahead, "f").await, until_said(&mut behind, "f").await);
+        if kind == Kind::Openfire {
+            let gap = vec![("desk".to_owned(), "restarted".to_owned())];
+            assert_eq!(of_ahead, (vec!["f".to_owned()], gap.clone()), "it keeps nothing");
+            assert_eq!(of_behind, (vec!["f".to_owned()], gap));
+            continue;
+        }
+        assert_eq!((of_ahead.0.as_slice(), of_ahead.1.len()), (&told.map(str::to_owned)[3..], 0));
+        assert_eq!((of_behind.0.as_slice(), of_behind.1.len()), (&told.map(str::to_owned)[1..], 0));
+        assert_eq!(fresh.message().await.at("/text"), "f", "{kind:?}: nothing of the past");
+        // The first had its own place, and has it still after what it was told again.
+        let last = ahead.last_event_id().to_owned();
+        drop(ahead);
+        say(&backend, "g");
+        let mut again = edge.open(&Client::new("jane").after(&last)).await;
+        assert_eq!(again.expect("connected").await.data["resumed"], true);
+        assert_eq!(again.message().await.at("/text"), "g");
+        edge.check_law(&[]).await;
+        if kind == Kind::Salesforce {
+            let asked = backend.event_requests();
+            let ids: Vec<_> = asked.iter().map(|ask| ask.header("last-event-id")).collect();
+            assert_eq!(ids.len(), 2);
+            assert!(ids[0].is_none() && ids[1].is_some(), "{ids:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_salesforce_stream_without_a_history_goes_on_from_its_last_id() {
+    for replay in [4096, 0] {
+        let mut options = options(Kind::Salesforce);
+        options.replay = replay;
+        let backend = backend_with(Kind::Salesforce, options).await;
+        let entry = format!(
+            "care: {{backend: salesforce, org_id: \"00D000000000001\", bearer: salesforce-token, \
+             url: \"{}\"}}",
+            backend.url()
+        );
+        let conf = Conf::new().entry("care", entry);
+        let edge = Edge::start(&conf.yaml()).await;
+        let mut client = edge.open(&Client::new("jane")).await;
+        client.all_up(&["care"]).await;
+        for text in ["a", "b"] {
+            say(&backend, text);
+            client.chat(text).await;
+        }
+        let last = client.last_event_id().to_owned();
+        let edge = restart(edge, &conf, || {
+            drop(client);
+            say(&backend, "c");
+        })
+        .await;
+        let mut stream = edge.open(&Client::new("jane").after(&last)).await;
+        assert_eq!(stream.expect("connected").await.data["resumed"], true);
+        assert_eq!(stream.expect("source_up").await.data["resumed"], true);
+        say(&backend, "d");
+        // How far back the backend reaches it does not say.
+        let want = if replay > 0 { ["c", "d"].as_slice() } else { &["d"] };
+        assert_eq!(
+            until_said(&mut stream, "d").await,
+            (want.iter().map(|text| (*text).to_owned()).collect(), Vec::new())
+        );
+    }
+}
+
+/// What was said on a stream so far, and by which source.
+fn said_by_sources(stream: &EventSource) -> Vec<String> {
+    let messages = stream.seen().iter().filter(|event| !event.is_control());
+    messages.map(|event| format!("{} {}", event.source(), event.at("/text"))).collect()
+}
+
+#[tokio::test]
+async fn restarts_with_all_four_backends_are_seamless_for_those_that_keep_something() {
+    let four = Four::start().await;
+    let conf = four.backends.iter().fold(Conf::new(), Conf::backend);
+    let Four { backends, mut edge } = four;
+    let mut cursors: Vec<Option<String>> = vec![None; 4];
+    let mut seen: Vec<Vec<String>> = vec![Vec::new(); 4];
+    for round in 0..4_usize {
+        let mut streams = Vec::new();
+        for cursor in &cursors {
+            let client = match cursor {
+                Some(cursor) => Client::new("jane").after(cursor),
+                None => Client::new("jane"),
+            };
+            streams.push(edge.open(&client).await);
+        }
+        for stream in &mut streams {
+            stream.all_up(&Four::NAMES).await;
+        }
+        for backend in &backends {
+            say(backend, &format!("live {round}"));
+        }
+        // Each leaves at another place.
+        for (index, mut stream) in streams.into_iter().enumerate() {
+            let mut lives = 0;
+            while lives < index + 1 {
+                let event = stream.message().await;
+                lives += usize::from(event.at("/text") == format!("live {round}"));
+            }
+            seen[index].extend(said_by_sources(&stream));
+            cursors[index] = Some(stream.last_event_id().to_owned());
+        }
+        edge = restart(edge, &conf, || {
+            for backend in &backends {
+                say(backend, &format!("away {round}"));
+            }
+        })
+        .await;
+    }
+    for (index, cursor) in cursors.iter().enumerate() {
+        let cursor = cursor.as_ref().expect("a cursor");
+        let mut stream = edge.open(&Client::new("jane").after(cursor)).await;
+        stream.all_up(&Four::NAMES).await;
+        for backend in &backends {
+            say(backend, &format!("end {index}"));
+        }
+        let mut ends = 0;
+        while ends < 4 {
+            let event = stream.message().await;
+            ends += usize::from(event.at("/text") == format!("end {index}"));
+        }
+        seen[index].extend(said_by_sources(&stream));
+    }
+    for (index, seen) in seen.iter().enumerate() {
+        for name in ["agent", "care", "voice"] {
+            let of_source = seen.iter().filter_map(|line| line.strip_prefix(&format!("{name} ")));
+            let mut want: Vec<_> = (0..4)
+                .flat_map(|round| [format!("live {round}"), format!("away {round}")])
+                .collect();
+            want.extend((0..=index).map(|end| format!("end {end}")));
+            assert_eq!(of_source.collect::<Vec<_>>(), want, "{name}, client {index}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_let_go_is_made_anew_from_the_history() {
+    let one = One::start_with(Kind::Xians, |conf| conf.line("replay: {linger: 0s}")).await;
+    let mut client = one.edge.open(&Client::new("jane")).await;
+    client.all_up(&["agent"]).await;
+    say(&one.backend, "a");
+    client.chat("a").await;
+    let last = client.last_event_id().to_owned();
+    drop(client);
+    let gone = |metrics: &crate::support::Metrics| metrics.sum("chatmux_channels", &[]) == 0;
+    one.edge.until("the log is gone", gone).await;
+    say(&one.backend, "b");
+    let mut stream = one.edge.open(&Client::new("jane").after(&last)).await;
+    assert_eq!(stream.expect("connected").await.data["resumed"], true);
+    assert_eq!(stream.message().await.at("/text"), "b");
+    // The history fails: what is missing cannot be had, and is told.
+    let last = stream.last_event_id().to_owned();
+    drop(stream);
+    one.edge.until("the log is gone", gone).await;
+    let broken = chatmux::scripted::Fault::status(500);
+    one.backend.fault_on(chatmux::scripted::On::Path("history".to_owned()), 1, broken);
+    say(&one.backend, "lost");
+    let mut stream = one.edge.open(&Client::new("jane").after(&last)).await;
+    let gap = stream.next_of(&["gap"]).await;
+    assert_eq!((gap.source(), gap.at("/reason")), ("agent", "restarted"));
+    assert!(!gap.at("/since").is_empty());
+    say(&one.backend, "c");
+    assert_eq!(stream.message().await.at("/text"), "c");
+    let metrics = one.edge.metrics().await;
+    assert_eq!(metrics.sum("chatmux_gaps_total", &[("reason", "restarted")]), 1);
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_its_age_and_goes_on_where_it_was() {
+    let one = One::start_with(Kind::Xians, |conf| {
+        conf.line("server: {threads: 1, drain: 1s, max_age: 1h}").route(", max_age: 1s")
+    })
+    .await;
+    let mut client = one.edge.open(&Client::new("jane")).await;
+    client.all_up(&["agent"]).await;
+    say(&one.backend, "a");
+    let rest = client.rest().await;
+    let end = rest.last().expect("an end");
+    assert_eq!((end.name.as_str(), end.at("/reason")), ("disconnected", "max_age"));
+    say(&one.backend, "b");
+    let last = client.last_event_id().to_owned();
+    let mut stream = one.edge.open(&Client::new("jane").after(&last)).await;
+    assert_eq!(stream.expect("connected").await.data["resumed"], true);
+    assert_eq!(stream.message().await.at("/text"), "b");
+    let metrics = one.edge.metrics().await;
+    let closed = [("reason", "max_age")];
+    assert_eq!(metrics.sum("chatmux_client_streams_closed_total", &closed), 1);
 }

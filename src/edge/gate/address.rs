@@ -50,7 +50,7 @@ fn parse_hop(hop: &[u8]) -> Option<IpAddr> {
 }
 
 /// What limits go by: IPv4 whole, IPv6 by its /64. All clients without an address are one.
-pub(super) fn key(address: Option<IpAddr>) -> Key {
+pub(in crate::edge) fn key(address: Option<IpAddr>) -> Key {
     match address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
         Some(IpAddr::V6(v6)) => {

@@ -1,4 +1,4 @@
-//! Whose budgets a stream needs: its address's, its subject's, its tenant's.
+//! Whose budgets a stream or a call needs: its address's, its subject's, its tenant's.
 //!
 //! What was counted lives in [`Usage`] and outlives the configuration, so a reload gives nobody
 //! a fresh budget. Keys are digests under a random salt: a long name takes no more room than a
@@ -130,12 +130,7 @@ impl Limiter {
         tenant: &str,
         permits: &mut Permits,
     ) -> Result<(), Limited> {
-        let subject = identity.subject().map(|[kind, name]| {
-            let own = identity.own_limit_label().and_then(|label| self.of_keys.get(label));
-            (own.unwrap_or(&self.subject), self.usage.digest(&[&kind, &name, tenant]))
-        });
-        let tenant = (&self.tenant, self.usage.digest(&["tenant", tenant]));
-        let budgets: Vec<_> = subject.into_iter().chain([tenant]).collect();
+        let budgets = self.budgets(identity, tenant);
         for (budget, key) in &budgets {
             let permit = budget.hold(key).inspect_err(|_| self.tell(budget, false))?;
             permits.push(permit);
@@ -146,6 +141,34 @@ impl Limiter {
             opened?;
         }
         Ok(())
+    }
+
+    /// Counts a passed-through call of an address, before anything costly is done for it.
+    pub(super) fn enter_call_of_address(&self, key: &Key) -> Result<(), Limited> {
+        let entered = self.address.call(key);
+        self.tell(&self.address, entered.is_ok());
+        entered
+    }
+
+    /// Counts a passed-through call of a subject and a tenant, in this order: a subject that is
+    /// refused costs its tenant nothing.
+    pub(super) fn enter_call(&self, identity: &Identity, tenant: &str) -> Result<(), Limited> {
+        for (budget, key) in self.budgets(identity, tenant) {
+            let called = budget.call(&key);
+            self.tell(budget, called.is_ok());
+            called?;
+        }
+        Ok(())
+    }
+
+    /// Whose budgets count: the subject's, if there is one, then the tenant's.
+    fn budgets(&self, identity: &Identity, tenant: &str) -> Vec<(&Budget, Key)> {
+        let subject = identity.subject().map(|[kind, name]| {
+            let own = identity.own_limit_label().and_then(|label| self.of_keys.get(label));
+            (own.unwrap_or(&self.subject), self.usage.digest(&[&kind, &name, tenant]))
+        });
+        let tenant = (&self.tenant, self.usage.digest(&["tenant", tenant]));
+        subject.into_iter().chain([tenant]).collect()
     }
 
     fn tell(&self, budget: &Budget, is_admitted: bool) {

@@ -10,6 +10,7 @@ mod address;
 mod api_key;
 mod claims;
 mod credential;
+mod head;
 mod identity;
 mod jwt;
 mod limits;
@@ -44,7 +45,7 @@ use super::clock::Ticks;
 use super::cors::{self, Headers};
 use super::digest::Digest;
 use super::jwks::{KeySets, KeyWait};
-use super::refusal::Refusal;
+use super::refusal::{Limited, Refusal};
 use crate::config::{Config, Route, Source};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::Filter;
@@ -53,10 +54,13 @@ use crate::proto::secret::Secret;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
 
+pub(super) use address::key as address_key;
 pub(crate) use credential::key_in_header;
+pub(super) use head::{FIELDS_MAX, TARGET_BYTES_MAX};
 pub(crate) use identity::{Grant, Whose};
 pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
+pub(super) use rate::{KEYS_MAX, Key, Permit, Table};
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -288,7 +292,14 @@ impl Gate {
         wall: UnixMillis,
     ) -> Result<Decided, Later> {
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
-        let Some(target) = self.target(asked.path) else {
+        let path = match head::checked_path(asked) {
+            Ok(path) => path,
+            Err(refusal) => {
+                let decision = Decision::Refused(refusal);
+                return Ok(Decided { decision, headers, route: None });
+            }
+        };
+        let Some(target) = self.target(&path) else {
             let decision = Decision::Refused(Refusal::NoSuchPath);
             return Ok(Decided { decision, headers, route: None });
         };
@@ -299,11 +310,16 @@ impl Gate {
             false => method == Method::GET || method == Method::HEAD,
         };
         let decision = if method == Method::OPTIONS {
-            if cors::is_preflight(asked.headers) {
-                headers = cors::preflight_headers(&self.config.cors, asked.headers, allow);
+            match self.count_call_of_address(asked) {
+                Ok(()) => {
+                    if cors::is_preflight(asked.headers) {
+                        headers = cors::preflight_headers(&self.config.cors, asked.headers, allow);
+                    }
+                    headers.push((ALLOW, HeaderValue::from_static(allow)));
+                    Decision::Options
+                }
+                Err(limited) => Decision::Refused(Refusal::Limited(limited)),
             }
-            headers.push((ALLOW, HeaderValue::from_static(allow)));
-            Decision::Options
         } else if is_served {
             self.decide_about(asked, &target, counted, wall)?
         } else {
@@ -410,11 +426,11 @@ impl Gate {
             return Ok(permits);
         }
         let mut permits = Permits::default();
-        if asked.method != Method::HEAD {
-            let trusted = &self.config.trusted_proxies;
-            let address = address::client_address(asked.peer, asked.headers, trusted);
-            let entered = self.limiter.enter_address(&address::key(address));
+        if asked.method == Method::GET {
+            let entered = self.limiter.enter_address(&self.address_key(asked));
             permits.push(entered.map_err(Refusal::Limited)?);
+        } else {
+            self.count_call_of_address(asked).map_err(Refusal::Limited)?;
         }
         Ok(permits)
     }
@@ -439,6 +455,9 @@ impl Gate {
         let aimed = aimed?;
         if target.is_ticket {
             let Aimed { route, subscription, .. } = aimed;
+            let counted = self.count_call(&known.identity, &subscription.tenant_id);
+            counted
+                .map_err(|limited| Turned { refusal: Refusal::Limited(limited), allows_event })?;
             let bound = ticket::bound(&route.path, &subscription, Query::new(asked.query));
             let ticket = self.tickets.issue(known.identity.into_grant(), subscription, bound);
             return Ok(Decision::Ticket(Secret::new(ticket), TICKET_LIFE.as_secs()));
@@ -500,6 +519,12 @@ impl Gate {
                 refusal: Refusal::Limited(limited),
                 allows_event: route.allow_errors_event,
             })?;
+        } else {
+            let counted = self.count_call(&identity, &subscription.tenant_id);
+            counted.map_err(|limited| Turned {
+                refusal: Refusal::Limited(limited),
+                allows_event: route.allow_errors_event,
+            })?;
         }
         Ok(Box::new(Admitted {
             route: route.clone(),
@@ -517,6 +542,23 @@ impl Gate {
             grant: identity.into_grant(),
             subscription,
         }))
+    }
+
+    /// Counts a call of an address, before anything costly is done for it: what is passed
+    /// through, `HEAD` and `OPTIONS`.
+    fn count_call_of_address(&self, asked: &Asked<'_>) -> Result<(), Limited> {
+        self.limiter.enter_call_of_address(&self.address_key(asked))
+    }
+
+    /// Counts a call of a subject and a tenant.
+    fn count_call(&self, identity: &Identity, tenant: &str) -> Result<(), Limited> {
+        self.limiter.enter_call(identity, tenant)
+    }
+
+    /// What the limits of addresses go by.
+    fn address_key(&self, asked: &Asked<'_>) -> Key {
+        let trusted = &self.config.trusted_proxies;
+        address::key(address::client_address(asked.peer, asked.headers, trusted))
     }
 
     /// Who asks for a stream, after the kind of what was shown.

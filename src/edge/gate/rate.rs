@@ -1,8 +1,9 @@
 //! Budgets: how often and how many at once, by key, in bounded memory.
 //!
-//! New streams go by GCRA over a table that forgets the least recently used key: a flood of keys
-//! costs the flooders' history, never another's admission. Open streams are counted exactly and
-//! given back on drop. Not here: which keys (`limits`), how a refusal is told (`refusal`).
+//! New streams and calls go by GCRA over tables that forget the least recently used key: a flood
+//! of keys costs the flooders' history, never another's admission. Open streams are counted
+//! exactly and given back on drop. Not here: which keys (`limits`), how a refusal is told
+//! (`refusal`).
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -21,10 +22,11 @@ use crate::edge::clock::Ticks;
 use crate::edge::refusal::{Limited, Policy, Quota};
 
 /// What is counted: an address, or the digest of a name.
-pub(super) type Key = [u8; 16];
+pub(in crate::edge) type Key = [u8; 16];
 
-/// Keys of one policy whose new streams are remembered. With about 100 bytes each, 10 MB.
-pub(super) const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(100_000 - 1);
+/// Keys of one policy whose new streams are remembered, and as many whose calls are. With about
+/// 100 bytes each, 10 MB.
+pub(in crate::edge) const KEYS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(100_000 - 1);
 
 /// Nobody knows when an open stream ends; so long a client waits that has too many.
 const CONCURRENT_RETRY_SECS: u64 = 5;
@@ -36,25 +38,46 @@ const JITTER_SECS_MIN: u64 = 2;
 const BURST_NANOS_MAX: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 
 /// What one policy remembers. Outlives the configuration.
-pub(super) struct Table {
+pub(in crate::edge) struct Table {
     /// When each key's budget of new streams is whole again.
     opened: Mutex<LruCache<Key, Nanos>>,
+    /// The same of calls.
+    called: Mutex<LruCache<Key, Nanos>>,
     /// Open streams. Invariant: no zeros, so it is bounded by the streams there are.
     open: Mutex<HashMap<Key, u32>>,
 }
 
 impl Table {
-    pub(super) fn new(keys_max: NonZeroUsize) -> Arc<Self> {
+    pub(in crate::edge) fn new(keys_max: NonZeroUsize) -> Arc<Self> {
         Arc::new(Self {
             opened: Mutex::new(LruCache::sparse(keys_max)),
+            called: Mutex::new(LruCache::sparse(keys_max)),
             open: Mutex::new(HashMap::new()),
         })
     }
 
     /// Keys in memory, those with a budget and those with open streams.
     pub(super) fn keys(&self) -> usize {
-        let opened = lock(&self.opened).len();
-        opened + lock(&self.open).len()
+        let spent = lock(&self.opened).len() + lock(&self.called).len();
+        spent + lock(&self.open).len()
+    }
+
+    const fn spent(&self, what: Spent) -> &Mutex<LruCache<Key, Nanos>> {
+        match what {
+            Spent::Opens => &self.opened,
+            Spent::Requests => &self.called,
+        }
+    }
+
+    /// Counts one more of a key, if it has fewer than `max`; `None` if not.
+    pub(in crate::edge) fn hold(self: &Arc<Self>, key: &Key, max: Option<u32>) -> Option<Permit> {
+        let mut open = lock(&self.open);
+        let count = open.get(key).copied().unwrap_or(0);
+        if max.is_some_and(|max| count >= max) {
+            return None;
+        }
+        open.insert(*key, count.saturating_add(1));
+        Some(Permit { table: self.clone(), key: *key })
     }
 
     fn release(&self, key: &Key) {
@@ -73,8 +96,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What is spent of a budget.
+#[derive(Clone, Copy)]
+enum Spent {
+    /// New streams.
+    Opens,
+    /// Calls.
+    Requests,
+}
+
 /// One open stream in the count of one key, until dropped.
-pub(super) struct Permit {
+pub(in crate::edge) struct Permit {
     table: Arc<Table>,
     key: Key,
 }
@@ -89,31 +121,57 @@ impl Drop for Permit {
 pub(super) struct Budget {
     policy: Policy,
     table: Arc<Table>,
-    opens: Option<Opens>,
+    opens: Option<Gcra>,
+    requests: Option<Gcra>,
     concurrent: Option<u32>,
 }
 
-struct Opens {
+/// So many in so long, for each key.
+struct Gcra {
     limiter: RateLimiter<Key, Shifted, Ticks, NoOpMiddleware<Nanos>>,
     quota: Quota,
 }
 
+impl Gcra {
+    fn take(&self, key: &Key, policy: Policy) -> Result<(), Limited> {
+        self.limiter.check_key(key).map_err(|until| {
+            let wait = until.wait_time_from(self.limiter.clock().now());
+            refused(policy, self.quota, wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+        })
+    }
+}
+
 impl Budget {
     pub(super) fn new(policy: Policy, limit: &Limit, table: Arc<Table>, ticks: &Ticks) -> Self {
-        let opens = limit.opens.map(|rate| {
-            let store = Shifted { table: table.clone(), start: ticks.now() };
-            let quota = governor_quota(rate, limit.burst);
-            Opens {
-                limiter: RateLimiter::new(quota, store, ticks.clone()),
-                quota: Quota::Opens { count: rate.count.get(), window_secs: rate.per.as_secs() },
-            }
-        });
-        Self { policy, table, opens, concurrent: limit.concurrent }
+        let gcra = |rate: Option<Rate>, what: Spent| {
+            rate.map(|rate| {
+                let store = Shifted { table: table.clone(), what, start: ticks.now() };
+                let (count, window_secs) = (rate.count.get(), rate.per.as_secs());
+                Gcra {
+                    limiter: RateLimiter::new(
+                        governor_quota(rate, limit.burst),
+                        store,
+                        ticks.clone(),
+                    ),
+                    quota: match what {
+                        Spent::Opens => Quota::Opens { count, window_secs },
+                        Spent::Requests => Quota::Requests { count, window_secs },
+                    },
+                }
+            })
+        };
+        Self {
+            policy,
+            opens: gcra(limit.opens, Spent::Opens),
+            requests: gcra(limit.requests, Spent::Requests),
+            concurrent: limit.concurrent,
+            table,
+        }
     }
 
     /// Whether anything is limited.
     pub(super) const fn is_limiting(&self) -> bool {
-        self.opens.is_some() || self.concurrent.is_some()
+        self.opens.is_some() || self.requests.is_some() || self.concurrent.is_some()
     }
 
     pub(super) const fn policy(&self) -> Policy {
@@ -126,34 +184,28 @@ impl Budget {
 
     /// Takes a new stream out of the key's budget. Nothing is taken when it is refused.
     pub(super) fn open(&self, key: &Key) -> Result<(), Limited> {
-        let Some(opens) = &self.opens else {
-            return Ok(());
-        };
-        opens.limiter.check_key(key).map_err(|until| {
-            let wait = until.wait_time_from(opens.limiter.clock().now());
-            self.refused(opens.quota, wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-        })
+        self.opens.as_ref().map_or(Ok(()), |opens| opens.take(key, self.policy))
+    }
+
+    /// Takes a call out of the key's budget. Nothing is taken when it is refused.
+    pub(super) fn call(&self, key: &Key) -> Result<(), Limited> {
+        self.requests.as_ref().map_or(Ok(()), |requests| requests.take(key, self.policy))
     }
 
     /// Counts an open stream of the key. It is counted where nothing is limited, too: a limit
     /// may come with the next configuration.
     pub(super) fn hold(&self, key: &Key) -> Result<Permit, Limited> {
-        let mut open = lock(&self.table.open);
-        let count = open.get(key).copied().unwrap_or(0);
-        if let Some(max) = self.concurrent
-            && count >= max
-        {
-            return Err(self.refused(Quota::Concurrent { count: max }, CONCURRENT_RETRY_SECS));
-        }
-        open.insert(*key, count.saturating_add(1));
-        Ok(Permit { table: self.table.clone(), key: *key })
+        self.table.hold(key, self.concurrent).ok_or_else(|| {
+            let count = self.concurrent.unwrap_or_default();
+            refused(self.policy, Quota::Concurrent { count }, CONCURRENT_RETRY_SECS)
+        })
     }
+}
 
-    fn refused(&self, quota: Quota, wait_secs: u64) -> Limited {
-        let wait_secs = wait_secs.max(1);
-        let jitter = rand::random_range(0..=wait_secs.max(JITTER_SECS_MIN));
-        Limited { policy: self.policy, quota, retry_secs: wait_secs.saturating_add(jitter) }
-    }
+fn refused(policy: Policy, quota: Quota, wait_secs: u64) -> Limited {
+    let wait_secs = wait_secs.max(1);
+    let jitter = rand::random_range(0..=wait_secs.max(JITTER_SECS_MIN));
+    Limited { policy, quota, retry_secs: wait_secs.saturating_add(jitter) }
 }
 
 fn governor_quota(rate: Rate, burst: Option<u32>) -> governor::Quota {
@@ -171,6 +223,7 @@ fn governor_quota(rate: Rate, burst: Option<u32>) -> governor::Quota {
 /// A limiter counts from when it was made; the table, which outlives it, from the clock's zero.
 struct Shifted {
     table: Arc<Table>,
+    what: Spent,
     start: Nanos,
 }
 
@@ -181,11 +234,11 @@ impl StateStore for Shifted {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mut opened = lock(&self.table.opened);
-        let whole_at = opened.get(key).map(|at| at.saturating_sub(self.start));
+        let mut spent = lock(self.table.spent(self.what));
+        let whole_at = spent.get(key).map(|at| at.saturating_sub(self.start));
         let (outcome, whole_at) = decide(whole_at)?;
         let whole_at = whole_at.as_u64().saturating_add(self.start.as_u64());
-        opened.put(*key, Nanos::new(whole_at));
+        spent.put(*key, Nanos::new(whole_at));
         Ok(outcome)
     }
 }
@@ -193,6 +246,8 @@ impl StateStore for Shifted {
 #[cfg(test)]
 mod tests {
     use governor::clock::FakeRelativeClock;
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
 
@@ -201,7 +256,7 @@ mod tests {
 
     fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Limit {
         let opens = opens.map(|rate| Rate::parse(rate).expect("a rate"));
-        Limit { opens, burst, concurrent }
+        Limit { opens, burst, concurrent, ..Limit::default() }
     }
 
     struct Bench {
@@ -342,6 +397,107 @@ mod tests {
         assert!(after.hold(&A).is_ok());
         bench.advance(5_000);
         assert_eq!(opened(&after, &A, 10), 5);
+    }
+
+    /// What a budget is by its definition: credit that grows with time up to a burst, of which
+    /// each new stream takes one interval. In whole nanoseconds, so there is nothing to round.
+    struct Model {
+        interval: u64,
+        credit_max: u64,
+        credit: HashMap<Key, (u64, u64)>,
+    }
+
+    impl Model {
+        /// The nanoseconds to wait; 0 = taken.
+        fn take(&mut self, key: Key, now: u64) -> u64 {
+            let (credit, at) = self.credit.entry(key).or_insert((self.credit_max, now));
+            *credit = self.credit_max.min(*credit + (now - *at));
+            *at = now;
+            if *credit >= self.interval {
+                *credit -= self.interval;
+                return 0;
+            }
+            self.interval - *credit
+        }
+    }
+
+    #[test]
+    fn any_sequence_is_decided_as_by_the_definition() {
+        let rates = ["1/s", "7/s", "1000/s", "30/m", "59/m", "1/m", "100/h", "3/h"];
+        let (mut taken, mut refused) = (0, 0);
+        for seed in 0..200_u64 {
+            let mut dice = StdRng::seed_from_u64(seed);
+            let rate = rates[dice.random_range(0..rates.len())];
+            let burst = dice.random_range(1..=20);
+            let bench = Bench::new();
+            bench.clock.advance(Duration::from_nanos(dice.random_range(0..1_000_000_000_000)));
+            let limit = limit(Some(rate), Some(burst), None);
+            let budget = bench.budget(&limit);
+            let rate = Rate::parse(rate).expect("a rate");
+            let interval = u64::try_from(rate.per.as_nanos()).expect("short");
+            let interval = interval / u64::from(rate.count.get());
+            let credit_max = interval * u64::from(burst);
+            let mut model = Model { interval, credit_max, credit: HashMap::new() };
+            for step in 0..300 {
+                if dice.random_bool(0.4) {
+                    let most = [1, interval / 3, interval, interval * 2, credit_max / 2];
+                    let most = most[dice.random_range(0..most.len())];
+                    bench.clock.advance(Duration::from_nanos(dice.random_range(0..=most)));
+                }
+                let key = [dice.random_range(0..4); 16];
+                let want = model.take(key, bench.ticks.now().as_u64());
+                match budget.open(&key) {
+                    Ok(()) => {
+                        assert_eq!(want, 0, "seed {seed}, step {step}: taken");
+                        taken += 1;
+                    }
+                    Err(limited) => {
+                        let secs = want.div_ceil(1_000_000_000).max(1);
+                        let most = secs + secs.max(JITTER_SECS_MIN);
+                        let told = limited.retry_secs;
+                        assert!(want > 0, "seed {seed}, step {step}: refused");
+                        assert!((secs..=most).contains(&told), "seed {seed}: {told} of {secs}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(taken > 10_000 && refused > 5_000, "{taken} taken, {refused} refused");
+    }
+
+    #[test]
+    fn a_hundred_thousand_keys_are_counted_without_an_error() {
+        let bench = Bench::new();
+        let budget = bench.budget(&Limit {
+            requests: Some(Rate::parse("3/h").expect("a rate")),
+            ..limit(Some("5/h"), None, None)
+        });
+        let keys = u32::try_from(KEYS_MAX.get()).expect("a number");
+        let key = |number: u32| {
+            let mut key = Key::default();
+            key[12..].copy_from_slice(&number.to_be_bytes());
+            key
+        };
+        let count = |take: &dyn Fn(&Key) -> bool| (0..keys).filter(|n| take(&key(*n))).count();
+        for round in 0..6 {
+            let want = |most: usize| if round < most { KEYS_MAX.get() } else { 0 };
+            assert_eq!(count(&|key| budget.open(key).is_ok()), want(5), "streams, {round}");
+            assert_eq!(count(&|key| budget.call(key).is_ok()), want(3), "calls, {round}");
+        }
+        assert_eq!(bench.table.keys(), 2 * KEYS_MAX.get());
+    }
+
+    #[test]
+    fn calls_and_streams_have_budgets_of_their_own() {
+        let bench = Bench::new();
+        let budget = bench.budget(&Limit {
+            requests: Some(Rate::parse("2/h").expect("a rate")),
+            ..limit(Some("1/h"), None, None)
+        });
+        assert!(budget.open(&A).is_ok() && budget.open(&A).is_err());
+        assert!(budget.call(&A).is_ok() && budget.call(&A).is_ok());
+        let limited = budget.call(&A).expect_err("refused");
+        assert_eq!(limited.quota, Quota::Requests { count: 2, window_secs: 3600 });
     }
 
     #[test]

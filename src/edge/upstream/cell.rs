@@ -13,14 +13,16 @@ use tokio::sync::Notify;
 use super::covered::{Covered, Entry};
 use super::history::PastEvent;
 use crate::config::Source;
-use crate::edge::channel::ChannelCell;
+use crate::edge::channel::{ChannelCell, Restored};
 use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Mapper, PastKeys, Request, SessionStart, SessionValues, Verdict,
 };
+use crate::proto::cursor::Mark;
 use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
 use crate::proto::link::Told;
+use crate::proto::restore::RESUME_AGE_MILLIS_MAX;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::SourceMetrics;
 
@@ -43,7 +45,32 @@ struct Shared {
     last_byte: Option<UnixMillis>,
     /// Failures since it was last up.
     failures: u32,
+    /// Where a client that comes back wants it to go on.
+    replay_id: String,
+    /// It was dialled with a client's id: what is older than this comes again, and is news only
+    /// to the log that asked for it.
+    replays_before: Option<UnixMillis>,
 }
+
+/// What a client that was elsewhere before wants of a stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// How far it was told.
+    pub(crate) mark: Mark,
+    /// Where the backend would go on.
+    pub(crate) replay_id: Option<&'a str>,
+    /// The only part of the history that it wants.
+    pub(crate) part: Option<&'a str>,
+}
+
+/// Events may be missing: since then for those who were there, since their marks for others.
+#[derive(Clone, Copy)]
+pub(super) struct Lapse {
+    lost: Option<UnixMillis>,
+}
+
+/// So much of what was seen goes into a new log, for clients whose marks are a little older.
+const OVERLAP_MILLIS: i64 = 60_000;
 
 /// Nobody is waited for longer: a client that takes nothing for so long is stuck, not slow.
 const PACE_MAX: Duration = Duration::from_secs(1);
@@ -56,6 +83,10 @@ pub(super) struct Behind {
     pub(super) calls: Option<HistoryCalls>,
     /// Its parts, as far as they were seen.
     pub(super) keys: PastKeys,
+    /// Since when.
+    pub(super) since: UnixMillis,
+    /// Clients were elsewhere then.
+    pub(super) is_restored: bool,
     channels: Vec<Arc<ChannelCell>>,
 }
 
@@ -77,6 +108,23 @@ struct Attachment {
     mint: String,
     frames: u64,
     covered: Covered,
+    past: Past,
+}
+
+/// What a log wants of the past.
+enum Past {
+    /// Nothing; the source may not have been up yet.
+    Nothing,
+    /// Everything since then, when the source comes up.
+    Wanted(Wish),
+    /// It was told. Older frames that come again are news to it.
+    Told,
+}
+
+struct Wish {
+    since: UnixMillis,
+    /// There may be parts that nobody knows the names of.
+    has_unknown_parts: bool,
 }
 
 impl UpstreamCell {
@@ -98,6 +146,8 @@ impl UpstreamCell {
                 lost_at: None,
                 last_byte: None,
                 failures: 0,
+                replay_id: String::new(),
+                replays_before: None,
             }),
             stop: Notify::new(),
         })
@@ -130,10 +180,58 @@ impl UpstreamCell {
             mint,
             frames: 0,
             covered: Covered::default(),
+            past: Past::Nothing,
         });
         if let Some(told) = shared.standing {
             channel.on_told(index, told, false);
         }
+    }
+
+    /// A client of this log was elsewhere before. What it missed is asked for when the stream
+    /// opens; where that cannot be, or it is open already, the log says so.
+    pub(in crate::edge) fn on_wanted(&self, channel: &Arc<ChannelCell>, wanted: Wanted<'_>) {
+        let can_replay = self.request.resume_header.is_some() && self.request.recipe.is_none();
+        let replay_id = wanted.replay_id.filter(|_| can_replay);
+        let oldest = clock::wall().0 - RESUME_AGE_MILLIS_MAX;
+        let mark = Mark { at: UnixMillis(wanted.mark.at.0.max(oldest)), ..wanted.mark };
+        let mut shared = self.shared();
+        let Shared { attachments, standing, replay_id: known, .. } = &mut *shared;
+        let attachment = attachments.iter_mut().find(|there| Arc::ptr_eq(&there.channel, channel));
+        let Some(attachment) = attachment else {
+            return;
+        };
+        let has_history = attachment.history.is_some();
+        let is_up = matches!(standing, Some(Told::Up { .. }));
+        if is_up || (!has_history && replay_id.is_none()) {
+            return;
+        }
+        let has_unknown_parts = mark.has_parts && wanted.part.is_none();
+        match &mut attachment.past {
+            Past::Nothing => {
+                attachment.past = Past::Wanted(Wish { since: mark.at, has_unknown_parts });
+            }
+            Past::Wanted(wish) => {
+                wish.since = wish.since.min(mark.at);
+                wish.has_unknown_parts |= has_unknown_parts;
+            }
+            // It was up before this client came: what it missed then is in the log, or lost.
+            Past::Told => return,
+        }
+        channel.on_wanted(attachment.index, mark, replay_id.filter(|_| !has_history));
+        if known.is_empty() {
+            replay_id.unwrap_or_default().clone_into(known);
+        }
+    }
+
+    /// Where the first dial goes on, if a client said so.
+    pub(super) fn take_replay_id(&self) -> String {
+        let mut shared = self.shared();
+        let replay_id = std::mem::take(&mut shared.replay_id);
+        if !replay_id.is_empty() {
+            // Until it is known when the stream opened.
+            shared.replays_before = Some(clock::wall());
+        }
+        replay_id
     }
 
     /// Feeds a log no longer. Whether nobody is left.
@@ -158,11 +256,21 @@ impl UpstreamCell {
     }
 
     /// One frame came; what became of it. Hot path: runs once per frame.
-    pub(super) fn on_frame(&self, input: Input<'_>, arrived: Moment) -> Option<Verdict> {
+    ///
+    /// `replay_id`: where the backend would go on after it.
+    pub(super) fn on_frame(
+        &self,
+        input: Input<'_>,
+        replay_id: &str,
+        arrived: Moment,
+    ) -> Option<Verdict> {
+        let replay_id = if self.request.resume_header.is_some() { replay_id } else { "" };
         let mut shared = self.shared();
+        let news_since = shared.replays_before;
         let mut total: Option<Verdict> = None;
         for attachment in &mut shared.attachments {
-            let verdict = attachment.on_frame(input, arrived, &self.source, &self.metrics);
+            let place = Place { arrived, replay_id, news_since };
+            let verdict = attachment.on_frame(input, place, &self.source, &self.metrics);
             // Mapped for one is mapped; else the first reason stands.
             if total.is_none() || matches!(verdict, Verdict::Mapped { .. }) {
                 total = Some(verdict);
@@ -240,22 +348,30 @@ impl UpstreamCell {
         let arrived = clock::moment();
         let mut shared = self.shared();
         for attachment in &mut shared.attachments {
-            let Attachment { channel, mapper, mint, frames, covered, .. } = attachment;
+            attachment.give_up(arrived.wall);
+            let Attachment { channel, index, mapper, mint, frames, covered, .. } = attachment;
             *frames += 1;
             let minting = Minting { mint, frame: *frames, arrived, source: &self.source };
             mapper.on_gone(&mut |event| {
-                minting.encode(&event, channel).publish(channel, covered, &self.metrics);
+                let ready = minting.encode(&event, channel);
+                ready.publish((channel, *index), "", covered, &self.metrics);
             });
             channel.wake();
         }
     }
 
     /// The stream is open. Says so; since when something may be missing, if it was lost.
-    pub(super) fn on_up(&self, told: Told, is_resumed: bool) -> Option<UnixMillis> {
+    pub(super) fn on_up(&self, told: Told, is_resumed: bool) -> Option<Lapse> {
         let mut shared = self.shared();
+        let lapse = shared.lapse();
+        if let Told::Up { again: false } = told
+            && shared.replays_before.is_some()
+        {
+            shared.replays_before = Some(clock::wall());
+        }
         shared.standing = Some(told);
         shared.failures = 0;
-        let since = shared.lost_at.take();
+        shared.lost_at = None;
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
                 attachment.mapper.on_time(clock::wall());
@@ -263,15 +379,23 @@ impl UpstreamCell {
             }
             attachment.channel.on_told(attachment.index, told, is_resumed);
         }
-        since
+        lapse
     }
 
     /// Whose history is wanted, each once.
-    pub(super) fn histories(&self) -> Vec<Behind> {
+    pub(super) fn histories(&self, lapse: Lapse) -> Vec<Behind> {
         let mut all: Vec<Behind> = Vec::new();
         for attachment in &self.shared().attachments {
+            let (since, is_restored) = match (&attachment.past, lapse.lost) {
+                (Past::Wanted(wish), _) => (wish.since, true),
+                (Past::Nothing | Past::Told, Some(lost)) => (lost, false),
+                (Past::Nothing | Past::Told, None) => continue,
+            };
             let channel = attachment.channel.clone();
-            let known = all.iter_mut().find(|behind| behind.calls == attachment.history);
+            let known = all.iter_mut().find(|behind| {
+                behind.calls == attachment.history
+                    && (behind.since, behind.is_restored) == (since, is_restored)
+            });
             let mut keys = attachment.mapper.past_keys();
             if attachment.mapper.has_scopes() {
                 keys.join(attachment.channel.scopes());
@@ -283,7 +407,7 @@ impl UpstreamCell {
                 }
                 None => {
                     let calls = attachment.history.clone();
-                    all.push(Behind { calls, keys, channels: vec![channel] });
+                    all.push(Behind { calls, keys, since, is_restored, channels: vec![channel] });
                 }
             }
         }
@@ -291,11 +415,50 @@ impl UpstreamCell {
     }
 
     /// These logs may have missed something that cannot be had any more.
-    pub(super) fn on_gap(&self, behind: &Behind, since: UnixMillis) {
+    pub(super) fn on_gap(&self, behind: &Behind) {
         for attachment in &mut self.shared().attachments {
             if behind.is_of(attachment) {
-                attachment.on_gap(GapReason::UpstreamNoReplay, Some(since));
+                attachment.on_gap(GapReason::UpstreamNoReplay, Some(behind.since));
             }
+        }
+    }
+
+    /// Tells these logs what their clients missed that were elsewhere, in order.
+    pub(super) fn on_restored(
+        &self,
+        behind: &Behind,
+        events: &[PastEvent],
+        is_whole: bool,
+        is_replaying: bool,
+    ) {
+        let arrived = clock::moment();
+        for attachment in &mut self.shared().attachments {
+            if !behind.is_of(attachment) {
+                continue;
+            }
+            let Past::Wanted(wish) = std::mem::replace(&mut attachment.past, Past::Told) else {
+                continue;
+            };
+            attachment.mapper.on_time(arrived.wall);
+            let mut told = Vec::new();
+            for event in events {
+                let (verdict, events) = attachment.map_past(event, arrived, &self.source);
+                self.metrics.on_past(verdict);
+                told.extend(events);
+            }
+            // Some more than was asked for, to find the events that marks name.
+            let oldest = wish.since.0 - OVERLAP_MILLIS;
+            told.retain(|event| event.encoded.label.at.0 >= oldest);
+            told.iter().for_each(|event| self.metrics.on_event(event.message_type));
+            // A wish may have grown while the history was read.
+            let is_whole = is_whole && !wish.has_unknown_parts && wish.since >= behind.since;
+            if !is_whole {
+                attachment.covered.on_gap();
+            }
+            told.iter().for_each(|event| attachment.covered.on_told(event.at));
+            let events = told.into_iter().map(|event| event.encoded).collect();
+            let restored = Restored { events, since: wish.since, is_whole, is_replaying };
+            attachment.channel.restore(attachment.index, restored);
         }
     }
 
@@ -327,7 +490,10 @@ impl UpstreamCell {
             }
             Told::Up { .. } => {}
         }
-        for attachment in &shared.attachments {
+        for attachment in &mut shared.attachments {
+            if let Told::Down { reason: DownReason::Ended, .. } = told {
+                attachment.give_up(clock::wall());
+            }
             attachment.channel.on_told(attachment.index, told, false);
         }
     }
@@ -366,14 +532,15 @@ impl UpstreamCell {
         &self.source.name
     }
 
-    /// Since when events may have been missed that nobody has asked for yet.
-    pub(super) fn lost_since(&self) -> Option<UnixMillis> {
-        self.shared().lost_at
+    /// Whether events may have been missed that nobody has asked for yet.
+    pub(super) fn lapse(&self) -> Option<Lapse> {
+        self.shared().lapse()
     }
 
     /// The same, and it is asked for now.
-    pub(super) fn take_loss(&self) -> Option<UnixMillis> {
-        self.shared().lost_at.take()
+    pub(super) fn take_loss(&self) -> Option<Lapse> {
+        let lost = self.shared().lost_at.take()?;
+        Some(Lapse { lost: Some(lost) })
     }
 
     /// Since then events may have been missed.
@@ -418,7 +585,43 @@ impl Drop for UpstreamCell {
     }
 }
 
+impl Shared {
+    fn lapse(&self) -> Option<Lapse> {
+        let is_wanted = |attachment: &Attachment| matches!(attachment.past, Past::Wanted(_));
+        let is_lapse = self.lost_at.is_some() || self.attachments.iter().any(is_wanted);
+        is_lapse.then_some(Lapse { lost: self.lost_at })
+    }
+}
+
+/// Where a frame stands among others.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    arrived: Moment,
+    /// Where the backend would go on after it.
+    replay_id: &'a str,
+    /// What is older comes again.
+    news_since: Option<UnixMillis>,
+}
+
 impl Attachment {
+    /// Maps an entry of the history.
+    fn map_past(
+        &mut self,
+        entry: &PastEvent,
+        arrived: Moment,
+        source: &Source,
+    ) -> (Verdict, Vec<Ready>) {
+        let Self { channel, mapper, mint, frames, .. } = self;
+        *frames += 1;
+        let minting = Minting { mint, frame: *frames, arrived, source };
+        let mut events = Vec::new();
+        let input = Input { event: &entry.event, data: &entry.data };
+        let verdict = mapper.on_past(&entry.part, input, &mut |event| {
+            events.push(minting.encode(&event, channel));
+        });
+        (verdict, events)
+    }
+
     fn on_gap(&mut self, reason: GapReason, since: Option<UnixMillis>) {
         self.covered.on_gap();
         self.channel.on_gap(self.index, reason, since);
@@ -432,29 +635,23 @@ impl Attachment {
         source: &Source,
         metrics: &SourceMetrics,
     ) {
-        let Self { channel, mapper, mint, frames, covered, .. } = self;
         let mut mapped = Vec::with_capacity(entries.len());
         for entry in entries {
-            *frames += 1;
-            let minting = Minting { mint, frame: *frames, arrived, source };
-            let mut events = Vec::new();
-            let input = Input { event: &entry.event, data: &entry.data };
-            let verdict = mapper.on_past(&entry.part, input, &mut |event| {
-                events.push(minting.encode(&event, channel));
-            });
+            let (verdict, events) = self.map_past(entry, arrived, source);
             let is_known = matches!(verdict, Verdict::Discarded(Discard::Duplicate, _));
             mapped.push((Entry { at: entry.at, is_known }, verdict, events));
         }
         let places: Vec<Entry> = mapped.iter().map(|(entry, ..)| *entry).collect();
+        let Self { channel, index, covered, .. } = self;
         let first = covered.count(&places);
-        for (index, (_, verdict, events)) in mapped.into_iter().enumerate() {
-            if index < first && matches!(verdict, Verdict::Mapped { .. }) {
+        for (place, (_, verdict, events)) in mapped.into_iter().enumerate() {
+            if place < first && matches!(verdict, Verdict::Mapped { .. }) {
                 metrics.on_past(Verdict::Discarded(Discard::Filtered, "a gap stands for it"));
                 continue;
             }
             metrics.on_past(verdict);
             for event in events {
-                event.publish(channel, covered, metrics);
+                event.publish((channel, *index), "", covered, metrics);
             }
         }
     }
@@ -462,16 +659,34 @@ impl Attachment {
     fn on_frame(
         &mut self,
         input: Input<'_>,
-        arrived: Moment,
+        place: Place<'_>,
         source: &Source,
         metrics: &SourceMetrics,
     ) -> Verdict {
-        let Self { channel, mapper, mint, frames, covered, .. } = self;
+        let Self { channel, index, mapper, mint, frames, covered, past, .. } = self;
         *frames += 1;
-        let minting = Minting { mint, frame: *frames, arrived, source };
+        let news_since = place.news_since.filter(|_| !matches!(past, Past::Told));
+        let minting = Minting { mint, frame: *frames, arrived: place.arrived, source };
         mapper.on_frame(input, &mut |event| {
-            minting.encode(&event, channel).publish(channel, covered, metrics);
+            if event.created_at.is_some_and(|at| Some(at) < news_since) {
+                return;
+            }
+            let ready = minting.encode(&event, channel);
+            ready.publish((channel, *index), place.replay_id, covered, metrics);
         })
+    }
+
+    /// What was wanted of the past will never be had.
+    fn give_up(&mut self, now: UnixMillis) {
+        if let Past::Wanted(wish) = std::mem::replace(&mut self.past, Past::Told) {
+            let restored = Restored {
+                events: Vec::new(),
+                since: wish.since.min(now),
+                is_whole: false,
+                is_replaying: false,
+            };
+            self.channel.restore(self.index, restored);
+        }
     }
 }
 
@@ -514,9 +729,15 @@ impl Minting<'_> {
 }
 
 impl Ready {
-    fn publish(self, channel: &ChannelCell, covered: &mut Covered, metrics: &SourceMetrics) {
+    fn publish(
+        self,
+        (channel, index): (&ChannelCell, usize),
+        replay_id: &str,
+        covered: &mut Covered,
+        metrics: &SourceMetrics,
+    ) {
         metrics.on_event(self.message_type);
         covered.on_told(self.at);
-        channel.append(self.encoded, self.arrived);
+        channel.append(index, replay_id, self.encoded, self.arrived);
     }
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::Behind;
+use super::cell::{Behind, Lapse};
 use super::{Life, UpstreamCell};
 use crate::edge::clock;
 use crate::proto::backend::{Call, Credential, HistoryCalls, KEY, PAGE, PastKeys, Wanted};
@@ -34,7 +34,6 @@ pub(super) struct PastEvent {
 
 /// What the logs missed, log by log.
 pub(super) struct Missed {
-    since: UnixMillis,
     all: Vec<(Behind, Fetched)>,
 }
 
@@ -45,14 +44,15 @@ impl Missed {
     }
 }
 
-/// Fetches what each log missed since then.
-pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
+/// Fetches what each log missed.
+pub(super) async fn gather(life: &Life<'_>, lapse: Lapse) -> Missed {
     let mut all = Vec::new();
-    for behind in life.cell.histories() {
+    for behind in life.cell.histories(lapse) {
         let mut fetched = Fetched { events: Vec::new(), is_whole: behind.calls.is_some() };
         if let Some(calls) = &behind.calls {
-            let from = UnixMillis(since.0 - SLACK_MILLIS);
-            let fetching = fetch(life, calls, &behind.keys, from, &mut fetched);
+            let from = UnixMillis(behind.since.0 - SLACK_MILLIS);
+            let wanted = (from, behind.is_restored);
+            let fetching = fetch(life, calls, &behind.keys, wanted, &mut fetched);
             let is_in_time = tokio::time::timeout(CATCH_UP_TIMEOUT, fetching).await.is_ok();
             fetched.is_whole &= is_in_time;
             // Stable: entries of one moment stay in the backend's order.
@@ -60,7 +60,7 @@ pub(super) async fn gather(life: &Life<'_>, since: UnixMillis) -> Missed {
         }
         all.push((behind, fetched));
     }
-    Missed { since, all }
+    Missed { all }
 }
 
 /// Tells each log what it missed, and that there may be more.
@@ -69,8 +69,12 @@ pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
         // A backend that goes on by itself may not reach back far enough; where it has a history,
         // that makes sure.
         let is_sure = fetched.is_whole || (is_resumed && behind.calls.is_none());
+        if behind.is_restored {
+            cell.on_restored(behind, &fetched.events, is_sure, is_resumed);
+            continue;
+        }
         if !is_sure {
-            cell.on_gap(behind, missed.since);
+            cell.on_gap(behind);
         }
         cell.on_past(behind, &fetched.events, clock::moment());
     }
@@ -88,7 +92,7 @@ async fn fetch(
     life: &Life<'_>,
     calls: &HistoryCalls,
     keys: &PastKeys,
-    since: UnixMillis,
+    wanted: (UnixMillis, bool),
     fetched: &mut Fetched,
 ) {
     let source = &life.cell.source;
@@ -100,11 +104,11 @@ async fn fetch(
         names.extend(listed.unwrap_or_default());
     }
     if let Some(whole) = &calls.whole {
-        is_whole &= fetch_part(life, whole, "", since, fetched).await.unwrap_or(false);
+        is_whole &= fetch_part(life, whole, "", wanted, fetched).await.unwrap_or(false);
     }
     if let Some(part) = &calls.part {
         for name in &names {
-            is_whole &= fetch_part(life, part, name, since, fetched).await.unwrap_or(false);
+            is_whole &= fetch_part(life, part, name, wanted, fetched).await.unwrap_or(false);
         }
     }
     if !is_whole {
@@ -126,7 +130,7 @@ async fn fetch_part(
     life: &Life<'_>,
     call: &Call,
     key: &str,
-    since: UnixMillis,
+    (since, is_restored): (UnixMillis, bool),
     fetched: &mut Fetched,
 ) -> Option<bool> {
     let history = life.cell.source.dialect.history?;
@@ -138,7 +142,8 @@ async fn fetch_part(
         let answer = ask(life, call, &[(PAGE, &page), (KEY, key)]).await?;
         let read = (history.read)(&answer, &Wanted { since, page: &page })?;
         let reaches_back = read.entries.iter().any(|entry| entry.at.is_some_and(|at| at < since));
-        let in_time = |at: Option<UnixMillis>| at.is_none_or(|at| at >= since);
+        // A session that has seen nothing yet learns from older entries who takes part.
+        let in_time = |at: Option<UnixMillis>| is_restored || at.is_none_or(|at| at >= since);
         let events = read.entries.into_iter().filter(|entry| in_time(entry.at));
         fetched.events.extend(events.map(|entry| PastEvent {
             part: part.clone(),

@@ -21,7 +21,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use cell::UpstreamCell;
+pub(crate) use cell::{UpstreamCell, Wanted};
 pub(crate) use http::{Dialer, parse_retry_after};
 pub(crate) use probe::{PROBE_TIMEOUT, Probed, probe};
 
@@ -83,13 +83,14 @@ pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
 }
 
 async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
+    let last_event_id = cell.take_replay_id();
     let mut life = Life {
         cell: &cell,
         dialer: &dialer,
         link: Link::new(Duration::from_secs(cell.request.silence_secs)),
         keys: cell.request.recipe.as_ref().map(Keyring::new),
-        last_event_id: String::new(),
-        is_continued: false,
+        is_continued: !last_event_id.is_empty(),
+        last_event_id,
         status: None,
     };
     tokio::select! {
@@ -166,10 +167,10 @@ impl Life<'_> {
         let is_resumed = is_continued && can_resume && !self.last_event_id.is_empty();
         if let Some(told) = self.link.on_open(now) {
             self.cell.on_state("open");
-            if let Some(since) = self.cell.on_up(told, is_resumed) {
+            if let Some(lapse) = self.cell.on_up(told, is_resumed) {
                 let missed = match missed {
                     Some(missed) => missed,
-                    None => history::gather(self, since).await,
+                    None => history::gather(self, lapse).await,
                 };
                 history::tell(self.cell, &missed, is_resumed);
             }
@@ -179,8 +180,8 @@ impl Life<'_> {
 
     /// Something may have been missed without a loss that is told.
     async fn catch_up(&self) {
-        if let Some(since) = self.cell.take_loss() {
-            let missed = history::gather(self, since).await;
+        if let Some(lapse) = self.cell.take_loss() {
+            let missed = history::gather(self, lapse).await;
             history::tell(self.cell, &missed, false);
         }
     }

@@ -27,9 +27,9 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
     // A poll may be held for long, so what a lost one had been given is asked for first. A source
     // that never was up is not by its history alone.
     if life.link.was_up()
-        && let Some(since) = life.cell.lost_since()
+        && let Some(lapse) = life.cell.lapse()
     {
-        let missed = history::gather(life, since).await;
+        let missed = history::gather(life, lapse).await;
         if missed.is_whole() {
             let _never = life.on_open(Some(missed)).await;
         }
@@ -92,7 +92,7 @@ fn is_json(head: &Head) -> bool {
 fn deliver(life: &Life<'_>, text: &str, frames: SplitAnswer, arrived: Moment) -> bool {
     let mut is_news = false;
     for (event, data) in &frames(text) {
-        let verdict = life.cell.on_frame(Input { event, data }, arrived);
+        let verdict = life.cell.on_frame(Input { event, data }, "", arrived);
         is_news |= matches!(verdict, Some(Verdict::Mapped { .. }));
     }
     if is_news {

@@ -192,7 +192,7 @@ fn map(cell: &UpstreamCell, decoder: &mut Decoder, arrived: Moment) -> Read {
         match item {
             Item::Frame(frame) => {
                 let input = Input { event: frame.event, data: frame.data };
-                let verdict = cell.on_frame(input, arrived);
+                let verdict = cell.on_frame(input, frame.id, arrived);
                 read.is_news |= !matches!(
                     verdict,
                     None | Some(Verdict::Discarded(Discard::Liveness | Discard::Control, _))

@@ -4,15 +4,19 @@
 //! [`Encoded::block`]; the `core` form is spliced out of the full one, so no event is encoded
 //! twice. Hot path: runs once per event.
 
+use std::hash::BuildHasher as _;
 use std::ops::Range;
 
 use bytes::Bytes;
+use foldhash::quality::FixedState;
+use memchr::{memchr, memmem};
 
 use super::payload::{
     Chat, Choice, FileItem, Form, Handoff, HandoffPhase, Invite, Link, NoticeLevel, Participant,
     Receipt, Show, Status, StatusState, TextFormat, Token, Typing, TypingDetail,
 };
 use super::{Direction, Event, EventId, MessageType, Part, Payload, Role, Sender, Subscription};
+use crate::proto::cursor::Trace;
 use crate::proto::json::{Fields, write_text};
 use crate::proto::redact::Redaction;
 use crate::proto::sse::write_event;
@@ -42,9 +46,12 @@ pub struct Envelope<'a> {
     pub minted: &'a mut dyn FnMut() -> String,
 }
 
-/// One event as JSON text, with what readers filter by.
+/// Traces outlive the process: all processes must make the same of the same event.
+const TRACE_SEED: u64 = 0x63_68_61_74_6d_75_78;
+
+/// What a log knows of an event beside its text.
 #[derive(Clone, Debug)]
-pub struct Encoded {
+pub struct Label {
     /// Its name.
     pub message_type: MessageType,
     /// Its scope, for events that a scope filter looks at (empty: only "no filter" lets it
@@ -54,6 +61,17 @@ pub struct Encoded {
     pub token_of: Option<Box<str>>,
     /// Whether the tokens of `token_of` that came before are superseded by this event.
     pub completes_tokens: bool,
+    /// Its `createdAt`.
+    pub at: UnixMillis,
+    /// The same for the same event, on the stream and in the history.
+    pub trace: Trace,
+}
+
+/// One event as JSON text.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// What readers filter by.
+    pub label: Label,
     json: Vec<u8>,
     message_type_at: Range<usize>,
     text_at: Option<Range<usize>>,
@@ -91,7 +109,8 @@ impl Encoded {
         if let Some(sender) = &event.sender {
             fields.nested("sender", |fields| write_sender(fields, sender));
         }
-        fields.text("createdAt", &event.created_at.unwrap_or(envelope.arrived).to_string());
+        let at = event.created_at.unwrap_or(envelope.arrived);
+        fields.text("createdAt", &at.to_string());
         fields.maybe("createdBy", event.created_by.as_deref());
         fields.nested("source", |fields| {
             fields.text("name", envelope.source);
@@ -99,16 +118,24 @@ impl Encoded {
             fields.text("event", &event.source_event);
         });
         fields.close();
-        Self {
+        let trace = match &event.id.base {
+            Some(_) => FixedState::with_seed(TRACE_SEED).hash_one(id.as_str()),
+            // A minted id is another one each time.
+            None => {
+                let part = |at: &Option<Range<usize>>| json.get(at.clone().unwrap_or_default());
+                let content = (message_type as u8, part(&text_at), part(&data_at));
+                FixedState::with_seed(TRACE_SEED).hash_one(content)
+            }
+        };
+        let label = Label {
             message_type,
             scope: event.scope.as_deref().or_else(|| event.is_scoped.then_some("")).map(Box::from),
             token_of: token_of(event, &id),
             completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
-            json,
-            message_type_at,
-            text_at,
-            data_at,
-        }
+            at,
+            trace: Trace::new(trace),
+        };
+        Self { label, json, message_type_at, text_at, data_at }
     }
 
     /// Takes out of `text` and `data` what a route does not let through. How many of the two
@@ -147,16 +174,13 @@ impl Encoded {
     #[must_use]
     pub fn frame(self, cursor: Option<&str>) -> Framed {
         let mut full = Vec::with_capacity(self.json.len() + 96);
-        let name = self.message_type.as_str();
+        let name = self.label.message_type.as_str();
         write_event(&mut full, name, cursor, self.json());
         // The JSON text stands last in the block, but for the two line breaks that end it.
         let json_at = full.len() - 2 - self.json.len();
         let moved = |at: Range<usize>| json_at + at.start..json_at + at.end;
         Framed {
-            message_type: self.message_type,
-            scope: self.scope,
-            token_of: self.token_of,
-            completes_tokens: self.completes_tokens,
+            label: self.label,
             full: full.into(),
             message_type_at: moved(self.message_type_at),
             text_at: self.text_at.map(moved),
@@ -168,14 +192,8 @@ impl Encoded {
 /// One event as it goes out. The `core` form is made of the full one.
 #[derive(Clone, Debug)]
 pub struct Framed {
-    /// Its name.
-    pub message_type: MessageType,
-    /// As in [`Encoded`].
-    pub scope: Option<Box<str>>,
-    /// As in [`Encoded`].
-    pub token_of: Option<Box<str>>,
-    /// As in [`Encoded`].
-    pub completes_tokens: bool,
+    /// What readers filter by.
+    pub label: Label,
     full: Bytes,
     message_type_at: Range<usize>,
     text_at: Option<Range<usize>>,
@@ -192,7 +210,7 @@ impl Framed {
     /// Whether the event leaves unchanged in the `core` vocabulary.
     #[must_use]
     pub const fn is_core(&self) -> bool {
-        self.message_type.is_core()
+        self.label.message_type.is_core()
     }
 
     /// The block in the `core` vocabulary: `Data`, with the type as `kind` and its data within.
@@ -204,7 +222,7 @@ impl Framed {
         let part = |at: &Range<usize>| self.full.get(at.clone()).unwrap_or_default();
         let mut data = Vec::with_capacity(self.full.len());
         let mut fields = Fields::open(&mut data);
-        fields.text("kind", self.message_type.as_str());
+        fields.text("kind", self.label.message_type.as_str());
         if let Some(at) = &self.text_at {
             fields.key("text").extend_from_slice(part(at));
         }
@@ -218,7 +236,7 @@ impl Framed {
         // type or the text.
         let mut core = Vec::with_capacity(self.full.len() + data.len() + 16);
         core.extend_from_slice(b"event: Data\n");
-        let named = "event: \n".len() + self.message_type.as_str().len();
+        let named = "event: \n".len() + self.label.message_type.as_str().len();
         let type_at = &self.message_type_at;
         core.extend_from_slice(part(&(named..type_at.start)));
         core.extend_from_slice(b"\"Data\"");
@@ -236,6 +254,30 @@ impl Framed {
         core.into()
     }
 }
+
+/// The id of a framed event, and where it stands.
+fn id_of(block: &[u8]) -> Option<(&str, Range<usize>)> {
+    let start = memmem::find(block, ID_LINE)? + ID_LINE.len();
+    let rest = block.get(start..)?;
+    let id = rest.get(..memchr(b'\n', rest)?)?;
+    Some((std::str::from_utf8(id).ok()?, start..start + id.len()))
+}
+
+/// A framed event under another id; `id` is given the one that it has.
+pub(crate) fn with_id(block: &Bytes, id: impl FnOnce(&str) -> String) -> Bytes {
+    let Some((known, at)) = id_of(block) else {
+        return block.clone();
+    };
+    let id = id(known);
+    let mut out = Vec::with_capacity(block.len() + id.len());
+    out.extend_from_slice(block.get(..at.start).unwrap_or_default());
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(block.get(at.end..).unwrap_or_default());
+    out.into()
+}
+
+/// How an id begins: no event name holds a line break.
+const ID_LINE: &[u8] = b"\nid: ";
 
 /// The span that a value takes.
 fn span(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
@@ -654,11 +696,11 @@ mod tests {
     #[test]
     fn scoped_events_without_a_scope_are_hidden_by_every_filter() {
         let mut event = typing();
-        assert_eq!(encode(&event).scope, None);
+        assert_eq!(encode(&event).label.scope, None);
         event.is_scoped = true;
-        assert_eq!(encode(&event).scope.as_deref(), Some(""));
+        assert_eq!(encode(&event).label.scope.as_deref(), Some(""));
         event.scope = Some(Cow::Borrowed("s"));
-        assert_eq!(encode(&event).scope.as_deref(), Some("s"));
+        assert_eq!(encode(&event).label.scope.as_deref(), Some("s"));
     }
 
     #[test]

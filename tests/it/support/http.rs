@@ -5,7 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{KEY, soon};
@@ -92,6 +92,32 @@ impl Ask {
     }
 }
 
+/// Sends bytes as they are and reads what comes back; `None` where that is nothing but the end of
+/// the connection.
+pub(crate) async fn send_raw(to: SocketAddr, bytes: &[u8]) -> Option<Reply> {
+    let whole = async {
+        let socket = TcpStream::connect(to).await.expect("a connection");
+        let (reader, mut writer) = socket.into_split();
+        // Whoever refuses may close before it has read everything.
+        let write = async {
+            let _is_sent = writer.write_all(bytes).await.is_ok();
+            writer
+        };
+        let read = async {
+            let mut wire = Wire { socket: reader, buffer: Vec::new() };
+            let head = wire.head().await.ok()?;
+            let mut framing = head.get_framing();
+            let mut body = Vec::new();
+            while let Some(piece) = wire.piece(&mut framing).await.expect("a whole body") {
+                body.extend_from_slice(&piece);
+            }
+            Some(Reply { head, body })
+        };
+        tokio::join!(write, read).1
+    };
+    soon("an answer to bytes", whole).await
+}
+
 /// The head of an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
@@ -170,12 +196,12 @@ pub(crate) enum Framing {
 
 /// A connection and what was read from it too early.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) socket: TcpStream,
+pub(crate) struct Wire<S = TcpStream> {
+    pub(crate) socket: S,
     buffer: Vec<u8>,
 }
 
-impl Wire {
+impl<S: AsyncRead + Unpin> Wire<S> {
     async fn head(&mut self) -> io::Result<Head> {
         let end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {

@@ -16,7 +16,7 @@ pub(crate) use backends::{
 pub(crate) use cli::{Scratch, chatmux, chatmux_with};
 pub(crate) use conf::{Conf, KEY, sha256};
 pub(crate) use edge::Edge;
-pub(crate) use http::{Ask, Client, Reply};
+pub(crate) use http::{Ask, Client, Reply, send_raw};
 pub(crate) use jwks::{Jwks, Signer, set as jwk_set};
 pub(crate) use metrics::Metrics;
 pub(crate) use sse::{Event, EventSource};

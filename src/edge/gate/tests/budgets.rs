@@ -188,3 +188,90 @@ fn an_address_with_too_many_streams_pays_for_asking() {
     bench.check_get(good, "429 address concurrent");
     bench.check_get(good, "429 address opens");
 }
+
+#[test]
+fn a_flood_of_one_tenant_leaves_every_stream_of_another() {
+    let bench = Bench::new(|config| {
+        config.limits.address = limit(Some("60/m"), Some(20), None);
+        config.limits.subject = limit(Some("30/m"), Some(10), None);
+        config.limits.tenant = limit(Some("600/m"), Some(100), Some(5000));
+    });
+    let (mut flooders, mut others) = ((0, 0), (0, 0));
+    let mut open = Vec::new();
+    // Ten minutes: 200 addresses of one tenant ask six times a second each, two of another
+    // tenant once in ten seconds.
+    for second in 0..600_u32 {
+        bench.clock.advance(Duration::from_secs(1));
+        for number in 0..1200_u32 {
+            if second % 10 != 0 && number % 40 != 0 {
+                continue;
+            }
+            let peer = format!("198.51.100.{}", number % 200);
+            let query = format!("{}&apikey=sk-any", ASK.replace("jane", &format!("p{number}")));
+            let ask = Ask { peer: &peer, ..Ask::default() };
+            let decided = bench.ask(&ask, &query);
+            let is_stream = matches!(decided.decision, Decision::Stream(_));
+            flooders = (flooders.0 + 1, flooders.1 + u32::from(is_stream));
+        }
+        if second % 10 == 0 {
+            for peer in ["203.0.113.1", "203.0.113.2"] {
+                let query = format!("{}&apikey=sk-any", ASK.replace("acme", "globex"));
+                let decided = bench.ask(&Ask { peer, ..Ask::default() }, &query);
+                let is_stream = matches!(decided.decision, Decision::Stream(_));
+                others = (others.0 + 1, others.1 + u32::from(is_stream));
+                open.push(decided);
+            }
+        }
+    }
+    assert_eq!(others, (120, 120), "of the other tenant, all");
+    // The key has 30 a minute and 10 at once in this tenant; the rest is refused.
+    assert!(flooders.0 > 80_000, "{flooders:?}");
+    assert!((300..=310).contains(&flooders.1), "{flooders:?}");
+}
+
+#[test]
+fn a_flood_of_addresses_stays_within_its_memory() {
+    let bench = Bench::new(|config| config.limits.address = limit(Some("1/h"), None, None));
+    let good = &format!("{ASK}&apikey=sk-any");
+    let ask = |peer: &str, want: &str| {
+        bench.check(&Ask { peer, ..Ask::default() }, good, want);
+    };
+    // A host has a /64 to take addresses from: all of them are one client.
+    ask("2001:db8:ffff::1", "stream");
+    for number in 2..2000 {
+        ask(&format!("2001:db8:ffff::{number:x}"), "429 address opens");
+    }
+    let before = bench.keys("address");
+    assert_eq!(before, 1);
+    // 110,000 hosts with a /64 each: no more keys than the table has, and nobody is refused.
+    for number in 0..110_000_u32 {
+        let (high, low) = (number >> 16, number & 0xffff);
+        let peer = format!("2001:db8:{high:x}:{low:x}::1");
+        let query = "nothing";
+        bench.check(&Ask { peer: &peer, ..Ask::default() }, query, "401");
+    }
+    // And the one stream that the last of them was counted for while it was decided.
+    assert_eq!(bench.keys("address"), 100_001);
+}
+
+#[test]
+fn head_and_options_are_calls() {
+    let bench = Bench::new(|config| {
+        config.limits.address =
+            Limit { requests: Some(Rate::parse("4/h").expect("a rate")), ..Limit::default() };
+        config.limits.subject =
+            Limit { requests: Some(Rate::parse("1/h").expect("a rate")), ..Limit::default() };
+    });
+    let good = &format!("{ASK}&apikey=sk-any");
+    let ask = |method: Method, want: &str| {
+        bench.check(&Ask { method, ..Ask::default() }, good, want);
+    };
+    ask(Method::OPTIONS, "options");
+    ask(Method::HEAD, "head");
+    ask(Method::HEAD, "429 subject requests");
+    ask(Method::OPTIONS, "options");
+    ask(Method::OPTIONS, "429 address requests");
+    ask(Method::HEAD, "429 address requests");
+    // A stream is none.
+    ask(Method::GET, "stream");
+}

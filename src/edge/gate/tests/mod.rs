@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::config::{
-    Algorithm, ApiKey, Auth, Bound, Cors, Heartbeat, IpNet, Issuer, IssuerKey, Limit, Limits, Log,
-    LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
+    Algorithm, ApiKey, Auth, Bound, Connections, Cors, Heartbeat, IpNet, Issuer, IssuerKey, Limit,
+    Limits, Log, LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
 };
 use crate::edge::refusal::{Fault, Named, Policy, Quota};
 use crate::edge::upstream::Dialer;
@@ -38,7 +38,7 @@ fn config() -> Config {
     Config {
         listen: Vec::new(),
         admin: None,
-        server: Server { threads: 1, drain: zero, upgrade_socket: None },
+        server: Server { threads: 1, drain: zero, max_age: None, upgrade_socket: None },
         trusted_proxies: vec![IpNet::parse("127.0.0.0/8").expect("a block")],
         cors: Cors {
             allow_origins: vec![OriginRule::parse("https://app.example.com").expect("a rule")],
@@ -55,9 +55,10 @@ fn config() -> Config {
             address: Limit::default(),
             subject: Limit::default(),
             tenant: Limit::default(),
+            connections: Connections::default(),
         },
         replay: Replay { events: 1, bytes: 1, age: zero, linger: zero },
-        timeouts: Timeouts { write: zero },
+        timeouts: Timeouts { write: zero, head: zero },
         sources: Vec::new(),
         routes: vec![Arc::new(route(vec![source("desk", &[], &[])]))],
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
@@ -120,6 +121,7 @@ fn route(sources: Vec<Arc<Source>>) -> Route {
         sources,
         heartbeat: Heartbeat { default_secs: 5, min_secs: 2, max_secs: 100 },
         vocabulary: Vocabulary::Core,
+        max_age: None,
         allow_errors_event: false,
     }
 }
@@ -164,7 +166,7 @@ fn optional(source: Arc<Source>) -> Arc<Source> {
 
 fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Limit {
     let opens = opens.map(|rate| Rate::parse(rate).expect("a rate"));
-    Limit { opens, burst, concurrent }
+    Limit { opens, burst, concurrent, ..Limit::default() }
 }
 
 /// Sets of keys, of which nobody publishes any.
@@ -251,6 +253,15 @@ impl Bench {
         self.check(&Ask::default(), query, want);
     }
 
+    /// How many keys a limit remembers.
+    #[track_caller]
+    fn keys(&self, policy: &str) -> usize {
+        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let series = format!("chatmux_rate_limit_keys{{policy=\"{policy}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.and_then(|keys| keys.parse().ok()).unwrap_or_else(|| panic!("no {series}"))
+    }
+
     #[track_caller]
     fn check_metric(&self, line: &str) {
         let text = String::from_utf8(self.metrics.render()).expect("text");
@@ -285,6 +296,7 @@ fn show_refusal(refusal: &Refusal) -> String {
         Refusal::Limited(limited) => {
             let what = match limited.quota {
                 Quota::Opens { .. } => "opens",
+                Quota::Requests { .. } => "requests",
                 Quota::Concurrent { .. } => "concurrent",
             };
             write!(text, " {} {what}", limited.policy.as_str()).expect("text");
@@ -339,9 +351,13 @@ fn steps_are_taken_in_their_order() {
 fn paths_are_exact_and_methods_few() {
     let bench = Bench::new(|_| ());
     let query = &format!("{ASK}&apikey=sk-any");
-    for path in ["", "/", "/events/", "/Events", "/events/x", "//events", "/%65vents"] {
+    for path in ["/", "/events/", "/Events", "/events/x", "*"] {
         bench.check(&Ask { path, ..Ask::default() }, query, "404");
     }
+    for path in ["", "//events", "/x/../events", "/x%2fevents", "/%2e/events"] {
+        bench.check(&Ask { path, ..Ask::default() }, query, "400");
+    }
+    bench.check(&Ask { path: "/%65vents", ..Ask::default() }, query, "stream");
     for (method, want) in [
         (Method::GET, "stream"),
         (Method::HEAD, "head"),

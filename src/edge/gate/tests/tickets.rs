@@ -124,7 +124,8 @@ fn who_may_not_have_the_stream_gets_no_ticket() {
         let tenant = Some(Pattern::Exact("acme".to_owned()));
         config.routes =
             vec![Arc::new(Route { tenant, allow_errors_event: true, ..route(vec![needy]) })];
-        config.limits.address = limit(Some("5/h"), None, None);
+        let requests = Some(Rate::parse("5/h").expect("a rate"));
+        config.limits.address = Limit { requests, ..Limit::default() };
     });
     let key = [("x-api-key", "sk-acme")];
     let ask = |query: &str, want: &str| bench.check(&post(&key), query, want);
@@ -133,7 +134,7 @@ fn who_may_not_have_the_stream_gets_no_ticket() {
     ask("workflow=support&participantId=jim&errors=event", "403");
     ask("workflow=support&participantId=jane", "400 conversation Missing");
     ask("workflow=support&participantId=jane&conversation=c", "ticket");
-    ask("workflow=support&participantId=jane&conversation=c", "429 address opens");
+    ask("workflow=support&participantId=jane&conversation=c", "429 address requests");
 }
 
 #[test]

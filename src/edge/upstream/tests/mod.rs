@@ -5,6 +5,7 @@ mod credentials;
 mod fairness;
 mod faults;
 mod history;
+mod isolation;
 mod polls;
 mod trouble;
 
@@ -23,7 +24,7 @@ use crate::edge::clock;
 use crate::edge::gate::{Asked, Decided, Decision, Gate, Resolved};
 use crate::edge::hub::{Hub, Listener, Subscribe};
 use crate::edge::jwks::KeySets;
-use crate::proto::channel::{Batch, Filter, Join};
+use crate::proto::channel::{Batch, Filter, Join, Standing};
 use crate::proto::event::{TypeSet, Vocabulary};
 use crate::proto::sse::{Decoder, Item, Limits};
 use crate::scripted::{Audience, Backend, Conversation, Kind, Options, Snapshot, Step};
@@ -164,11 +165,16 @@ impl Client {
     }
 
     fn read(&mut self) {
-        let mut batch = Batch::default();
         let (join, channel) = (&mut self.join, &self.listener.channel);
-        channel.read(&mut join.position, join.live_from, &everything(), &mut batch);
-        for block in batch.blocks {
-            self.decoder.push(block);
+        loop {
+            let mut batch = Batch::default();
+            let standing = channel.read(&mut join.reader, &everything(), &mut batch);
+            for block in batch.blocks {
+                self.decoder.push(block);
+            }
+            if standing.0 != Standing::Behind {
+                break;
+            }
         }
         while let Some(Item::Frame(frame)) = self.decoder.next_item() {
             let data = serde_json::from_str(frame.data).expect("JSON");
