@@ -25,3 +25,4 @@ pub mod backoff;
 pub mod beat;
 pub mod link;
 pub mod normalize;
+pub mod contract;

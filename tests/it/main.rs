@@ -46,4 +46,5 @@ mod tls;
 mod tls_upstream;
 mod browser;
 mod shipped;
+mod contracts;
 mod tidy;
