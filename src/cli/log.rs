@@ -109,8 +109,8 @@ impl log::Log for Discreet {
         if is_pingoras && record.args().to_string().starts_with(HANDSHAKE) {
             return;
         }
-        // Errors want somebody to come: each is told.
-        if record.level() == Level::Error {
+        // Errors of ours want somebody to come: each is told.
+        if record.level() == Level::Error && Self::is_ours(record.target()) {
             return self.logger.log(record);
         }
         match self.admit(record) {
