@@ -2,19 +2,29 @@
 //!
 //! `RUST_LOG` overrides the configured level, for lines of chatmux. Lines of libraries below
 //! `warn` stay out whatever it says: they repeat requests, credentials included. A panic is told
-//! by its place alone, since its message may hold what a client sent. Not here: what is told.
+//! by its place alone, since its message may hold what a client sent. Warnings and errors that
+//! repeat are counted instead. Not here: what is told, how a line is written down (`line`).
 
-use std::io::Write as _;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::panic::Location;
+use std::sync::{Mutex, PoisonError};
 
 use env_logger::{Builder, Env, Logger};
-use log::{LevelFilter, Metadata, Record};
+use foldhash::fast::RandomState;
+use log::kv::{self, Key, Source, ToValue as _, VisitSource};
+use log::{Level, LevelFilter, Metadata, Record};
 
+use super::line;
 use crate::config::{Log, LogFormat, LogLevel};
+use crate::edge;
+use crate::telemetry::Repeats;
 
 /// How Pingora's lines begin about clients whose TLS handshake came to nothing. Scanners do that
 /// all day; nobody has to come for it.
 const HANDSHAKE: &str = "Downstream handshake";
+
+/// The fields that say what a line is about; others are about its moment.
+const SUBJECTS: [&str; 6] = ["source", "route", "reason", "issuer", "path", "address"];
 
 /// Installs the logger and the panic hook. A second call changes nothing.
 pub(super) fn init(conf: Log) {
@@ -28,21 +38,12 @@ pub(super) fn init(conf: Log) {
     let mut builder = Builder::new();
     builder.filter_level(level.min(LevelFilter::Warn)).filter_module("chatmux", level);
     builder.parse_env(Env::default());
-    if conf.format == LogFormat::Json {
-        builder.format(|out, record| {
-            let line = serde_json::json!({
-                "time": out.timestamp_millis().to_string(),
-                "level": record.level().as_str().to_ascii_lowercase(),
-                "target": record.target(),
-                "message": record.args().to_string(),
-            });
-            writeln!(out, "{line}")
-        });
-    } else {
-        builder.format_timestamp_millis();
-    }
-    let discreet = Discreet(builder.build());
-    let most = discreet.0.filter();
+    match conf.format {
+        LogFormat::Json => builder.format(line::json),
+        LogFormat::Text => builder.format(line::text),
+    };
+    let discreet = Discreet::new(builder.build());
+    let most = discreet.logger.filter();
     // It fails only where an embedder has installed a logger of its own, which then stands.
     if log::set_boxed_logger(Box::new(discreet)).is_ok() {
         log::set_max_level(most);
@@ -55,10 +56,40 @@ fn panicked(at: Option<&Location<'_>>) -> String {
     format!("panicked at {at}; this is a bug of chatmux, please report it with this line")
 }
 
-/// A logger that keeps what libraries tell of requests to itself.
-struct Discreet(Logger);
+/// A logger that keeps what libraries tell of requests to itself, and does not repeat itself.
+struct Discreet {
+    logger: Logger,
+    repeats: Mutex<Repeats>,
+    hasher: RandomState,
+}
 
 impl Discreet {
+    fn new(logger: Logger) -> Self {
+        Self { logger, repeats: Mutex::default(), hasher: RandomState::default() }
+    }
+
+    /// Whether to write a warning or an error, and how many of the same were left out before it.
+    /// Ours are the same with the same message about the same thing; a library's with the same
+    /// place, since its messages hold addresses and the like. News of sources counts, too: each
+    /// of their streams has it. All else that was asked for, as the ends of streams, does not.
+    fn admit(&self, record: &Record<'_>) -> Option<u64> {
+        let is_about_source = || record.key_values().get(Key::from_str("source")).is_some();
+        if record.level() > Level::Warn && !(record.level() == Level::Info && is_about_source()) {
+            return Some(0);
+        }
+        let mut hash = self.hasher.build_hasher();
+        (record.target(), record.line()).hash(&mut hash);
+        if Self::is_ours(record.target()) {
+            record.args().to_string().hash(&mut hash);
+            for key in SUBJECTS {
+                let value = record.key_values().get(Key::from_str(key));
+                value.map(|value| value.to_string()).hash(&mut hash);
+            }
+        }
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        repeats.on_line(hash.finish(), edge::now())
+    }
+
     fn is_ours(target: &str) -> bool {
         target == "chatmux" || target.starts_with("chatmux::")
     }
@@ -67,7 +98,7 @@ impl Discreet {
 impl log::Log for Discreet {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let is_open = Self::is_ours(metadata.target()) || metadata.level() <= LevelFilter::Warn;
-        is_open && self.0.enabled(metadata)
+        is_open && self.logger.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -78,11 +109,35 @@ impl log::Log for Discreet {
         if is_pingoras && record.args().to_string().starts_with(HANDSHAKE) {
             return;
         }
-        self.0.log(record);
+        // Errors of ours want somebody to come: each is told.
+        if record.level() == Level::Error && Self::is_ours(record.target()) {
+            return self.logger.log(record);
+        }
+        match self.admit(record) {
+            None => {}
+            Some(0) => self.logger.log(record),
+            Some(suppressed) => {
+                let fields = Suppressed { inner: record.key_values(), suppressed };
+                self.logger.log(&record.to_builder().key_values(&fields).build());
+            }
+        }
     }
 
     fn flush(&self) {
-        self.0.flush();
+        self.logger.flush();
+    }
+}
+
+/// The fields of a record, and how many others like it were left out.
+struct Suppressed<'r> {
+    inner: &'r dyn Source,
+    suppressed: u64,
+}
+
+impl Source for Suppressed<'_> {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), kv::Error> {
+        self.inner.visit(visitor)?;
+        visitor.visit_pair(Key::from_str("suppressed"), self.suppressed.to_value())
     }
 }
 
@@ -91,10 +146,11 @@ mod tests {
     use log::{Level, Log as _};
 
     use super::*;
+    use crate::telemetry::REPEATS_MAX;
 
     #[test]
     fn libraries_are_heard_from_warn_on() {
-        let logger = Discreet(Builder::new().filter_level(LevelFilter::Trace).build());
+        let logger = Discreet::new(Builder::new().filter_level(LevelFilter::Trace).build());
         let is_heard = |target: &str, level: Level| {
             logger.enabled(&Metadata::builder().target(target).level(level).build())
         };
@@ -103,6 +159,34 @@ mod tests {
             assert!(is_heard(target, Level::Warn) && is_heard(target, Level::Error));
             assert!(!is_heard(target, Level::Info) && !is_heard(target, Level::Trace), "{target}");
         }
+    }
+
+    #[test]
+    fn the_same_about_another_thing_is_no_repeat_and_neither_is_news() {
+        let logger = Discreet::new(Builder::new().build());
+        let admitted = |level: Level, source: &str, wait_secs: u64| {
+            let fields = [("source", source.to_value()), ("wait_secs", wait_secs.to_value())];
+            let fields = fields.as_slice();
+            let mut record = Record::builder();
+            record.level(level).target("chatmux::edge").line(Some(1)).key_values(&fields);
+            logger.admit(&record.args(format_args!("source is down")).build()).is_some()
+        };
+        let told = (0..100).filter(|wait| admitted(Level::Warn, "desk", *wait)).count();
+        assert_eq!(told, REPEATS_MAX as usize);
+        assert!(admitted(Level::Warn, "care", 0), "another source");
+        let up = (0..100).filter(|wait| admitted(Level::Info, "voice", *wait)).count();
+        assert_eq!(up, REPEATS_MAX as usize, "a thousand streams come back together, too");
+        let ends = || {
+            let record = Record::builder().level(Level::Info).target("chatmux::access").build();
+            logger.admit(&record).is_some()
+        };
+        assert!((0..100).all(|_| ends()), "each stream has its end");
+        let library = |port: u16| {
+            let mut record = Record::builder();
+            record.level(Level::Error).target("pingora_core").line(Some(7));
+            logger.admit(&record.args(format_args!("{port} fails")).build()).is_some()
+        };
+        assert_eq!((1..100).filter(|port| library(*port)).count(), REPEATS_MAX as usize);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod key;
+mod line;
 mod log;
 mod normalize;
 mod pages;

@@ -49,7 +49,7 @@ fn raise_file_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
-        ::log::warn!("the limit of open files stays as it is: {error}");
+        ::log::warn!(error:%; "the limit of open files stays as it is");
     }
 }
 

@@ -1,12 +1,15 @@
 //! `chatmux schema`: contracts that are made of the code.
 
 use crate::config;
+use crate::proto::contract;
 
 /// Options of `schema`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   chatmux schema conf > conf.schema.json
-  chatmux schema configuration > configuration.md")]
+  chatmux schema configuration > configuration.md
+  chatmux schema events > events.schema.json
+  chatmux schema typescript > chatmux.ts")]
 pub(super) struct Args {
     /// Which
     what: What,
@@ -18,12 +21,21 @@ enum What {
     Conf,
     /// The reference of conf files, Markdown for people
     Configuration,
+    /// The JSON Schema of every event
+    Events,
+    /// The AsyncAPI 3 document of the stream
+    Asyncapi,
+    /// The TypeScript types of every event
+    Typescript,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
     let text = match args.what {
         What::Conf => pretty(&config::schema())?,
         What::Configuration => config::document(),
+        What::Events => pretty(&contract::schema())?,
+        What::Asyncapi => pretty(&contract::asyncapi())?,
+        What::Typescript => contract::typescript(),
     };
     super::print(text.as_bytes())
 }

@@ -28,7 +28,10 @@ const KINDS: &[(&str, &str)] = &[
     ("address", "`host:port`; IPv6 in brackets; port 0 takes a free one"),
     ("url", "`http://` or `https://`, host, port, path; no user, query or fragment"),
     ("path", "begins with `/`; no query; matched exactly"),
-    ("file", "from the folder of the file that names it"),
+    (
+        "file",
+        "from the folder of the file that names it; after `$CREDENTIALS_DIRECTORY/` among what systemd hands over",
+    ),
     (
         "files",
         "a file, or several: `*`, `?` and `[...]` stand for what a name may hold, not for `/`",

@@ -282,10 +282,9 @@ pub(super) fn pem_file(
     marker: &str,
 ) -> Option<PathBuf> {
     let value = table.get(name)?;
-    let folder = reader.folder(value.node.at).to_owned();
-    reader.parsed(&value, |scalar| {
-        let written = parse_text(&scalar.text)?;
-        let path = folder.join(&written);
+    let written = reader.parsed(&value, |scalar| parse_text(&scalar.text))?;
+    let path = reader.file_at(value.node.at, &written);
+    reader.parsed(&value, |_| {
         let text = Zeroizing::new(read_text(&path, &written, PEM_BYTES_MAX)?);
         let kind = marker.trim_matches('-').trim_start_matches("BEGIN ");
         let has_it = text.contains(marker);

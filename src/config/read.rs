@@ -14,6 +14,11 @@ use super::units;
 use super::yaml::{Data, Entry, Node, Scalar, join, numbered};
 use crate::proto::backend::Dialect;
 
+/// The variable in which a service manager says where its credentials lie.
+pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// How a path begins that lies there.
+const HANDED: &str = "$CREDENTIALS_DIRECTORY/";
+
 /// A value, where it stands, how it is called.
 pub(super) struct Value<'n> {
     pub(super) node: &'n Node,
@@ -109,6 +114,16 @@ impl Reader<'_> {
     /// What the paths in the file of a place start from.
     pub(super) fn folder(&self, at: Place) -> &Path {
         self.files.get(at.file).map_or_else(|| Path::new(""), |file| &file.folder)
+    }
+
+    /// Where a file lies that is named at a place: from the folder of that file, or among what the
+    /// service manager hands over (`LoadCredential`), whose folder no conf can know before.
+    pub(super) fn file_at(&self, at: Place, written: &str) -> PathBuf {
+        let handed = written.strip_prefix(HANDED).and_then(|name| {
+            let folder = (self.env)(CREDENTIALS).filter(|folder| !folder.is_empty())?;
+            Some(Path::new(&folder).join(name))
+        });
+        handed.unwrap_or_else(|| self.folder(at).join(written))
     }
 
     /// How another place is called in a message about this one: by its path, and by file, line
@@ -384,7 +399,7 @@ impl Reader<'_> {
     /// A file's path from the conf file's folder.
     pub(super) fn file_path(&mut self, table: &Table<'_>, name: &str) -> Option<PathBuf> {
         let path = self.text(table, name, parse_text)?;
-        Some(self.folder(table.at(name)).join(path))
+        Some(self.file_at(table.at(name), &path))
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::quoted;
-use super::read::{Reader, Value};
+use super::read::{CREDENTIALS, Reader, Value};
 use super::yaml::Data;
 use crate::proto::secret::Secret;
 
@@ -35,7 +35,7 @@ impl Reader<'_> {
         let given = match reference(&scalar.text) {
             Ok(Some(("env", name))) => self.variable(name).map(Given::Elsewhere),
             Ok(Some((_, path))) => {
-                let file = self.folder(value.node.at).join(path);
+                let file = self.file_at(value.node.at, path);
                 read_secret(&file, path).map(Given::Elsewhere)
             }
             Ok(None) => Ok(Given::Literal(Secret::new(scalar.text.clone()))),
@@ -88,8 +88,8 @@ impl Reader<'_> {
     /// Warns of a secret file that somebody else than its owner can read or change. What the
     /// service manager hands over (`LoadCredential`) is its to guard.
     pub(super) fn warn_if_open(&mut self, value: &Value<'_>, written: &str) {
-        let path = self.folder(value.node.at).join(written);
-        let handed = (self.env)("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+        let path = self.file_at(value.node.at, written);
+        let handed = (self.env)(CREDENTIALS).filter(|folder| !folder.is_empty());
         if handed.is_some_and(|folder| path.starts_with(folder)) {
             return;
         }

@@ -831,6 +831,20 @@ fn secrets_come_from_outside() {
     let loaded = read_in(&folder, &conf).unwrap_or_else(|errors| panic!("{errors}"));
     let key = loaded.config.auth.jwt.first().map(|issuer| &issuer.key);
     assert!(matches!(key, Some(IssuerKey::Secret(secret)) if secret.reveal() == "file-secret"));
+    // What a service manager hands over lies where only it knows.
+    let handed = conf.replace("file:secret", "file:$CREDENTIALS_DIRECTORY/secret");
+    let place = folder.0.display().to_string();
+    let env = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| place.clone());
+    let elsewhere = Folder::new(&[]);
+    let roster: &[&Dialect] = &[&FAKE, &OTHER];
+    let input = Input { text: &handed, file_name: "c", base_dir: &elsewhere.0, env: &env, roster };
+    let loaded = read(&input).unwrap_or_else(|errors| panic!("{errors}"));
+    let is_of_modes = |warning: &Finding| warning.message.contains("others than its owner");
+    assert!(!loaded.warnings.iter().any(is_of_modes), "the manager's: {:?}", loaded.warnings);
+    let key = loaded.config.auth.jwt.first().map(|issuer| &issuer.key);
+    assert!(matches!(key, Some(IssuerKey::Secret(secret)) if secret.reveal() == "file-secret"));
+    let errors = read_in(&elsewhere, &handed).err().expect("nobody handed it over").to_string();
+    assert!(errors.contains("$CREDENTIALS_DIRECTORY/secret"), "{errors}");
 }
 
 #[test]

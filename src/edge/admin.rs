@@ -23,6 +23,7 @@ use super::digest::Digest as KeyDigest;
 use super::gate::{Whose, key_in_header};
 use super::proxy::Edge;
 use super::strict;
+use crate::telemetry::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
 
 /// A body that names one subject is smaller.
 const BODY_BYTES_MAX: usize = 8 * 1024;
@@ -71,7 +72,7 @@ impl Admin {
         let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await;
         let whose = parse_whose(&body.ok().flatten().ok_or(Denied::BODY)?)?;
         let closed = self.edge.end_streams(&whose);
-        log::info!("streams closed by an operator: streams={closed}");
+        log::info!(streams = closed; "streams closed by an operator");
         Ok(json!({"closed": closed}))
     }
 
@@ -97,8 +98,19 @@ impl Admin {
         is_json.then_some(()).ok_or(Denied::MEDIA)
     }
 
+    /// In the form that is asked for.
+    fn metrics(&self, accept: &str) -> Response<Vec<u8>> {
+        let text = self.edge.metrics().render();
+        let (media, body) = if is_wanted(accept) {
+            (OPEN_METRICS, open_metrics(&text))
+        } else {
+            (PROMETHEUS_TEXT, text)
+        };
+        answer(StatusCode::OK, media, body.into_bytes())
+    }
+
     /// Whether clients should be sent here, and why not.
-    fn ready(&self) -> Result<(), Value> {
+    pub(super) fn ready(&self) -> Result<(), Value> {
         if self.edge.is_draining() {
             return Err(json!({"ready": false, "reason": "draining"}));
         }
@@ -254,8 +266,8 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
             "/metrics" => {
-                let text = "text/plain; version=0.0.4; charset=utf-8";
-                answer(StatusCode::OK, text, self.edge.metrics().render())
+                let accept = session.req_header().headers.get(http::header::ACCEPT);
+                self.metrics(accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default())
             }
             "/live" => json_answer(StatusCode::OK, &json!({"live": true})),
             "/ready" => match self.ready() {

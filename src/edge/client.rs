@@ -465,6 +465,7 @@ mod tests {
             replay: &replay,
             cursor: None,
             filter: &filter,
+            trace: None,
         });
         let listener = listener.expect("a new log");
         let (join, standings) = listener.channel.join(None, &filter);

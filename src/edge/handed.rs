@@ -154,7 +154,7 @@ impl<S: Service> ServiceWithDependents for WithSockets<S> {
                 let address = handed.address;
                 if let Err(error) = handed.put_into(table).await {
                     // Pingora would go on without it, half-alive.
-                    log::error!("cannot listen on {address}: {error}");
+                    log::error!(address:%, error:%; "cannot listen");
                     std::process::exit(1);
                 }
             }

@@ -21,6 +21,7 @@ use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
 use crate::proto::cursor::{Cursor, Owner};
 use crate::proto::event::{SourceTag, Subscription, Vocabulary};
 use crate::proto::redact::Redaction;
+use crate::proto::trace::Trace;
 use crate::telemetry::Metrics;
 
 /// What tells one log from another. Holds credentials; never shown.
@@ -83,6 +84,8 @@ pub(crate) struct Subscribe<'a> {
     pub(crate) cursor: Option<&'a Cursor>,
     /// What passes.
     pub(crate) filter: &'a Filter,
+    /// The trace of the request. An upstream stream is part of that of who opened it.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// Numbers for `/streams` and readiness.
@@ -251,7 +254,7 @@ impl Hub {
             // Before the task starts: where it goes on is a matter of its first dial.
             want(&upstream, &channel, index, subscribe);
             tables.upstreams.insert(upstream_key, upstream.clone());
-            tokio::spawn(super::upstream::run(upstream, self.dialer.clone()));
+            tokio::spawn(super::upstream::run(upstream, self.dialer.clone(), subscribe.trace));
         }
         channel
     }

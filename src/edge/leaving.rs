@@ -121,18 +121,20 @@ impl Signals {
         let given = tokio::task::spawn_blocking(move || sockets.give(&path)).await;
         match given.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(()) => {
-                log::info!("listeners handed over; accepting for {BOTH_ACCEPT:?} more");
+                let accept_secs = BOTH_ACCEPT.as_secs();
+                log::info!(accept_secs; "listeners handed over");
                 true
             }
             Err(error) => {
-                log::error!("SIGQUIT: no hand-over, this process goes on: {error}");
+                log::error!(error:%; "SIGQUIT: no hand-over, this process goes on");
                 false
             }
         }
     }
 
     async fn drain(&self, ends: &mut Ends) {
-        log::info!("draining: open_streams={} over={:?}", self.edge.open_streams(), self.drain);
+        let open_streams = self.edge.open_streams();
+        log::info!(open_streams, over_secs = self.drain.as_secs_f64(); "draining");
         let was_idle = self.edge.is_idle();
         self.edge.drain(spread(self.drain));
         let drained = async {
@@ -142,7 +144,7 @@ impl Signals {
             }
         };
         tokio::select! {
-            () = drained => log::info!("drained: open_streams={}", self.edge.open_streams()),
+            () = drained => log::info!(open_streams = self.edge.open_streams(); "drained"),
             () = ends.any() => log::info!("ended by a second signal"),
         }
     }
@@ -164,7 +166,7 @@ impl BackgroundService for Leaver {
                 return;
             }
         }
-        log::info!("handed over, draining: open_streams={}", self.edge.open_streams());
+        log::info!(open_streams = self.edge.open_streams(); "handed over, draining");
         self.edge.leave(spread(self.drain));
         let drained = async {
             tokio::time::sleep(LATE_REQUESTS).await;
@@ -178,7 +180,7 @@ impl BackgroundService for Leaver {
             }
         };
         tokio::select! {
-            () = drained => log::info!("drained: open_streams={}", self.edge.open_streams()),
+            () = drained => log::info!(open_streams = self.edge.open_streams(); "drained"),
             () = ended => log::info!("ended by a second signal"),
         }
         std::process::exit(0);

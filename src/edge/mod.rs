@@ -10,6 +10,7 @@ mod cors;
 mod digest;
 mod strict;
 mod jwks;
+mod filters;
 mod gate;
 mod bell;
 mod channel;
@@ -22,13 +23,16 @@ mod client;
 mod passthrough;
 mod proxy;
 mod admin;
+#[cfg(test)]
+mod admin_tests;
 mod handed;
 mod leaving;
 mod server;
 
 pub use admin::Admin;
 pub(crate) use clock::{now, wall};
+pub use filters::Proxy;
 pub use passthrough::Passing;
-pub use proxy::{Edge, Proxy};
+pub use proxy::Edge;
 pub use server::{Bound, Hooks, RunOptions, run};
 pub(crate) use upstream::{Dialer, PROBE_TIMEOUT, Probed, parse_retry_after, probe};

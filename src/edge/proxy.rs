@@ -5,19 +5,16 @@
 //! Not here: the decision (`gate`), the stream (`client`).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Method, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::Result;
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::proxy::Session;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -39,7 +36,8 @@ use crate::config::{Config, IssuerKey, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
-use crate::telemetry::Metrics;
+use crate::proto::trace::Trace;
+use crate::telemetry::{Metrics, StreamEnded};
 
 /// A GET has no body; what somebody sends all the same is waited for no longer.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,13 +56,29 @@ pub struct Edge {
     streams: Arc<Streams>,
     /// Requests that are being answered, passed calls included.
     answering: Arc<AtomicUsize>,
-    reloads: watch::Sender<u64>,
+    reloads: Reloads,
 }
 
 /// What one configuration came to.
 struct Running {
     config: Arc<Config>,
     gate: Gate,
+}
+
+/// Tells open streams to ask whether they are still allowed.
+#[derive(Clone)]
+struct Reloads {
+    count: watch::Sender<u64>,
+    hub: Weak<Hub>,
+}
+
+impl Reloads {
+    fn tell(&self) {
+        self.count.send_modify(|count| *count = count.wrapping_add(1));
+        if let Some(hub) = self.hub.upgrade() {
+            hub.wake_all();
+        }
+    }
 }
 
 impl Edge {
@@ -75,15 +89,21 @@ impl Edge {
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
         let dialer = Arc::new(Dialer::new());
-        let reloads = watch::Sender::new(0);
+        let hub = Hub::new(dialer.clone(), metrics.clone());
+        let reloads = Reloads { count: watch::Sender::new(0), hub: Arc::downgrade(&hub) };
         // Streams are asked about again once an issuer's keys are there.
-        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), reloads.clone());
+        let first = Arc::new({
+            let reloads = reloads.clone();
+            move || reloads.tell()
+        });
+        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), first);
         let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
         touch(&metrics, &config);
+        metrics.on_start(clock::wall());
         prepare(&dialer, &config)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
-            hub: Hub::new(dialer.clone(), metrics.clone()),
+            hub,
             dialer,
             metrics,
             drain: watch::Sender::new(None),
@@ -150,8 +170,7 @@ impl Edge {
         let differing = differing(&before.config, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
-        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
-        self.hub.wake_all();
+        self.reloads.tell();
         Ok(differing)
     }
 
@@ -212,7 +231,11 @@ impl Edge {
 
     /// Answers the request, unless it is a call to be passed through: then `false`, and Pingora
     /// goes on with what is in `passing`.
-    async fn serve_or_pass(self: &Arc<Self>, session: &mut Session, passing: &mut Passing) -> bool {
+    pub(super) async fn serve_or_pass(
+        self: &Arc<Self>,
+        session: &mut Session,
+        passing: &mut Passing,
+    ) -> bool {
         // As for all other answers: a drain waits for it.
         let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
@@ -246,7 +269,7 @@ impl Edge {
     /// URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
         if let Err(error) = self.answer(session).await {
-            log::debug!("the client left before its answer was written: {error}");
+            log::debug!(error:%; "the client left before its answer was written");
         }
     }
 
@@ -258,7 +281,7 @@ impl Edge {
         down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let request_id = request_id();
         // Before the decision, so that a reload in between is seen by the stream.
-        let reloads = self.reloads.subscribe();
+        let reloads = self.reloads.count.subscribe();
         let mut counted = None;
         let Decided { decision, headers, route } = loop {
             match self.decide(down, counted.take()) {
@@ -271,6 +294,7 @@ impl Edge {
         };
         let answered = Answered {
             request_id,
+            trace: trace_of(&down.req_header().headers),
             headers,
             route: route.map_or_else(|| "none".to_owned(), |route| route.path.clone()),
         };
@@ -382,6 +406,7 @@ impl Edge {
             replay: &config.replay,
             cursor,
             filter: &admitted.filter,
+            trace: answered.trace,
         });
         let Some(listener) = listener else {
             // It has seen the end. 204 tells EventSource to stop for good.
@@ -438,7 +463,9 @@ impl Edge {
         answered: &Answered,
     ) -> Result<()> {
         let answer = refusal.answer();
-        self.metrics.on_request(&answered.route, answer.status.as_u16());
+        let (request_id, route) = (answered.request_id.as_str(), answered.route.as_str());
+        self.metrics.on_request(route, answer.status.as_u16());
+        log::debug!(request_id, route, code = answer.status.as_u16(); "request refused");
         let mut head = ResponseHeader::build(answer.status, Some(16))?;
         for (name, value) in answer.headers {
             head.append_header(name, value)?;
@@ -460,8 +487,6 @@ impl Edge {
         answered: &Answered,
     ) -> Result<()> {
         self.metrics.on_request(&answered.route, 200);
-        // A body of the request says nothing to us.
-        down.set_total_drain_timeout(Some(BODY_TIMEOUT));
         let mut head = ResponseHeader::build(200, Some(12))?;
         head.insert_header("content-type", "application/json")?;
         head.insert_header("cache-control", "no-store")?;
@@ -544,16 +569,17 @@ impl OpenStream {
         let started = clock::now();
         let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
         drop(permits);
-        log::info!(
-            "stream ended: request_id={} route={} subject={} reason={} duration={:.3}s events={} bytes={}",
-            answered.request_id,
-            answered.route,
-            subject.as_deref().unwrap_or("anonymous"),
-            reason.as_str(),
-            clock::now().saturating_duration_since(started).as_secs_f64(),
-            tally.events,
-            tally.bytes
-        );
+        let ended = StreamEnded {
+            request_id: &answered.request_id,
+            trace: answered.trace,
+            route: &answered.route,
+            subject: subject.as_deref().unwrap_or("anonymous"),
+            reason: reason.as_str(),
+            lived: clock::now().saturating_duration_since(started),
+            events: tally.events,
+            bytes: tally.bytes,
+        };
+        ended.emit();
     }
 }
 
@@ -639,6 +665,13 @@ fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> 
     })
 }
 
+/// The trace of a request. Two of them contradict each other.
+pub(super) fn trace_of(headers: &http::HeaderMap) -> Option<Trace> {
+    let mut values = headers.get_all("traceparent").iter();
+    let trace = values.next()?.to_str().ok().and_then(Trace::parse)?;
+    values.next().is_none().then_some(trace)
+}
+
 /// How long until then.
 fn left(at: UnixMillis) -> Duration {
     let millis = at.0.saturating_sub(clock::wall().0);
@@ -648,6 +681,8 @@ fn left(at: UnixMillis) -> Duration {
 /// What goes on every answer to a request.
 pub(super) struct Answered {
     pub(super) request_id: String,
+    /// The trace that the request belongs to.
+    pub(super) trace: Option<Trace>,
     /// CORS, and what else the gate wants on it.
     pub(super) headers: Headers,
     /// The route's path, or `none`.
@@ -661,108 +696,5 @@ impl Answered {
             head.append_header(name.clone(), value.clone())?;
         }
         Ok(())
-    }
-}
-
-/// The edge as a Pingora proxy. Streams and refusals are answered in `request_filter`; calls of
-/// the conf's `proxy` take Pingora's own path to the backend, with these filters.
-pub struct Proxy(pub Arc<Edge>);
-
-#[async_trait]
-impl ProxyHttp for Proxy {
-    type CTX = Passing;
-
-    fn new_ctx(&self) -> Self::CTX {
-        Passing::default()
-    }
-
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
-        Ok(self.0.serve_or_pass(session, ctx).await)
-    }
-
-    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        match &mut ctx.0 {
-            Some(call) => call.next_peer(),
-            None => Error::e_explain(ErrorType::InternalError, "there is no call to pass"),
-        }
-    }
-
-    fn fail_to_connect(
-        &self,
-        _: &mut Session,
-        _: &HttpPeer,
-        ctx: &mut Self::CTX,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        error.set_retry(ctx.0.as_ref().is_some_and(|call| call.has_next()));
-        error
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _: &mut Session,
-        header: &mut RequestHeader,
-        ctx: &mut Self::CTX,
-    ) -> Result<()> {
-        ctx.0.as_ref().map_or(Ok(()), |call| call.on_request(header))
-    }
-
-    async fn request_body_filter(
-        &self,
-        _: &mut Session,
-        body: &mut Option<Bytes>,
-        _: bool,
-        ctx: &mut Self::CTX,
-    ) -> Result<()> {
-        ctx.0.as_mut().map_or(Ok(()), |call| call.on_upload(body.as_ref()))
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        _: &mut Session,
-        header: &mut ResponseHeader,
-        ctx: &mut Self::CTX,
-    ) -> Result<()> {
-        ctx.0.as_mut().map_or(Ok(()), |call| call.on_answer(header))
-    }
-
-    fn upstream_response_body_filter(
-        &self,
-        _: &mut Session,
-        body: &mut Option<Bytes>,
-        is_end: bool,
-        ctx: &mut Self::CTX,
-    ) -> Result<Option<Duration>> {
-        if let Some(call) = &mut ctx.0
-            && call.on_download(body, is_end)?
-        {
-            self.0.on_events_answered(call);
-        }
-        Ok(None)
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        ctx: &mut Self::CTX,
-    ) -> FailToProxy {
-        let error_code = self.0.fail(session, error, ctx).await;
-        FailToProxy { error_code, can_reuse_downstream: false }
-    }
-
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
-        self.0.on_passed(session, ctx);
-    }
-
-    fn request_summary(&self, session: &Session, _: &Self::CTX) -> String {
-        // Pingora's own has the whole URL, credentials included.
-        session.req_header().method.to_string()
-    }
-
-    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
-        // A client that leaves is no error; the access line says how its stream ended, and calls
-        // that fail are logged where they do.
-        true
     }
 }

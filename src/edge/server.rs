@@ -259,7 +259,7 @@ impl Keeper {
         self.is_started.store(true, Ordering::SeqCst);
         let urls: Vec<_> = self.bound.listen.iter().map(|(url, _)| url.as_str()).collect();
         let admin = self.bound.admin.map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
-        log::info!("listening: streams={} admin={admin}", urls.join(","));
+        log::info!(streams = urls.join(",").as_str(), admin = admin.as_str(); "listening");
         (self.hooks.on_ready)(&self.bound);
     }
 
@@ -280,7 +280,7 @@ impl Keeper {
             }
             Err(errors) => {
                 for error in errors.lines() {
-                    log::error!("configuration refused, the old one stays: {error}");
+                    log::error!(error; "configuration refused, the old one stays");
                 }
             }
         }

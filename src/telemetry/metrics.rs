@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::sources::{SourceMetrics, SourceVectors};
@@ -20,6 +20,11 @@ use crate::proto::time::UnixMillis;
 
 /// Why a client stream ended, beyond the reasons that are told to the client.
 const CLOSE_REASONS: &[&str] = &["client_gone", "write_timeout", "write_error"];
+
+/// The statuses of answers of ours. What a backend answers to a call that is passed on may be
+/// another, and is counted as it comes.
+pub const ANSWER_CODES: &[u16] =
+    &[200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 429, 431, 502, 503, 504];
 
 /// Seconds, from a fraction of a millisecond to a minute.
 const LATENCY_BUCKETS: &[f64] =
@@ -91,6 +96,7 @@ pub struct Metrics {
     connections_refused: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
+    is_last_reload_good: IntGauge,
     auth: IntCounterVec,
     jwks_refreshes: IntCounterVec,
     jwks_last_success: IntGaugeVec,
@@ -187,6 +193,10 @@ impl Metrics {
                 "config_last_reload_success_timestamp_seconds",
                 "When a configuration last came into force.",
             )?,
+            is_last_reload_good: build.gauge(
+                "config_last_reload_successful",
+                "1 if the last configuration that was read came into force, 0 if it was refused.",
+            )?,
             auth: build.counters(
                 "auth_total",
                 "Credentials looked at, by kind and outcome.",
@@ -281,12 +291,19 @@ impl Metrics {
             .clone()
     }
 
+    /// The first configuration is in force from this time on. It is no reload.
+    pub fn on_start(&self, at: UnixMillis) {
+        self.last_reload.set(at.0 / 1000);
+        self.is_last_reload_good.set(1);
+    }
+
     /// A configuration came into force at this time, or was refused.
     pub fn on_reload(&self, in_force_at: Option<UnixMillis>) {
         let outcome = if in_force_at.is_some() { "success" } else { "failure" };
         self.reloads.with_label_values(&[outcome]).inc();
-        if let Some(at) = in_force_at {
-            self.last_reload.set(at.0 / 1000);
+        match in_force_at {
+            Some(at) => self.on_start(at),
+            None => self.is_last_reload_good.set(0),
         }
     }
 
@@ -363,13 +380,19 @@ impl Metrics {
 
     /// The Prometheus text form.
     #[must_use]
-    pub fn render(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        // Writing to a vector fails only for a metric without a name.
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
-            log::error!("metrics cannot be rendered: {error}");
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string fails only for a metric without a name.
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out) {
+            log::error!(error:%; "metrics cannot be rendered");
         }
         out
+    }
+
+    /// Every family with its series, for the reference of them.
+    #[cfg(test)]
+    pub(super) fn families(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
     }
 
     fn new_route(&self, path: &str) -> RouteMetrics {
@@ -379,6 +402,9 @@ impl Metrics {
             .chain(CLOSE_REASONS.iter().copied())
         {
             self.streams_closed.with_label_values(&[path, reason]);
+        }
+        for code in ANSWER_CODES {
+            self.http_requests.with_label_values(&[path, &code.to_string()]);
         }
         RouteMetrics {
             path: path.to_owned(),
@@ -491,12 +517,13 @@ mod tests {
         for dialect in ROSTER {
             metrics.source("s", dialect);
         }
-        let text = String::from_utf8(metrics.render()).expect("text");
+        let text = metrics.render();
         for line in [
             "chatmux_client_streams{route=\"/events\"} 0",
             "chatmux_client_streams_opened_total{resumed=\"true\",route=\"/events\"} 0",
             "chatmux_events_sent_total{event=\"Chat\",route=\"/events\"} 0",
             "chatmux_gaps_total{reason=\"restarted\"} 0",
+            "chatmux_http_requests_total{code=\"429\",route=\"/events\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -4,6 +4,14 @@
 
 mod metrics;
 mod sources;
+mod open_metrics;
+mod notice;
+mod repeats;
+#[cfg(test)]
+mod contract_tests;
 
-pub use metrics::{JwksOutcome, Metrics, RouteMetrics};
+pub use metrics::{ANSWER_CODES, JwksOutcome, Metrics, RouteMetrics};
+pub use notice::{ACCESS, StreamEnded};
+pub use open_metrics::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
+pub use repeats::{REPEATS_MAX, REPEATS_WINDOW, Repeats};
 pub use sources::SourceMetrics;

@@ -271,9 +271,13 @@ async fn a_tail_waits_out_a_refusal_and_goes_on() {
 #[tokio::test]
 async fn contracts_are_printed_as_they_are_committed() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (what, file) in
-        [("conf", "docs/schema/conf.schema.json"), ("configuration", "docs/configuration.md")]
-    {
+    for (what, file) in [
+        ("conf", "docs/schema/conf.schema.json"),
+        ("configuration", "docs/configuration.md"),
+        ("events", "docs/schema/events.schema.json"),
+        ("asyncapi", "docs/schema/asyncapi.json"),
+        ("typescript", "docs/schema/chatmux.ts"),
+    ] {
         let said = chatmux(&["schema", what]).await;
         let committed = std::fs::read_to_string(root.join(file)).expect("a file");
         assert_eq!((said.code, said.out == committed), (0, true), "{file} is another");

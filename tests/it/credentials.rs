@@ -374,7 +374,7 @@ async fn refused_credentials_put_one_source_down_and_no_other() {
         assert!((5..=60).contains(&retry), "{what}: retried slowly: {retry}");
         say(&good, "others go on");
         client.chat("others go on").await;
-        let line = edge.logged("source=wrong is down: reason=unauthorized").await;
+        let line = edge.logged("source is down: source=wrong reason=unauthorized").await;
         assert!(line.contains(&format!(" status={status} ")), "{what}: {line}");
         assert!(!edge.log().contains(secret), "{what}: {}", edge.log());
         let asked = wrong.requests().iter().filter(|request| request.path().contains(path)).count();

@@ -360,8 +360,8 @@ async fn a_history_that_cannot_be_had_is_a_gap() {
             bench.backend.fault_on(On::Path(row.path.clone()), usize::MAX, fault);
             bench.without_streams(|_| {}).await;
             bench.say("after").await;
-            let is_resumed = row.kind == Kind::Salesforce;
-            assert_eq!(bench.gaps().len(), usize::from(!is_resumed), "{what}");
+            // Salesforce goes on by itself, but how far back that reaches it does not say.
+            assert_eq!(bench.gaps().len(), 1, "{what}");
             assert_eq!(bench.texts(), ["before", "after"], "{what}");
             bench.check_law().await;
         }

@@ -154,7 +154,8 @@ async fn check(format: &str, rust_log: Option<&str>) {
     assert_eq!(edge.wait_exit().await, 0);
     let log = edge.log();
     assert!(log.lines().count() > 10, "it logs: {log}");
-    assert!(log.contains("subject="), "whose it was is told by a hash: {log}");
+    let is_told = log.contains("subject=") || log.contains("\"subject\":");
+    assert!(is_told, "whose it was is told by a hash: {log}");
     check_clean("the log", &log);
     for backend in &backends {
         for request in backend.requests() {

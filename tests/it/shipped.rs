@@ -65,7 +65,7 @@ async fn every_example_conf_runs_and_ends_in_order() {
 }
 
 /// Fenced blocks of a language, with the line where each begins.
-fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
+pub(crate) fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (number, line) in text.lines().enumerate() {
@@ -81,7 +81,8 @@ fn blocks(text: &str, language: &str) -> Vec<(usize, String)> {
     blocks
 }
 
-fn pages() -> Vec<PathBuf> {
+/// The README and every page of the docs.
+pub(crate) fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md")];
     for folder in ["docs", "docs/backends"] {
         let entries = std::fs::read_dir(root().join(folder)).expect("a folder");

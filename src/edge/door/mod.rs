@@ -31,7 +31,8 @@ use tokio::time::timeout;
 use self::head::{Outcome, Patience};
 use self::replayed::Replayed;
 use super::cors;
-use super::proxy::{Edge, Proxy, http_date};
+use super::filters::Proxy;
+use super::proxy::{Edge, http_date};
 use super::refusal::Refusal;
 
 pub(super) use entrance::{Crowd, Entrance};

@@ -217,6 +217,14 @@ mod tests {
     }
 
     #[test]
+    fn the_contract_tells_of_every_parameter_with_a_credential() {
+        use crate::proto::contract::{Kind, PARAMETERS};
+        let told = PARAMETERS.iter().filter(|one| one.kind == Kind::Credential);
+        let read = [API_KEY_PARAMETER, TOKEN_PARAMETER, ticket::PARAMETER];
+        assert_eq!(told.map(|one| one.name).collect::<Vec<_>>(), read);
+    }
+
+    #[test]
     fn a_cookie_is_found_by_its_whole_name() {
         check_cookie(&[b"chat=k"], Some("key k"));
         check_cookie(&[b"a=1; chat=a.b.c; b=2"], Some("token a.b.c"));

@@ -233,6 +233,23 @@ mod tests {
         assert!(parse(&format!("{IDS}&unknown=%zz")).is_ok());
     }
 
+    #[test]
+    fn the_contract_tells_of_what_is_read_here() {
+        use crate::proto::contract::{Kind, PARAMETERS};
+        for parameter in PARAMETERS.iter().filter(|one| one.kind != Kind::Credential) {
+            let name = parameter.name;
+            let others = format!("&{IDS}").replace(&format!("&{name}="), "&x=");
+            check_bad(&format!("{name}=%zz{others}"), name, &Fault::Unreadable);
+            let refused = parse(&others).is_err();
+            // The tenant may come with the credential.
+            assert_eq!(refused, parameter.is_required || name == "tenantId", "{name}");
+            let (min, max) = (HEARTBEAT_SECS_MIN, HEARTBEAT_SECS_MAX);
+            if let Kind::Int { min: told_min, max: told_max } = parameter.kind {
+                assert_eq!((told_min, told_max), (min.unsigned_abs(), max.unsigned_abs()));
+            }
+        }
+    }
+
     #[track_caller]
     fn check_heartbeat(text: &str, want: Option<u64>) {
         let got = parse(&format!("{IDS}&heartbeatSeconds={text}"));

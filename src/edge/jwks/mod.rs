@@ -35,13 +35,15 @@ pub(crate) use self::keys::{Keys, RSA_BYTES_MIN, choice, library_name, validatio
 /// short, so that made-up keys hold nothing up.
 const KEY_WAIT: Duration = Duration::from_secs(2);
 
+/// Called when a set has come for the first time.
+pub(crate) type First = Arc<dyn Fn() + Send + Sync>;
+
 /// The sets of all issuers, across configurations.
 pub(crate) struct KeySets {
     known: Mutex<HashMap<Id, Weak<KeySet>>>,
     dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
-    /// Told when a set has come for the first time.
-    first: watch::Sender<u64>,
+    first: First,
 }
 
 /// What tells one set from another.
@@ -63,7 +65,7 @@ struct Inner {
     fetched: watch::Sender<u64>,
     dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
-    first: watch::Sender<u64>,
+    first: First,
 }
 
 /// When the next fetch may begin.
@@ -97,12 +99,8 @@ impl Failed {
 }
 
 impl KeySets {
-    /// None yet. `first` is told whenever a set has come for the first time.
-    pub(crate) fn new(
-        dialer: Arc<Dialer>,
-        metrics: Arc<Metrics>,
-        first: watch::Sender<u64>,
-    ) -> Self {
+    /// None yet.
+    pub(crate) fn new(dialer: Arc<Dialer>, metrics: Arc<Metrics>, first: First) -> Self {
         Self { known: Mutex::default(), dialer, metrics, first }
     }
 
@@ -235,22 +233,20 @@ impl Inner {
 
     /// Takes in what a fetch has brought, and tells those who wait for it.
     fn tell(&self, fetched: Result<Keys, Failed>, free_at: Instant) {
-        let issuer = &self.issuer.issuer;
+        let issuer = self.issuer.issuer.as_str();
         match fetched {
             Ok(keys) => {
                 self.metrics.on_jwks(issuer, JwksOutcome::Success, keys.len(), clock::wall());
-                log::debug!("issuer={issuer}: {} keys", keys.len());
+                log::debug!(issuer, keys = keys.len(); "keys of an issuer came");
                 if self.keys.swap(Some(Arc::new(keys))).is_none() {
-                    self.first.send_modify(|count| *count = count.wrapping_add(1));
+                    (self.first)();
                 }
             }
             Err(failed) => {
                 let kept = self.keys.load().as_ref().map_or(0, |keys| keys.len());
                 self.metrics.on_jwks(issuer, failed.outcome, kept, clock::wall());
-                log::warn!(
-                    "issuer={issuer}: its keys cannot be fetched: reason={} kept={kept}",
-                    failed.outcome.as_str()
-                );
+                let reason = failed.outcome.as_str();
+                log::warn!(issuer, reason, kept; "keys of an issuer cannot be fetched");
             }
         }
         let mut state = self.state();

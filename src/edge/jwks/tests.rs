@@ -179,6 +179,7 @@ fn unreachable(pause_secs: u64) -> (KeySets, Arc<KeySet>, watch::Receiver<u64>) 
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let first = watch::Sender::new(0);
     let told = first.subscribe();
+    let first: First = Arc::new(move || first.send_modify(|count| *count += 1));
     let key_sets = KeySets::new(Arc::new(Dialer::new()), metrics, first);
     let set = key_sets.of(&published(pause_secs)).expect("a set");
     (key_sets, set, told)

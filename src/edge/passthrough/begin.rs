@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 
 use super::{Bodies, Call, Copy, PassFault, Passing};
 use crate::edge::gate::{PassDecided, PassDecision, Passed};
-use crate::edge::proxy::{Answered, Answering, Edge};
+use crate::edge::proxy::{Answered, Answering, Edge, trace_of};
 use crate::edge::refusal::Refusal;
 use crate::proto::backend::Credential;
 use crate::proto::event::DownReason;
@@ -31,8 +31,9 @@ impl Edge {
         passing: &mut Passing,
     ) -> Result<bool> {
         let PassDecided { decision, headers, label } = decided;
-        let answered = Answered { request_id, headers, route: label };
         let down = session.as_downstream_mut();
+        let trace = trace_of(&down.req_header().headers);
+        let answered = Answered { request_id, trace, headers, route: label };
         let refusal = match decision {
             PassDecision::Options => return self.empty(down, &answered).await.map(|()| true),
             PassDecision::Refused(refusal) => refusal,
@@ -91,6 +92,7 @@ impl Edge {
             peers,
             tried: 0,
             request_id: answered.request_id.clone(),
+            trace: answered.trace,
             headers: answered.headers.clone(),
             label: answered.route.clone(),
             key,
@@ -132,12 +134,12 @@ impl Edge {
             return 0;
         };
         log::warn!(
-            "a call was not passed: request_id={} route={} source={} status={} error={}",
-            call.request_id,
-            call.label,
-            call.passed.route.source.name,
-            fault.status().as_u16(),
-            error.etype().as_str()
+            request_id = call.request_id.as_str(),
+            route = call.label.as_str(),
+            source = call.passed.route.source.name.as_str(),
+            status = fault.status().as_u16(),
+            reason = error.etype().as_str();
+            "a call was not passed"
         );
         let down = session.as_downstream_mut();
         if down.response_written().is_some() {
@@ -146,6 +148,7 @@ impl Edge {
         down.set_keepalive(None);
         let answered = Answered {
             request_id: call.request_id.clone(),
+            trace: call.trace,
             headers: call.headers.clone(),
             route: call.label.clone(),
         };

@@ -24,6 +24,7 @@ use super::proxy::Answering;
 use super::upstream::PassKey;
 use crate::proto::backend::Dress;
 use crate::proto::prune::Pruner;
+use crate::proto::trace::Trace;
 
 /// What Pingora keeps of a passed call between its phases; nothing for all other requests.
 #[derive(Default)]
@@ -37,6 +38,8 @@ pub(super) struct Call {
     pub(super) peers: Vec<HttpPeer>,
     pub(super) tried: usize,
     pub(super) request_id: String,
+    /// The trace that the client's request belongs to.
+    pub(super) trace: Option<Trace>,
     /// What goes on every answer.
     pub(super) headers: Headers,
     /// The route's path, for metrics.

@@ -57,6 +57,11 @@ pub(super) fn dress(header: &mut RequestHeader, call: &Call) -> Result<()> {
     header.insert_header(HOST, route.source.url.authority())?;
     header.insert_header(ACCEPT_ENCODING, "identity")?;
     header.insert_header("X-Request-Id", &call.request_id)?;
+    match call.trace {
+        Some(trace) => header.insert_header("traceparent", trace.header(rand::random()))?,
+        // Absent, as the standard asks, when it cannot be read.
+        None => drop((header.remove_header("traceparent"), header.remove_header("tracestate"))),
+    }
     if let (true, Some(address)) = (route.source.plan.pass.tells_address, call.passed.address) {
         header.insert_header("X-Forwarded-For", address.to_string())?;
     }

@@ -72,7 +72,8 @@ pub(super) struct Bare<S = Stream> {
     body: Body,
     /// What came along with the head.
     unread: Vec<u8>,
-    /// The framing was broken: nothing after it can be trusted.
+    /// The framing or the connection was broken: nothing after it can be trusted, and a
+    /// connection says so only once.
     is_broken: bool,
 }
 
@@ -126,12 +127,12 @@ impl<S: AsyncRead + Unpin> Bare<S> {
                 Poll::Ready(Ok(())) if !read.filled().is_empty() => {
                     self.is_broken = self.body.read(read.filled(), &mut content).is_err();
                 }
+                Poll::Ready(Err(_)) => self.is_broken = true,
                 // What came before is told first; the connection says the same again.
                 _ if !content.is_empty() => break,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) if self.body.may_end_here() => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(())) => return Poll::Ready(Err(DownReason::Closed)),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(DownReason::Reset)),
             }
         }
         if !content.is_empty() {

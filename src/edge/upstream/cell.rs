@@ -6,12 +6,13 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::covered::{Covered, Entry};
+use super::covered::{Covered, Entry, When};
 use super::history::PastEvent;
+use super::ready::{Minting, Ready};
 use crate::config::Source;
 use crate::edge::channel::{ChannelCell, Restored};
 use crate::edge::clock::{self, Moment};
@@ -22,7 +23,7 @@ use crate::proto::backend::{
     SessionValues, Transport, Verdict,
 };
 use crate::proto::cursor::Mark;
-use crate::proto::event::{DownReason, Encoded, Envelope, Event, GapReason, MessageType};
+use crate::proto::event::{DownReason, Encoded, GapReason, MessageType};
 use crate::proto::link::Told;
 use crate::proto::restore::RESUME_AGE_MILLIS_MAX;
 use crate::proto::time::UnixMillis;
@@ -416,6 +417,9 @@ impl UpstreamCell {
         }
         shared.standing = Some(told);
         shared.failures = 0;
+        if told == (Told::Up { again: true }) {
+            log::info!(source = self.source.name.as_str(); "source is up again");
+        }
         shared.lost_at = None;
         for attachment in &mut shared.attachments {
             if let Told::Up { again: true } = told {
@@ -500,7 +504,7 @@ impl UpstreamCell {
             if !is_whole {
                 attachment.covered.on_gap();
             }
-            told.iter().for_each(|event| attachment.covered.on_told(event.at));
+            told.iter().for_each(|event| attachment.covered.on_told(event.when));
             let events = told.into_iter().map(|event| event.encoded).collect();
             let restored = Restored { events, since: wish.since, is_whole, is_replaying };
             attachment.channel.restore(attachment.index, restored);
@@ -514,7 +518,8 @@ impl UpstreamCell {
                 continue;
             }
             attachment.mapper.on_time(arrived.wall);
-            attachment.on_past(events, arrived, &self.source, &self.metrics);
+            let since = behind.since;
+            attachment.on_past((events, since), arrived, &self.source, &self.metrics);
             attachment.channel.wake();
         }
     }
@@ -525,13 +530,12 @@ impl UpstreamCell {
         shared.standing = Some(told);
         match told {
             Told::Down { reason: DownReason::Ended, .. } => {
-                log::info!("source={} has ended a conversation", self.source.name);
+                log::info!(source = self.source.name.as_str(); "source has ended a conversation");
             }
             Told::Down { reason, retry_in } => {
-                let wait = retry_in.map_or(0.0, |wait| wait.as_secs_f64());
-                let (name, reason) = (&self.source.name, reason.as_str());
-                let status = status.map_or_else(String::new, |status| format!(" status={status}"));
-                log::warn!("source={name} is down: reason={reason}{status} retry_in={wait:.1}s");
+                let (source, reason) = (self.source.name.as_str(), reason.as_str());
+                let retry_secs = retry_in.map_or(0, |wait| wait.as_secs());
+                log::warn!(source, reason, status, retry_secs; "source is down");
             }
             Told::Up { .. } => {}
         }
@@ -675,10 +679,10 @@ impl Attachment {
         self.channel.on_gap(self.index, reason, since);
     }
 
-    /// Tells what was missed, but for what a gap stands for.
+    /// Tells what was missed since then, but for what a gap stands for.
     fn on_past(
         &mut self,
-        entries: &[PastEvent],
+        (entries, since): (&[PastEvent], UnixMillis),
         arrived: Moment,
         source: &Source,
         metrics: &SourceMetrics,
@@ -690,10 +694,13 @@ impl Attachment {
             mapped.push((Entry { at: entry.at, is_known }, verdict, events));
         }
         let places: Vec<Entry> = mapped.iter().map(|(entry, ..)| *entry).collect();
+        let cut = self.covered.cut(&places);
+        if !cut.is_sure && !self.covered.is_open() {
+            self.on_gap(GapReason::UpstreamNoReplay, Some(since));
+        }
         let Self { channel, index, covered, .. } = self;
-        let first = covered.count(&places);
         for (place, (_, verdict, events)) in mapped.into_iter().enumerate() {
-            if place < first && matches!(verdict, Verdict::Mapped { .. }) {
+            if place < cut.covered && matches!(verdict, Verdict::Mapped { .. }) {
                 metrics.on_past(Verdict::Discarded(Discard::Filtered, "a gap stands for it"));
                 continue;
             }
@@ -726,7 +733,7 @@ impl Attachment {
                         at.unwrap_or(place.arrived.wall),
                     ),
                     message_type: MessageType::Raw,
-                    at,
+                    when: at.map(When::Happened),
                     arrived: place.arrived.at,
                 };
                 ready.publish((channel, *index), place.replay_id, covered, metrics);
@@ -770,57 +777,5 @@ const fn is_own(verdict: Verdict) -> bool {
             | Discard::Control => true,
             Discard::Foreign | Discard::Duplicate | Discard::Malformed | Discard::Oversize => false,
         },
-    }
-}
-
-/// What the events of one frame are encoded with.
-struct Minting<'a> {
-    mint: &'a str,
-    frame: u64,
-    arrived: Moment,
-    source: &'a Source,
-}
-
-/// An event that is ready for its log.
-struct Ready {
-    encoded: Encoded,
-    message_type: MessageType,
-    at: Option<UnixMillis>,
-    arrived: Instant,
-}
-
-impl Minting<'_> {
-    fn encode(&self, event: &Event<'_>, channel: &ChannelCell) -> Ready {
-        let mut minted = || format!("{}-{}", self.mint, self.frame);
-        let encoded = Encoded::new(
-            event,
-            &mut Envelope {
-                subscription: &channel.subscription,
-                source: &self.source.name,
-                backend: self.source.dialect.name,
-                arrived: self.arrived.wall,
-                minted: &mut minted,
-            },
-        );
-        Ready {
-            encoded,
-            message_type: event.message_type(),
-            at: event.created_at,
-            arrived: self.arrived.at,
-        }
-    }
-}
-
-impl Ready {
-    fn publish(
-        self,
-        (channel, index): (&ChannelCell, usize),
-        replay_id: &str,
-        covered: &mut Covered,
-        metrics: &SourceMetrics,
-    ) {
-        metrics.on_event(self.message_type);
-        covered.on_told(self.at);
-        channel.append(index, replay_id, self.encoded, self.arrived);
     }
 }

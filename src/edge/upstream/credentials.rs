@@ -84,7 +84,8 @@ impl Ring {
         } else if due == Due::Renewal && self.on_failed_renewal(miss.end.pause()) {
             return Ok(held());
         }
-        log::debug!("source={} gives no credential: {}", self.source.name, miss.outcome);
+        let source = self.source.name.as_str();
+        log::debug!(source, reason = miss.outcome; "source gives no credential");
         Err(miss)
     }
 }

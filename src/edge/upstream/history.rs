@@ -21,7 +21,7 @@ const PAGES_MAX: usize = 20;
 /// Bytes of one page: Bright Pattern sends a whole chat at once.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 /// Clocks of backends may differ from ours by so much. What was told before is recognised.
-const SLACK_MILLIS: i64 = 30_000;
+pub(super) const SLACK_MILLIS: i64 = 30_000;
 
 /// An entry on its way to the logs.
 pub(super) struct PastEvent {
@@ -112,7 +112,7 @@ async fn fetch(
         }
     }
     if !is_whole {
-        log::warn!("source={} does not tell all of its history", source.name);
+        log::warn!(source = source.name.as_str(); "source does not tell all of its history");
     }
     fetched.is_whole &= is_whole;
 }
@@ -183,7 +183,8 @@ async fn ask(life: &Life<'_>, call: &Call, holes: &[(&'static str, &str)]) -> Op
     let (head, answered) = life.dialer.call(source, &message, PAGE_BYTES_MAX).await.ok()?;
     drop(leave);
     if head.status != 200 || answered.is_oversize {
-        log::debug!("source={} answers {} when asked for its history", source.name, head.status);
+        let (source, status) = (source.name.as_str(), head.status);
+        log::debug!(source, status; "source refuses its history");
         return None;
     }
     Some(String::from_utf8_lossy(&answered.body).into_owned())

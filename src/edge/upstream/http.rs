@@ -23,11 +23,11 @@ use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
-use super::End;
 use super::bare::Bare;
 use super::budget::{Allowance, Budget};
 use super::identity::Identities;
 use super::ring::Rings;
+use super::{End, TRACE};
 use crate::config::{KeySetUrl, Scheme, Source, Tls, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
@@ -320,10 +320,8 @@ impl Dialer {
                     return Ok(Connection { session, is_reused, peer, connector });
                 }
                 Err(error) => {
-                    log::debug!(
-                        "source={} address={address} cannot be reached: {error}",
-                        place.name
-                    );
+                    let source = place.name;
+                    log::debug!(source, address:%, error:%; "an address cannot be reached");
                     last = down_reason(&error);
                 }
             }
@@ -610,6 +608,9 @@ fn header(
         && !id.is_empty()
     {
         insert(name, id)?;
+    }
+    if let Ok(Some(trace)) = TRACE.try_get() {
+        insert("traceparent", &trace.header(rand::random()))?;
     }
     Ok(header)
 }

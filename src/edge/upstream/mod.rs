@@ -14,6 +14,7 @@ mod http;
 mod identity;
 mod pass;
 mod poll;
+mod ready;
 mod ring;
 mod probe;
 mod sse;
@@ -35,6 +36,7 @@ use super::clock;
 use crate::proto::backend::Transport;
 use crate::proto::event::DownReason;
 use crate::proto::link::{Link, Next, Told};
+use crate::proto::trace::Trace;
 
 /// How one connection (or one row of polls) ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +70,21 @@ impl End {
     }
 }
 
+tokio::task_local! {
+    /// The trace of the request that an upstream stream was opened for. Every request that its
+    /// task sends is part of it, whoever else has come to share the stream since.
+    static TRACE: Option<Trace>;
+}
+
 /// How long a stream rests whose task has panicked.
 const REST_AFTER_PANIC: Duration = Duration::from_secs(5);
 
 /// Runs until nobody listens any more, or the conversation is over. A panic, which only a defect
 /// of ours can cause, costs a reconnect and not the source.
-pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
-    while tokio::spawn(run_once(cell.clone(), dialer.clone())).await.is_err() {
-        log::error!("source={}: the upstream task has panicked", cell.source.name);
+pub(super) async fn run(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>, trace: Option<Trace>) {
+    let once = || TRACE.scope(trace, run_once(cell.clone(), dialer.clone()));
+    while tokio::spawn(once()).await.is_err() {
+        log::error!(source = cell.source.name.as_str(); "the upstream task has panicked");
         cell.note_loss();
         let told = Told::Down { reason: DownReason::Reset, retry_in: Some(REST_AFTER_PANIC) };
         cell.on_down(told, None);

@@ -69,6 +69,9 @@ macro_rules! reasons {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// Their words.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
             /// As on the wire and in metrics.
             #[must_use]
             pub const fn as_str(self) -> &'static str {

@@ -1,12 +1,13 @@
 //! The unified vocabulary: what every client sees, whichever backend speaks.
 //!
 //! An [`Event`] borrows from the frame it was made of and is encoded once (`wire`). Field names
-//! are spelled in `wire` alone. Not here: which backend event becomes what (`backend`), control
-//! events of the stream (`control`).
+//! are spelled in `wire`, and told to others in `describe`. Not here: which backend event becomes
+//! what (`backend`), when control events (`control`) are sent.
 
 mod control;
 mod payload;
 mod wire;
+pub mod describe;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 pub use control::{Control, DisconnectReason, DownReason, GapReason, SourceTag, write_refused};
 pub use payload::{
     Chat, Choice, FileItem, Form, Handoff, HandoffPhase, Invite, Json, Link, Notice, NoticeLevel,
-    Participant, Party, Payload, Presence, Receipt, Show, Status, StatusState, Token, Typing,
-    TypingDetail,
+    Participant, Party, Payload, Presence, Receipt, Show, Status, StatusState, TextFormat, Token,
+    Typing, TypingDetail,
 };
 pub(super) use wire::with_id;
 pub use wire::{Encoded, Envelope, Framed, Label, Vocabulary};
@@ -222,6 +223,12 @@ impl MessageType {
     #[must_use]
     pub const fn is_ephemeral(self) -> bool {
         matches!(self, Self::Typing | Self::Presence | Self::Progress)
+    }
+
+    /// Whether the `core` vocabulary has a name for it; everything else leaves as `Data` there.
+    #[must_use]
+    pub const fn is_core(self) -> bool {
+        matches!(self, Self::Chat | Self::Data | Self::Handoff)
     }
 }
 

@@ -111,8 +111,8 @@ impl Payload<'_> {
 /// Something said.
 #[derive(Clone, Debug, Default)]
 pub struct Chat<'a> {
-    /// `plain` or `markdown`, where the backend says.
-    pub format: Option<&'static str>,
+    /// How `text` is written, where the backend says.
+    pub format: Option<TextFormat>,
     /// Sanitised markup of the same text.
     pub html: Option<Text<'a>>,
     /// Its subject line.
@@ -133,6 +133,15 @@ pub struct Chat<'a> {
     pub links: Vec<Link<'a>>,
     /// What else the backend carried with it.
     pub payload: Option<Json<'a>>,
+}
+
+/// How a text is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextFormat {
+    /// As it is to be shown.
+    Plain,
+    /// Markdown.
+    Markdown,
 }
 
 /// One choice.

@@ -13,7 +13,7 @@ use memchr::{memchr, memmem};
 
 use super::payload::{
     Chat, Choice, FileItem, Form, Handoff, HandoffPhase, Invite, Link, NoticeLevel, Participant,
-    Receipt, Show, Status, StatusState, Token, Typing, TypingDetail,
+    Receipt, Show, Status, StatusState, TextFormat, Token, Typing, TypingDetail,
 };
 use super::{Direction, Event, EventId, MessageType, Part, Payload, Role, Sender, Subscription};
 use crate::proto::cursor::Trace;
@@ -246,10 +246,7 @@ impl Framed {
     /// Whether the event leaves unchanged in the `core` vocabulary.
     #[must_use]
     pub const fn is_core(&self) -> bool {
-        matches!(
-            self.label.message_type,
-            MessageType::Chat | MessageType::Data | MessageType::Handoff
-        )
+        self.label.message_type.is_core()
     }
 
     /// The block in the `core` vocabulary: `Data`, with the type as `kind` and its data within.
@@ -449,7 +446,7 @@ fn write_typed(fields: &mut Fields<'_>, payload: &Payload<'_>) {
 }
 
 fn write_chat(fields: &mut Fields<'_>, chat: &Chat<'_>) {
-    fields.maybe("format", chat.format);
+    fields.maybe("format", chat.format.map(TextFormat::as_str));
     fields.maybe("html", chat.html.as_deref());
     fields.maybe("subject", chat.subject.as_deref());
     fields.maybe("replaces", chat.replaces.as_deref());
@@ -592,6 +589,12 @@ fn write_invite(fields: &mut Fields<'_>, invite: &Invite<'_>) {
 macro_rules! words {
     ($name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Their words.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
             /// As on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -606,6 +609,7 @@ words!(Role {
     Participant = "participant", Agent = "agent", Bot = "bot", System = "system",
     Supervisor = "supervisor", Peer = "peer",
 });
+words!(TextFormat { Plain = "plain", Markdown = "markdown" });
 words!(HandoffPhase {
     Requested = "requested", Offered = "offered", Revoked = "revoked", Accepted = "accepted",
     Completed = "completed", Failed = "failed",

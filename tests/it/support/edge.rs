@@ -114,13 +114,18 @@ impl Starting {
     /// Waits until clients can come in.
     async fn listening(self) -> Edge {
         let Self { child, mut log, scratch } = self;
-        let line = soon("the process listens", log.find("listening: ")).await;
+        let line = soon("the process listens", log.find("listening")).await;
         let Some(line) = line else {
             panic!("the process ended: {:#?}", log.all());
         };
-        let field = |name: &str| {
-            let rest = line.split_once(name).unwrap_or_else(|| panic!("no {name} in {line}")).1;
-            rest.split([' ', '"']).next().unwrap_or_default().to_owned()
+        let json = serde_json::from_str::<serde_json::Value>(&line).ok();
+        let field = |name: &str| match &json {
+            Some(json) => json[name].as_str().expect("a text").to_owned(),
+            None => {
+                let parts = line.split_once(&format!(" {name}="));
+                let rest = parts.unwrap_or_else(|| panic!("no {name} in {line}")).1;
+                rest.split(' ').next().unwrap_or_default().to_owned()
+            }
         };
         let address = |url: &str| {
             let address = url.split_once("://").map(|(_, address)| address);
@@ -129,11 +134,11 @@ impl Starting {
         Edge {
             pid: child.id().expect("it runs"),
             child,
-            urls: field("streams=")
+            urls: field("streams")
                 .split(',')
                 .map(|url| address(url).unwrap_or_else(|| panic!("no address in {line}")))
                 .collect(),
-            admin: address(&field("admin=")),
+            admin: address(&field("admin")),
             log,
             scratch,
         }
@@ -176,6 +181,11 @@ impl Edge {
     /// Where operators ask.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.expect("an admin listener")
+    }
+
+    /// The process's id.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Seconds of CPU that the process has used so far.

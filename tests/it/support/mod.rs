@@ -7,6 +7,7 @@ mod edge;
 mod http;
 mod jwks;
 mod metrics;
+mod schema;
 mod sse;
 
 pub(crate) use backends::{

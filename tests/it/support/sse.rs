@@ -2,7 +2,7 @@
 //!
 //! Checks the wire form of every event that passes: UTF-8, LF, `event:` always, exactly one
 //! `data:` line of compact JSON, `field: value`, a blank line, `id:` on messages and nowhere
-//! else, the always-fields of a message. A wait that fails shows all that was seen.
+//! else, the committed schema (`schema`). A wait that fails shows all that was seen.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::http::{Framing, Head, Wire};
-use super::{Client, DEADLINE, Edge, soon};
+use super::{Client, DEADLINE, Edge, schema, soon};
 
 /// Events of the stream itself: no `id:`, no message object.
 const CONTROL: [&str; 7] =
@@ -44,6 +44,11 @@ impl Event {
         CONTROL.contains(&self.name.as_str())
     }
 
+    /// Whether it is what a gap becomes in the `core` vocabulary.
+    fn is_core_gap(&self) -> bool {
+        self.at("/data/kind") == "gap" && self.at("/source/event") == "gap"
+    }
+
     /// Reads a block without its blank line, as strictly as the vocabulary writes it.
     fn parse(block: &str) -> Result<Self, String> {
         let (mut name, mut id, mut retry, mut data) = (None, None, None, None);
@@ -73,6 +78,7 @@ impl Event {
     }
 
     fn check(&self) -> Result<(), String> {
+        schema::check(&self.name, &self.data, self.is_core_gap())?;
         let object = self.data.as_object().ok_or("the data is no object")?;
         if let Some((name, _)) = object.iter().find(|(_, value)| value.is_null()) {
             return Err(format!("{name} is null"));
@@ -104,11 +110,10 @@ impl Event {
         if !is_time(self.at("/createdAt")) {
             return Err("createdAt is no time of the vocabulary".to_owned());
         }
-        let is_core_gap = self.at("/data/kind") == "gap" && self.at("/source/event") == "gap";
         match &self.id {
             Some(id) if is_cursor(id) => Ok(()),
             Some(id) => Err(format!("{id:?} is no cursor")),
-            None if is_core_gap => Ok(()),
+            None if self.is_core_gap() => Ok(()),
             None => Err("a message without an id".to_owned()),
         }
     }

@@ -173,8 +173,7 @@ fn limit(opens: Option<&str>, burst: Option<u32>, concurrent: Option<u32>) -> Li
 
 /// Sets of keys, of which nobody publishes any.
 fn key_sets(metrics: &Arc<Metrics>) -> KeySets {
-    let first = tokio::sync::watch::Sender::new(0);
-    KeySets::new(Arc::new(Dialer::new()), metrics.clone(), first)
+    KeySets::new(Arc::new(Dialer::new()), metrics.clone(), Arc::new(|| {}))
 }
 
 /// A gate and its surroundings.
@@ -258,7 +257,7 @@ impl Bench {
     /// How many keys a limit remembers.
     #[track_caller]
     fn keys(&self, policy: &str) -> usize {
-        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let text = self.metrics.render();
         let series = format!("chatmux_rate_limit_keys{{policy=\"{policy}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&series));
         line.and_then(|keys| keys.parse().ok()).unwrap_or_else(|| panic!("no {series}"))
@@ -266,7 +265,7 @@ impl Bench {
 
     #[track_caller]
     fn check_metric(&self, line: &str) {
-        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let text = self.metrics.render();
         assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
     }
 }

@@ -39,7 +39,7 @@ struct Setting {
 const OPENFIRE: Setting = Setting {
     kind: Kind::Openfire,
     source: "login: {username: \"{participantId}\", password: s3cret}",
-    history: None,
+    history: Some("chat/messages"),
     credentials: Some("login"),
     refusal: 503,
     frames: 2,
@@ -278,7 +278,7 @@ impl Round {
 
     /// The sum of a counter of frames.
     fn sum(&self, what: &str) -> u64 {
-        let text = String::from_utf8(self.bench.metrics.render()).expect("text");
+        let text = self.bench.metrics.render();
         let series = format!("chatmux_frames_{what}_total{{");
         let lines = text.lines().filter(|line| line.starts_with(&series));
         lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()

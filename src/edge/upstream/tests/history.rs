@@ -1,12 +1,13 @@
 //! What was missed while a stream was lost.
 
 use super::*;
-use crate::scripted::{Fault, On};
+use crate::scripted::{Fault, Frame, On};
 
 const CARE: &str =
     "org_id: \"00D000000000001\", bearer: t1, conversation: \"{query.conversation}\"";
 const VOICE: &str = "app_id: webchat, tenant_url: acme.example.com, chat: c-1";
 const AGENT: &str = "api_key: sk-Xnai-1";
+const DESK: &str = "login: {username: \"{participantId}\", password: s3cret}";
 
 /// Streams end, something happens that nobody hears, and the backend is there again.
 async fn without_streams(backend: &Backend, what: impl AsyncFnOnce()) {
@@ -154,4 +155,50 @@ async fn a_history_that_fails_is_a_gap() {
     say(&backend, &jane, "live");
     client.nth("Chat", 1).await;
     assert_eq!(client.texts(), ["live"]);
+}
+
+#[tokio::test]
+async fn openfire_tells_nothing_later_that_a_gap_stands_for() {
+    let backend = start(Kind::Openfire, |_| {}).await;
+    let jane = Audience::new("jane");
+    let bench = Bench::new(&backend, DESK);
+    let mut client = bench.open("jane", "");
+    client.nth("source_up", 1).await;
+    // Nobody was talked with: there is nobody to ask the archive for.
+    without_streams(&backend, async || say(&backend, &jane, "lost")).await;
+    client.nth("gap", 1).await;
+    say(&backend, &jane, "one");
+    client.nth("Chat", 1).await;
+    without_streams(&backend, async || say(&backend, &jane, "two")).await;
+    client.nth("Chat", 2).await;
+    say(&backend, &jane, "three");
+    client.nth("Chat", 3).await;
+    assert_eq!((client.texts(), client.count("gap")), (vec!["one", "two", "three"], 1));
+    let of = |outcome| history_events(&bench, outcome);
+    assert_eq!((of("told"), of("duplicate"), of("discarded")), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn what_a_gap_may_or_may_not_stand_for_is_a_gap() {
+    let backend = start(Kind::Openfire, |_| {}).await;
+    let jane = Audience::new("jane");
+    let bench = Bench::new(&backend, DESK);
+    let mut client = bench.open("jane", "");
+    client.nth("source_up", 1).await;
+    without_streams(&backend, async || say(&backend, &jane, "lost")).await;
+    client.nth("gap", 1).await;
+    // The archive does not have it: nothing tells which of its entries were before and after.
+    let bot = Conversation::new(Vec::new()).bot.id;
+    let data = format!(
+        "{{\"type\":\"chat\",\"to\":\"jane@example.org/a\",\"from\":\"{bot}@example.org/svc\",\
+         \"body\":\"one\"}}"
+    );
+    backend.push(&jane, Frame::new("chatapi.chat", data));
+    client.nth("Chat", 1).await;
+    without_streams(&backend, async || say(&backend, &jane, "two")).await;
+    client.nth("gap", 2).await;
+    say(&backend, &jane, "three");
+    client.nth("Chat", 2).await;
+    assert_eq!(client.texts(), ["one", "three"]);
+    assert_eq!((history_events(&bench, "told"), history_events(&bench, "discarded")), (0, 2));
 }

@@ -61,8 +61,8 @@ impl Bench {
         let loaded = config::parse(&conf, "c", Path::new("."), &|_| None);
         let config = Arc::new(loaded.unwrap_or_else(|errors| panic!("{errors}")).config);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let first = tokio::sync::watch::Sender::new(0);
-        let key_sets = Arc::new(KeySets::new(dialer.clone(), metrics.clone(), first));
+        let key_sets = KeySets::new(dialer.clone(), metrics.clone(), Arc::new(|| {}));
+        let key_sets = Arc::new(key_sets);
         let hub = Hub::new(dialer, metrics.clone());
         let replay = config.replay.clone();
         let gate = Gate::new(config, metrics.clone(), key_sets).expect("a gate");
@@ -101,6 +101,7 @@ impl Bench {
             replay: &self.replay,
             cursor: None,
             filter: &everything(),
+            trace: None,
         });
         let listener = listener.expect("a log");
         let (join, _) = listener.channel.join(None, &everything());
@@ -111,7 +112,7 @@ impl Bench {
     /// The value of a series.
     #[track_caller]
     fn metric(&self, series: &str) -> u64 {
-        let text = String::from_utf8(self.metrics.render()).expect("text");
+        let text = self.metrics.render();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series}")).parse().expect("a number")
     }

@@ -1,0 +1,216 @@
+//! The contracts for clients before foreign judges: the TypeScript compiler, the AsyncAPI parser,
+//! and Node for the reader in the docs.
+//!
+//! Needs `node` and `npm` (`make test` installs them). The packages are pinned by
+//! `tests/contracts/package-lock.json` and installed once, below `target`. The JSON Schema is
+//! judged beside its code, and by `support::schema` on the events that all tests hear.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use chatmux::scripted::Kind;
+use serde_json::{Value, json};
+
+use crate::shipped::{blocks, pages};
+use crate::support::{Client, KEY, One, Scratch, say, soon};
+
+/// Installing takes some seconds; past this the registry is not to be reached.
+const INSTALL_SECS_MAX: u32 = 300;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a tool, bounded in time.
+fn run(folder: &Path, command: &[&str], input: &str) -> Output {
+    let mut child = Command::new("timeout")
+        .arg(INSTALL_SECS_MAX.to_string())
+        .args(command)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("timeout runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A tool that reads nothing may be gone by now.
+    let _is_written = stdin.write_all(input.as_bytes()).is_ok();
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+/// The folder with the packages, the samples and the types in it.
+fn workshop() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contracts");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let samples = std::fs::read_dir(root().join("tests/contracts")).expect("a folder");
+        let files = samples.map(|entry| entry.expect("an entry").path());
+        for file in files.chain([root().join("docs/schema/chatmux.ts")]) {
+            std::fs::copy(&file, folder.join(file.file_name().expect("a name"))).expect("a copy");
+        }
+        let lock = std::fs::read_to_string(folder.join("package-lock.json")).expect("a lock");
+        let stamp = folder.join("installed");
+        if std::fs::read_to_string(&stamp).unwrap_or_default() != lock {
+            let install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+            let said = run(&folder, &install, "");
+            let err = String::from_utf8_lossy(&said.stderr);
+            assert!(said.status.success(), "npm ci (Debian: nodejs, npm): {err}");
+            std::fs::write(&stamp, lock).expect("a stamp");
+        }
+        folder
+    })
+}
+
+/// What the compiler says of files in a folder of the workshop.
+fn tsc(files: &[String]) -> String {
+    let mut command = vec!["node", "node_modules/typescript/bin/tsc", "--strict", "--noEmit"];
+    command.extend(["--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"]);
+    // Libraries are not ours to check.
+    command.extend(["--skipLibCheck", "--target", "es2022", "--module", "esnext"]);
+    command.extend(["--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable"]);
+    command.extend(files.iter().map(String::as_str));
+    let said = run(workshop(), &command, "");
+    let out = String::from_utf8_lossy(&said.stdout).into_owned();
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() == out.is_empty() && err.is_empty(), "tsc: {err}{out}");
+    out
+}
+
+#[test]
+fn the_types_compile_with_a_client_of_every_event() {
+    assert_eq!(tsc(&["client.ts".to_owned()]), "");
+}
+
+#[test]
+fn the_types_refuse_each_thing_that_clients_get_wrong() {
+    let text = std::fs::read_to_string(root().join("tests/contracts/wrong.ts")).expect("a sample");
+    let marked = text.lines().enumerate().filter(|(_, line)| line.contains("; // wrong: "));
+    let want: Vec<_> = marked.map(|(at, _)| (at + 1).to_string()).collect();
+    assert!(want.len() >= 15, "{want:?}");
+    let said = tsc(&["wrong.ts".to_owned()]);
+    let found = said.lines().filter_map(|line| line.strip_prefix("wrong.ts("));
+    let mut lines: Vec<_> =
+        found.filter_map(|line| line.split(',').next()).map(str::to_owned).collect();
+    lines.dedup();
+    assert_eq!(lines, want, "{said}");
+}
+
+#[test]
+fn the_examples_of_the_docs_compile() {
+    let mut files = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let name = page.file_stem().expect("a name").to_string_lossy().into_owned();
+        for (line, block) in blocks(&text, "ts") {
+            let file = format!("docs-{name}-{line}.ts");
+            std::fs::write(workshop().join(&file), block).expect("a file");
+            files.push(file);
+        }
+    }
+    assert!(files.len() >= 9, "{files:?}");
+    assert_eq!(tsc(&files), "");
+}
+
+fn asyncapi(document: &Value) -> Value {
+    let said = run(workshop(), &["node", "asyncapi.mjs"], &document.to_string());
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success(), "{err}");
+    serde_json::from_slice(&said.stdout).expect("JSON")
+}
+
+#[test]
+fn the_asyncapi_document_is_one_to_its_own_parser() {
+    let text = std::fs::read_to_string(root().join("docs/schema/asyncapi.json")).expect("a file");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let found = asyncapi(&document);
+    assert_eq!(found["findings"], json!([]));
+    assert_eq!(found["version"], "3.0.0");
+    assert_eq!(found["channels"], json!(["/api/user/sse/events"]));
+    let messages = found["messages"].as_array().expect("messages");
+    let has = |id: &str, name: &str, kind: &str| messages.contains(&json!([id, name, kind]));
+    for name in ["connected", "gap", "refused", "Chat", "Token", "Raw"] {
+        assert!(has(name, name, "object"), "{name}: {messages:?}");
+    }
+    assert!(has("CoreTyping", "Data", "object") && has("CoreGap", "Data", "object"));
+    let count = messages.len();
+    assert_eq!(found["operations"], json!([["events", "send", count - 1], ["open", "receive", 1]]));
+    assert_eq!(found["security"], json!(["access_token", "apiKey", "apikey", "bearer", "ticket"]));
+    let query = found["query"].as_array().expect("parameters");
+    assert!(query.contains(&json!("participantId")) && query.contains(&json!("errors")));
+}
+
+#[test]
+fn the_asyncapi_parser_finds_what_is_broken() {
+    let text = std::fs::read_to_string(root().join("docs/schema/asyncapi.json")).expect("a file");
+    let good: Value = serde_json::from_str(&text).expect("JSON");
+    let breaks: [&dyn Fn(&mut Value); 3] = [
+        &|document| document["operations"]["open"]["action"] = "take".into(),
+        &|document| {
+            let payload = &mut document["components"]["messages"]["Chat"]["payload"];
+            *payload = json!({"$ref": "#/components/schemas/Nothing"});
+        },
+        &|document| document["components"]["schemas"]["Role"]["enum"] = "agent".into(),
+    ];
+    for change in breaks {
+        let mut document = good.clone();
+        change(&mut document);
+        assert_ne!(asyncapi(&document)["findings"], json!([]), "{document:#}");
+    }
+}
+
+#[tokio::test]
+async fn the_reader_for_fetch_in_the_docs_reads_events_and_refusals() {
+    let page = std::fs::read_to_string(root().join("docs/events.md")).expect("the page");
+    let reader = blocks(&page, "js").into_iter().find(|(_, code)| code.contains("function follow"));
+    let (_, reader) = reader.expect("the reader");
+    let one = One::start(Kind::Xians).await;
+    let client = Client::new("jane");
+    let url = format!("http://{}{}", one.edge.streams(), client.target());
+    // It tells what it hears, and stops by itself at the second message.
+    let script = format!(
+        "{reader}
+const stop = new AbortController();
+const onEvent = (name, data) => {{
+  console.log(name, data.text ?? data.resumed ?? '');
+  if (data.text === 'second') stop.abort();
+}};
+await follow({url:?}, {{ token: {KEY:?}, onEvent, signal: stop.signal }});
+const refused = follow({url:?}, {{ token: 'nonsense', onEvent }});
+console.log('refused', await refused.catch((error) => error.message));
+"
+    );
+    let scratch = Scratch::new();
+    let script = scratch.write("follow.mjs", &script);
+    let mut node = tokio::process::Command::new("node")
+        .arg(script)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node runs (Debian: nodejs)");
+    let out = node.stdout.take().expect("a pipe");
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(out));
+    let mut next = async |wanted: &str| {
+        loop {
+            let line = soon(wanted, lines.next_line()).await.expect("a pipe");
+            let line = line.unwrap_or_else(|| panic!("it ended before {wanted}"));
+            if line.starts_with(wanted) {
+                return line;
+            }
+        }
+    };
+    assert_eq!(next("connected").await, "connected false");
+    next("source_up").await;
+    say(&one.backend, "first");
+    assert_eq!(next("Chat").await, "Chat first");
+    say(&one.backend, "second");
+    assert_eq!(next("Chat").await, "Chat second");
+    let refused = next("refused").await;
+    assert!(refused.starts_with("refused 401: "), "{refused}");
+    assert!(soon("it ends", node.wait()).await.expect("a status").success());
+    one.check_law().await;
+}

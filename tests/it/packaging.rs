@@ -1,0 +1,200 @@
+//! What packages are made of: the unit, the upgrade, the image, the Debian package's list.
+//!
+//! Judged by the tools of those who read them where there are any, and run where they can be.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use chatmux::scripted::Kind;
+use tokio::process::Command;
+
+use crate::support::{Ask, Client, Conf, Edge, Scratch, backend, chatmux, soon};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The unit, with the binary under test in the place of the installed one.
+fn unit(scratch: &Scratch) -> PathBuf {
+    let unit = read("packaging/systemd/chatmux@.service");
+    let unit = unit.replace("/usr/bin/chatmux", env!("CARGO_BIN_EXE_chatmux"));
+    scratch.write("chatmux@a.service", &unit)
+}
+
+async fn run(command: &mut Command) -> (bool, String) {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = soon("the command ends", output).await.expect("the command is there");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[tokio::test]
+async fn systemd_takes_the_unit_and_finds_it_closed() {
+    let scratch = Scratch::new();
+    let unit = unit(&scratch);
+    let verify = ["verify", "--man=no"];
+    let (is_good, said) = run(Command::new("systemd-analyze").args(verify).arg(&unit)).await;
+    assert!(is_good && said.trim().is_empty(), "{said}");
+    // Exposure in tenths: 0 is closed, 100 is open. A service as it comes has 96.
+    let security = ["security", "--offline=yes", "--threshold=25", "--no-pager"];
+    let (is_good, said) = run(Command::new("systemd-analyze").args(security).arg(&unit)).await;
+    assert!(is_good, "{said}");
+}
+
+#[test]
+fn the_unit_drains_reloads_and_hands_over() {
+    let unit = read("packaging/systemd/chatmux@.service");
+    let value = |key: &str| {
+        let values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        values.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let check = "/usr/bin/chatmux check -c /etc/chatmux/chatmux.yaml";
+    assert_eq!(value("ExecReload"), [check, "/bin/kill -HUP $MAINPID"]);
+    assert_eq!(value("EnvironmentFile"), ["-/run/chatmux/upgrade.env"]);
+    assert!(value("ExecStart")[0].ends_with(" $CHATMUX_OPTIONS"));
+    assert!(read("packaging/debian/chatmux.yaml").contains("/run/chatmux/upgrade.sock"));
+    let drain: u32 = 30;
+    assert!(read("conf/chatmux.yaml").contains(&format!("drain: {drain}s")), "the default");
+    let stop: u32 = value("TimeoutStopSec")[0].parse().expect("seconds");
+    assert!(stop > drain, "a drain is not cut short");
+}
+
+/// Ends a process of the test's that nothing else ends.
+struct Ended(String);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("kill").args(["-KILL", &self.0]).status();
+        // It may have ended by itself.
+        let _is_ended = status.is_ok();
+    }
+}
+
+/// Stands for systemd: `a` runs, `b` is started, what is to be killed is.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+case "$1 $2 $3" in
+  "is-active --quiet chatmux@a") exit 0 ;;
+  "is-active --quiet chatmux@b") exit 3 ;;
+  "start chatmux@b ")
+    . "$CHATMUX_RUN/upgrade.env"
+    "$CHATMUX" run -c "$CHATMUX_CONF" $CHATMUX_OPTIONS > /dev/null 2> "$CHATMUX_RUN/new.log" &
+    echo $! > "$CHATMUX_RUN/new.pid" ;;
+  "kill --signal=QUIT chatmux@a") kill -QUIT "$CHATMUX_OLD" ;;
+  *) echo "no such call: $*" >&2; exit 1 ;;
+esac
+"#;
+
+#[tokio::test]
+async fn an_upgrade_hands_the_listeners_to_the_other_instance() {
+    let scratch = Scratch::new();
+    let backend = backend(Kind::Xians).await;
+    let socket = scratch.path().join("upgrade.sock");
+    let server =
+        format!("server: {{threads: 1, drain: 1s, upgrade_socket: \"{}\"}}", socket.display());
+    let conf = Conf::new().backend(&backend).line(&server);
+    let mut old = Edge::start(&conf.yaml()).await;
+    let to = old.streams();
+    let conf = conf.listen(&format!("{{address: \"{to}\"}}")).yaml();
+    let conf = scratch.write("new.yaml", &conf);
+    let systemctl = scratch.write("systemctl", SYSTEMCTL);
+    let (is_done, _) = run(Command::new("chmod").arg("755").arg(&systemctl)).await;
+    assert!(is_done);
+    let path = format!("{}:{}", scratch.path().display(), std::env::var("PATH").expect("PATH"));
+    let mut upgrade = Command::new(root().join("packaging/systemd/upgrade"));
+    upgrade
+        .env("PATH", path)
+        .env("CHATMUX_RUN", scratch.path())
+        .env("CHATMUX", env!("CARGO_BIN_EXE_chatmux"))
+        .env("CHATMUX_CONF", &conf)
+        .env("CHATMUX_OLD", old.pid().to_string());
+    let (is_done, said) = run(&mut upgrade).await;
+    let file = |name: &str| std::fs::read_to_string(scratch.path().join(name)).unwrap_or_default();
+    let new = Ended(file("new.pid").trim().to_owned());
+    assert!(is_done, "{said} {}", file("new.log"));
+    assert_eq!(said.trim(), "upgrade: chatmux@b runs, chatmux@a drains");
+    assert!(!scratch.path().join("upgrade.env").exists(), "the next start is no upgrade");
+    assert_eq!(old.wait_exit().await, 0, "{}", old.log());
+    let reply = Client::new("jane").without("apikey").ask("GET").send(to).await;
+    assert_eq!(reply.head.status, 401, "the new process answers: {}", file("new.log"));
+    drop(new);
+}
+
+#[tokio::test]
+async fn the_packaged_conf_runs_once_it_is_installed() {
+    let scratch = Scratch::new();
+    let yaml = read("packaging/debian/chatmux.yaml");
+    let socket = scratch.path().join("upgrade.sock").display().to_string();
+    let yaml = yaml.replace("/run/chatmux/upgrade.sock", &socket);
+    let conf = scratch.write("check.yaml", &yaml);
+    let said = chatmux(&["check", "--strict", "-c", conf.to_str().expect("a path")]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let free =
+        yaml.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9090", "127.0.0.1:0");
+    let edge = Edge::start(&free).await;
+    assert_eq!(edge.admin("/ready").await.head.status, 200);
+    assert_eq!(edge.ask(&Client::new("jane")).await.head.status, 401, "nobody is let in");
+}
+
+#[test]
+fn everything_that_the_debian_package_holds_is_there() {
+    let manifest = read("Cargo.toml");
+    let assets = manifest.split_once("\nassets = [\n").expect("assets").1;
+    let assets = assets.split_once("\n]\n").expect("an end").0;
+    let mut count = 0;
+    for line in assets.lines() {
+        let fields: Vec<_> = line.split('"').skip(1).step_by(2).collect();
+        let [from, to, mode] = fields[..] else { panic!("no asset: {line}") };
+        count += 1;
+        assert!(to.ends_with('/') && !to.starts_with('/'), "{line}");
+        assert!(matches!(mode, "644" | "755"), "{line}");
+        if from == "target/release/chatmux" {
+            continue;
+        }
+        let (folder, name) = from.rsplit_once('/').unwrap_or(("", from));
+        let found = match name.strip_prefix('*') {
+            None => root().join(from).is_file(),
+            Some(end) => std::fs::read_dir(root().join(folder))
+                .expect("a folder")
+                .any(|entry| entry.expect("an entry").file_name().to_string_lossy().ends_with(end)),
+        };
+        assert!(found, "{from} is not there");
+    }
+    assert!(count >= 10, "{count} assets");
+    assert!(manifest.contains("conf-files = [\"/etc/chatmux/chatmux.yaml\"]"));
+}
+
+#[tokio::test]
+async fn the_image_runs_as_nobody_and_its_health_check_asks_the_process() {
+    let docker = read("packaging/docker/Dockerfile");
+    let stages: Vec<_> = docker.lines().filter(|line| line.starts_with("FROM ")).collect();
+    assert_eq!(stages, ["FROM rust:1.95-bookworm AS build", "FROM debian:bookworm-slim"]);
+    let last = docker.rsplit_once("\nFROM ").expect("stages").1;
+    let user = last.lines().find_map(|line| line.strip_prefix("USER ")).expect("a user");
+    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");
+    for copied in docker.lines().filter(|line| line.starts_with("COPY --from=build ")) {
+        assert!(copied.contains("/src/target/release/chatmux"), "{copied}");
+    }
+    let check = last.lines().find_map(|line| line.trim().strip_prefix("CMD [\"bash\""));
+    let check = format!("[\"bash\"{}", check.expect("a health check"));
+    let check: Vec<String> = serde_json::from_str(&check).expect("the exec form");
+    let backend = backend(Kind::Xians).await;
+    let edge = Edge::start(&Conf::new().backend(&backend).yaml()).await;
+    let here = edge.admin_address().port().to_string();
+    assert_eq!(Ask::get("/live").send(edge.admin_address()).await.head.status, 200);
+    let ask = |port: &str| {
+        let mut command = Command::new(&check[0]);
+        command.args(check[1..].iter().map(|part| part.replace("9090", port)));
+        command
+    };
+    let (is_healthy, said) = run(&mut ask(&here)).await;
+    assert!(is_healthy, "{said}");
+    let (is_healthy, _) = run(&mut ask(&edge.streams().port().to_string())).await;
+    assert!(!is_healthy, "another answer than 200 is no health");
+    drop(edge);
+    let (is_healthy, _) = run(&mut ask("1")).await;
+    assert!(!is_healthy, "nobody is there");
+}
