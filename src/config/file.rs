@@ -239,7 +239,8 @@ fn admin(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Admin> {
     let table = reader.table(&root.get("admin")?, spec::ADMIN)?;
     let address = reader.text(&table, "address", parse_address);
     let sha256 = reader.text(&table, "sha256", parse_digest);
-    Some(Admin { address: address?, sha256 })
+    let has_console = reader.bool(&table, "console");
+    Some(Admin { address: address?, sha256, has_console: has_console? })
 }
 
 /// Refuses an address that is listened on twice. A port of 0 is another one each time.

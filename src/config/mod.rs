@@ -119,6 +119,8 @@ pub struct Admin {
     pub address: String,
     /// SHA-256 of the key that ending streams asks for. Without it, a loopback address does.
     pub sha256: Option<[u8; 32]>,
+    /// Whether it has a page that shows streams.
+    pub has_console: bool,
 }
 
 /// The process.

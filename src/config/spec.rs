@@ -211,6 +211,7 @@ pub(super) const ADMIN: &[Field] = &[
         "no key, and only on a loopback address",
         "SHA-256 of the key that POST /streams/close asks for.",
     ),
+    default("console", Kind::Bool, "false", "Whether there is a console page, /console/."),
 ];
 
 pub(super) const SERVER: &[Field] = &[

@@ -1,8 +1,8 @@
-//! The operators' listener: `/metrics`, `/live`, `/ready`, `/streams`, `/streams/close`.
+//! The operators' listener: `/metrics`, `/live`, `/ready`, `/streams`, `/streams/close`, `/console/`.
 //!
 //! No credentials, and participants only as a hash keyed per process. Only `/streams/close`
 //! changes anything: it takes a key, or a loopback listener, and nothing that a web page could
-//! send. Not here: what is counted (`telemetry`), the streams (`streams`).
+//! send. Not here: what is counted (`telemetry`), the streams (`streams`), the page (`console`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::channel::SourceState;
+use super::console::{self, Console};
 use super::digest::Digest as KeyDigest;
 use super::gate::{Whose, key_in_header};
 use super::proxy::Edge;
@@ -36,6 +37,7 @@ pub struct Admin {
     is_started: Arc<AtomicBool>,
     hash_key: [u8; 16],
     guard: Guard,
+    console: Option<Console>,
 }
 
 /// Who may end streams.
@@ -59,7 +61,26 @@ impl Admin {
             None if address.ip().to_canonical().is_loopback() => Guard::Loopback,
             None => Guard::Closed,
         };
-        Self { edge, is_started, hash_key: rand::random(), guard }
+        Self { edge, is_started, hash_key: rand::random(), guard, console: None }
+    }
+
+    /// With the console page at `/console/`, which calls these listeners: URL and address.
+    #[must_use]
+    pub fn with_console(mut self, listen: &[(String, SocketAddr)]) -> Self {
+        self.console = Some(Console::new(self.edge.clone(), listen));
+        self
+    }
+
+    /// What the console answers, where there is one.
+    fn console(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+        let answer = self.console.as_ref().and_then(|console| console.answer(method, path));
+        answer.unwrap_or_else(|| {
+            let message = match self.console {
+                Some(_) => "The console has no such file.",
+                None => "There is no console: set admin.console to true.",
+            };
+            json_answer(StatusCode::NOT_FOUND, &json!({"error": "Not Found", "message": message}))
+        })
     }
 
     /// Ends the streams that the body names.
@@ -279,11 +300,15 @@ impl ServeHttp for Admin {
                 Ok(closed) => json_answer(StatusCode::OK, &closed),
                 Err(denied) => denied.answer(),
             },
+            path if path.starts_with(console::PATH) => {
+                self.console(&session.req_header().method, path)
+            }
             _ => json_answer(
                 StatusCode::NOT_FOUND,
                 &json!({
                     "error": "Not Found",
-                    "message": "This listener has /metrics, /live, /ready, /streams and /streams/close.",
+                    "message": "This listener has /metrics, /live, /ready, /streams, /streams/close \
+                                and, if admin.console is true, /console/.",
                 }),
             ),
         }

@@ -22,6 +22,7 @@ mod down;
 mod client;
 mod passthrough;
 mod proxy;
+mod console;
 mod admin;
 #[cfg(test)]
 mod admin_tests;

@@ -117,7 +117,10 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         }
     }
     if let Some(handed) = admin {
-        let app = Admin::new(edge.clone(), is_started.clone(), handed.address);
+        let mut app = Admin::new(edge.clone(), is_started.clone(), handed.address);
+        if config.admin.as_ref().is_some_and(|admin| admin.has_console) {
+            app = app.with_console(&bound.listen);
+        }
         let mut service = Service::new("admin".to_owned(), app);
         service.add_tcp(&handed.address.to_string());
         server.add_service(WithSockets::new(service, [handed], &sockets));

@@ -1,0 +1,64 @@
+// The sources and the figures of the connection, as lists that are made anew when they change.
+
+import { el } from './dom.mjs';
+import { DOWN, clock, explained } from './words.mjs';
+
+const STATES = { waiting: 'connecting', up: 'up', down: 'away', ended: 'ended' };
+
+function stateWords(source, now) {
+  const words = STATES[source.state];
+  if (source.state !== 'down') return words;
+  const wait = source.retryAt === undefined ? 0 : Math.ceil((source.retryAt - now) / 1000);
+  const again = wait > 0 ? `, again in ${wait} s` : '';
+  return `${words}: ${explained(DOWN, source.reason)}${again}`;
+}
+
+function card(source, index, now) {
+  const people = Object.values(source.people);
+  const here = people.map((person) => (person.show && person.show !== 'online' ? `${person.name} (${person.show})` : person.name));
+  return el(
+    'li',
+    { class: `source source-${index % 6}`, 'data-source': source.name, 'data-state': source.state },
+    el('span', { class: 'dot', 'aria-hidden': 'true' }),
+    el('span', { class: 'source-name' }, source.name),
+    el('span', { class: 'source-backend' }, source.backend),
+    el('span', { class: 'source-state' }, stateWords(source, now)),
+    source.session && el('span', { class: 'source-more' }, `${source.session.title}${source.session.more ? ` · ${source.session.more}` : ''}`),
+    here.length > 0 && el('span', { class: 'source-more' }, `Here: ${here.join(', ')}`),
+    el('span', { class: 'source-more' }, source.events === 0 ? 'no events yet' : `${source.events} events, last ${clock(source.lastTime)}`),
+  );
+}
+
+/** Shows the sources. */
+export function showSources(list, model, order, now) {
+  const cards = Object.values(model.sources).map((source) => card(source, order(source.name), now));
+  list.replaceChildren(...cards);
+}
+
+function ago(at, now) {
+  if (at === undefined) return '–';
+  const secs = Math.max(0, Math.round((now - at) / 1000));
+  return secs === 0 ? 'now' : `${secs} s ago`;
+}
+
+/** Shows the figures of the connection. */
+export function showFigures(list, model, now) {
+  const { stream } = model;
+  const resumed = { true: 'yes', false: 'no' }[stream.resumed] ?? '–';
+  const figures = [
+    ['Last sign of life', ago(stream.lastAt, now)],
+    ['Heartbeats', stream.heartbeats],
+    ['Listeners', stream.subscribers ?? '–'],
+    ['Events', stream.events],
+    ['Connections', stream.opens],
+    ['Losses', stream.losses],
+    ['Resumed', resumed],
+    ['Replayed', stream.replayed],
+    ['Duplicates', stream.duplicates],
+    ['Gaps', stream.gaps],
+    ['Cursor', stream.cursor || '–'],
+  ];
+  list.replaceChildren(
+    ...figures.map(([name, value]) => el('div', { 'data-figure': name }, el('dt', {}, name), el('dd', {}, String(value)))),
+  );
+}
