@@ -2,6 +2,7 @@
 //!
 //! Four scripted backends speak their dialects over loopback sockets and play a conversation
 //! again and again; the proxy stands in front; the merged stream is printed, colour by source.
+//! The console page shows the same, and takes messages to the backends, which answer.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -79,6 +80,7 @@ async fn start_backends(audience: &Audience) -> io::Result<Vec<Backend>> {
             api_keys: vec![("sk-Xnai-demo".to_owned(), TENANT.to_owned())],
             chats: vec![(audience.conversation.clone(), String::new())],
             echo: true,
+            answers: true,
             ..Options::default()
         };
         let backend = Backend::start(*kind, options).await?;
@@ -100,7 +102,7 @@ fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
     let mut conf = format!(
         "version: 1\n\
          listen: [{{address: \"127.0.0.1:{port}\"}}]\n\
-         admin: {{address: \"127.0.0.1:0\"}}\n\
+         admin: {{address: \"127.0.0.1:0\", console: true}}\n\
          server: {{threads: 1, drain: 1s}}\n\
          cors: {{allow_origins: [\"*\"]}}\n\
          auth: {{api_keys: [{{label: demo, sha256: \"{KEY_SHA256}\", tenants: [{TENANT}]}}]}}\n\
@@ -132,18 +134,26 @@ fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
     }
     conf.push_str(
         "routes:\n  - {path: /api/user/sse/events, sources: [desk, care, agent, voice], \
-         allow_errors_event: true}\n",
+         allow_errors_event: true}\n\
+         proxy:\n\
+         \x20 - {path: /desk/, source: desk, to: /api/rest/}\n\
+         \x20 - {path: /agent/, source: agent, to: /api/user/rest/}\n\
+         \x20 - {path: /care/, source: care, to: /iamessage/api/v2/}\n\
+         \x20 - {path: /voice/, source: voice}\n",
     );
     conf
 }
 
 /// Prints the addresses, then the stream.
 fn show(url: &str, admin: &str) {
-    let stream = format!(
-        "{url}/api/user/sse/events?tenantId={TENANT}&workflow={WORKFLOW}\
-         &participantId={PARTICIPANT}&apikey={KEY}"
-    );
-    println!("Four scripted backends, one stream. Try it from another terminal:");
+    let who =
+        format!("tenantId={TENANT}&workflow={WORKFLOW}&participantId={PARTICIPANT}&apikey={KEY}");
+    let stream = format!("{url}/api/user/sse/events?{who}");
+    println!("Four scripted backends, one stream. See it, and write to it, in a browser:");
+    println!();
+    println!("  {admin}/console/#{who}");
+    println!();
+    println!("Or from another terminal:");
     println!();
     println!("  curl -N '{stream}'");
     println!("  new EventSource('{stream}')");

@@ -155,6 +155,11 @@ impl Conversation {
     }
 }
 
+/// What is answered to a message that the participant has sent.
+pub(super) fn answer_to(text: &str) -> String {
+    format!("You wrote: {text}")
+}
+
 /// How fast a script is played, and how often.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {

@@ -69,6 +69,9 @@ pub struct Options {
     /// Bright Pattern: whether polls give the participant's own messages too. Openfire: whether
     /// messages sent over REST come back as carbons.
     pub echo: bool,
+    /// Whether somebody answers what the participant sends, at once. Where the dialect has
+    /// receipts, it is read first.
+    pub answers: bool,
     /// Bright Pattern: the only good app id; empty: any.
     pub app_id: String,
 }
@@ -92,6 +95,7 @@ impl Default for Options {
             hold: Duration::from_secs(10),
             chats: Vec::new(),
             echo: false,
+            answers: false,
             app_id: String::new(),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::scripted::{
     clock::{Ids, dotnet, now_ms},
-    conversation::{Audience, Conversation, Step},
+    conversation::{Audience, Conversation, Step, answer_to},
     http::{Request, Response},
     json::{Object, Style, array, quote, restyle},
     stage::{Answer, Dialect, Frame, Framing, Opening, Out, Stage},
@@ -154,7 +154,18 @@ impl Xians {
             ..blank(&tenant, &workflow_id, &participant, stage)
         };
         let thread = thread_id(&message);
+        // The stream tells nobody their own words; an agent's answer names the request.
+        let answer = Message {
+            text: answer_to(&message.text),
+            request_id: message.request_id.clone(),
+            created_by: String::from("support-agent-svc"),
+            origin: message.origin.clone(),
+            ..blank(&tenant, &workflow_id, &participant, stage)
+        };
         self.keep(message);
+        if stage.options.answers {
+            self.publish(answer, stage);
+        }
         Ok(Response::new(200, "application/json; charset=utf-8", quote(Style::DotNet, &thread)))
     }
 

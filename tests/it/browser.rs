@@ -7,12 +7,11 @@ use std::process::Stdio;
 
 use chatmux::scripted::Kind;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::support::{Client, Four, KEY, Scratch, say, soon};
+use crate::support::{Client, Four, KEY, Scratch, cuttable, say, serve_web, soon};
 
 /// A web page, and what it reports.
 struct Page {
@@ -25,9 +24,16 @@ impl Page {
     async fn serve(listener: TcpListener, stream_url: String) -> Self {
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let (sender, reports) = mpsc::channel(1000);
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(answer(socket, stream_url.clone(), sender.clone()));
+        serve_web(listener, move |asked| {
+            let (reports, page) = (sender.clone(), PAGE.replace("STREAM_URL", &stream_url));
+            async move {
+                if asked.method == "POST" {
+                    let report = serde_json::from_slice(&asked.body).expect("a report");
+                    // A test that has seen enough listens no longer.
+                    let _heard = reports.send(report).await.is_ok();
+                    return Some(("text/plain", String::new()));
+                }
+                Some(("text/html; charset=utf-8", page))
             }
         });
         Self { origin, reports }
@@ -45,40 +51,6 @@ impl Page {
         })
         .await
     }
-}
-
-async fn answer(socket: TcpStream, stream_url: String, reports: mpsc::Sender<Value>) {
-    let mut socket = BufReader::new(socket);
-    let mut request = String::new();
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if socket.read_line(&mut line).await.unwrap_or(0) == 0 {
-            return;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().expect("a length");
-        }
-        if line == "\r\n" {
-            break;
-        }
-        request.push_str(&line);
-    }
-    let mut body = vec![0; length];
-    socket.read_exact(&mut body).await.expect("a body");
-    let page = if request.starts_with("POST ") {
-        let report = serde_json::from_slice(&body).expect("a report");
-        // A test that has seen enough listens no longer.
-        let _heard = reports.send(report).await.is_ok();
-        String::new()
-    } else {
-        PAGE.replace("STREAM_URL", &stream_url)
-    };
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        page.len()
-    );
-    let _sent = socket.write_all(format!("{head}{page}").as_bytes()).await.is_ok();
 }
 
 /// Reports go out one after another, so that they arrive in order.
@@ -118,29 +90,6 @@ fn browse(url: &str, profile: &Scratch) -> Option<Child> {
         .kill_on_drop(true)
         .spawn();
     Some(browser.expect("CHATMUX_CHROMIUM names a browser"))
-}
-
-/// A pipe to the edge that can be cut.
-async fn cuttable(target: std::net::SocketAddr) -> (std::net::SocketAddr, watch::Sender<u32>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (cut, cuts) = watch::channel(0);
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut cuts = cuts.clone();
-            cuts.mark_unchanged();
-            tokio::spawn(async move {
-                let Ok(mut far) = TcpStream::connect(target).await else {
-                    return;
-                };
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    _ = cuts.changed() => {}
-                }
-            });
-        }
-    });
-    (address, cut)
 }
 
 fn stream_url(address: std::net::SocketAddr) -> String {

@@ -1,68 +1,28 @@
 //! The contracts for clients before foreign judges: the TypeScript compiler, the AsyncAPI parser,
 //! and Node for the reader in the docs.
 //!
-//! Needs `node` and `npm` (`make test` installs them). The packages are pinned by
-//! `tests/contracts/package-lock.json` and installed once, below `target`. The JSON Schema is
-//! judged beside its code, and by `support::schema` on the events that all tests hear.
+//! The packages are those of `tests/contracts` (`support::npm`). The JSON Schema is judged beside
+//! its code, and by `support::schema` on the events that all tests hear.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use chatmux::scripted::Kind;
 use serde_json::{Value, json};
 
 use crate::shipped::{blocks, pages};
+use crate::support::npm::{self, run};
 use crate::support::{Client, KEY, One, Scratch, say, soon};
-
-/// Installing takes some seconds; past this the registry is not to be reached.
-const INSTALL_SECS_MAX: u32 = 300;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs a tool, bounded in time.
-fn run(folder: &Path, command: &[&str], input: &str) -> Output {
-    let mut child = Command::new("timeout")
-        .arg(INSTALL_SECS_MAX.to_string())
-        .args(command)
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("timeout runs");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    // A tool that reads nothing may be gone by now.
-    let _is_written = stdin.write_all(input.as_bytes()).is_ok();
-    drop(stdin);
-    child.wait_with_output().expect("it ends")
-}
-
 /// The folder with the packages, the samples and the types in it.
 fn workshop() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contracts");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        let samples = std::fs::read_dir(root().join("tests/contracts")).expect("a folder");
-        let files = samples.map(|entry| entry.expect("an entry").path());
-        for file in files.chain([root().join("docs/schema/chatmux.ts")]) {
-            std::fs::copy(&file, folder.join(file.file_name().expect("a name"))).expect("a copy");
-        }
-        let lock = std::fs::read_to_string(folder.join("package-lock.json")).expect("a lock");
-        let stamp = folder.join("installed");
-        if std::fs::read_to_string(&stamp).unwrap_or_default() != lock {
-            let install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-            let said = run(&folder, &install, "");
-            let err = String::from_utf8_lossy(&said.stderr);
-            assert!(said.status.success(), "npm ci (Debian: nodejs, npm): {err}");
-            std::fs::write(&stamp, lock).expect("a stamp");
-        }
-        folder
-    })
+    FOLDER.get_or_init(|| npm::workshop("contracts", &["docs/schema/chatmux.ts"]))
 }
 
 /// What the compiler says of files in a folder of the workshop.

@@ -48,4 +48,5 @@ mod tls_upstream;
 mod browser;
 mod shipped;
 mod contracts;
+mod console;
 mod tidy;

@@ -94,12 +94,7 @@ impl Console {
         Some(self.file(StatusCode::OK, media, text.as_bytes().to_vec()))
     }
 
-    fn file(
-        &self,
-        status: StatusCode,
-        media: &'static str,
-        body: Vec<u8>,
-    ) -> Response<Vec<u8>> {
+    fn file(&self, status: StatusCode, media: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
         let mut response = Response::new(Vec::new());
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -200,9 +195,14 @@ mod tests {
     #[test]
     fn the_files_write_no_markup_and_name_no_other_host() {
         for (name, _, text) in FILES {
-            for word in
-                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style="]
-            {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "style=",
+            ] {
                 assert!(!text.contains(word), "{word} in {name}");
             }
             let names = text.matches("://").count() - text.matches("//www.w3.org/2000/svg").count();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::scripted::{
     clock::{Ids, now_ms},
-    conversation::{Conversation, Person, Step},
+    conversation::{Conversation, Person, Step, answer_to},
     json::{Object, Style},
 };
 
@@ -146,6 +146,16 @@ impl Chat {
         self.queue("chat_session_message", event, true);
         if !echo {
             self.queue.pop_back();
+        }
+    }
+
+    /// Whoever has the chat reads what the participant said last, and answers.
+    pub(super) fn answer(&mut self, chat: &str, text: &str) {
+        let who = Conversation::new(Vec::new());
+        let text = answer_to(text);
+        let says = if self.handed_over { Step::AgentSays(text) } else { Step::BotSays(text) };
+        for step in [Step::ParticipantMessageRead, says] {
+            self.say(chat, &who, &step, "", false);
         }
     }
 

@@ -168,6 +168,9 @@ impl BrightPattern {
             match text("event") {
                 "chat_session_message" => {
                     chat.own_message(id, text("msg_id"), text("msg"), echo);
+                    if stage.options.answers {
+                        chat.answer(id, text("msg"));
+                    }
                 }
                 "chat_session_end" | "chat_session_disconnect" => chat.end(),
                 _ => {}

@@ -1,7 +1,7 @@
 //! The steps of a script as stanzas and the frames SparkWeb derives from them.
 
 use crate::scripted::{
-    conversation::{Conversation, Step},
+    conversation::{Conversation, Step, answer_to},
     openfire::{
         Openfire,
         payload::Part::{Raw, Text},
@@ -152,6 +152,12 @@ impl Openfire {
         let who = Conversation::new(Vec::new());
         let jids = Jids { peer: peer.to_owned(), ..self.jids(user, &who, stage) };
         self.carbon(&jids, text, stage);
+        if stage.options.answers {
+            let last_own_id = jids.id.clone();
+            let jids = Jids { peer: jids.peer, last_own_id, ..self.jids(user, &who, stage) };
+            self.receipt(&jids, "displayed", "urn:xmpp:chat-markers:0", stage);
+            self.message(&jids, &format!("{peer}/desk"), &answer_to(text), "", stage);
+        }
     }
 
     fn receipt(&self, jids: &Jids, name: &str, namespace: &str, stage: &mut Stage) {

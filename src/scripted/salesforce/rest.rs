@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::scripted::{
     clock::now_ms,
+    conversation::{Audience, Conversation, Step, answer_to},
     http::{Request, Response},
     json::{Object, Style, array},
     salesforce::{
@@ -11,7 +12,7 @@ use crate::scripted::{
         entry::{Entry, Sender},
         not_found,
     },
-    stage::Stage,
+    stage::{Dialect as _, Stage},
 };
 
 /// Bytes of an upload, with its form.
@@ -116,6 +117,9 @@ impl Salesforce {
                 let given = text("id").map_or_else(|| stage.ids.uuid(), str::to_owned);
                 let sender = Sender::participant(&subject);
                 self.publish(id, Entry::message(&given, sender, content), stage);
+                if stage.options.answers {
+                    self.answer_to(id, &given, content, stage);
+                }
                 Ok(Response::json(200, "{}"))
             }
             ("POST", "entry") => {
@@ -135,6 +139,18 @@ impl Salesforce {
                 Ok(Response::empty(204))
             }
             _ => Err(Response::empty(405)),
+        }
+    }
+
+    /// Whoever has the conversation reads a message, and answers it.
+    fn answer_to(&mut self, id: &str, message: &str, text: &str, stage: &mut Stage) {
+        let chat = self.chats.entry(id.to_owned()).or_default();
+        message.clone_into(&mut chat.last_own_id);
+        let text = answer_to(text);
+        let says = if chat.handed_over { Step::AgentSays(text) } else { Step::BotSays(text) };
+        let (to, who) = (Audience::new("").conversation(id), Conversation::new(Vec::new()));
+        for step in [Step::ParticipantMessageRead, says] {
+            self.speak(&to, &who, &step, stage);
         }
     }
 

@@ -7,8 +7,10 @@ mod edge;
 mod http;
 mod jwks;
 mod metrics;
+pub(crate) mod npm;
 mod schema;
 mod sse;
+mod web;
 
 pub(crate) use backends::{
     Four, KINDS, One, backend, backend_with, jane, options, say, source_name,
@@ -20,6 +22,7 @@ pub(crate) use http::{Ask, Client, Head, Reply, Wire, send_raw};
 pub(crate) use jwks::{Jwks, Signer, set as jwk_set};
 pub(crate) use metrics::Metrics;
 pub(crate) use sse::{Event, EventSource};
+pub(crate) use web::{cuttable, serve_web};
 
 use std::time::Duration;
 

@@ -14,6 +14,14 @@ export function passes(entry, { hidden, source, words }) {
   return !words || `${entry.name} ${entry.text}`.toLowerCase().includes(words.toLowerCase());
 }
 
+/** What an event says, in short. Pure. */
+export function gist({ text, kind }) {
+  if (kind === 'page') return text;
+  const { text: words, data, ...rest } = JSON.parse(text);
+  if (typeof words === 'string' && words !== '') return words.slice(0, PREVIEW);
+  return JSON.stringify(kind === 'message' ? data ?? {} : rest).slice(0, PREVIEW);
+}
+
 /** The lines of an event as they came, but for the data's own line. */
 export function raw({ name, id, text }) {
   return [`event: ${name}`, id && `id: ${id}`, `data: ${text}`].filter(Boolean).join('\n');
@@ -46,7 +54,7 @@ export function eventLog(root, order) {
       {},
       el('span', { class: 'row-time' }, time),
       el('span', { class: `row-name kind-${entry.kind} ${colour}` }, entry.name),
-      el('span', { class: 'row-data' }, entry.text.slice(0, PREVIEW)),
+      el('span', { class: 'row-data' }, gist(entry)),
     );
     const details = el('details', { class: 'row', 'data-name': entry.name }, summary);
     details.addEventListener('toggle', () => {

@@ -8,8 +8,7 @@ const known = (word) => (Object.hasOwn(NEXT, word ?? '') ? word : 'auto');
 function put(theme) {
   document.documentElement.dataset.theme = theme;
   localStorage.setItem(KEY, theme);
-  const button = document.querySelector('#theme');
-  if (button) button.textContent = `Theme: ${theme}`;
+  document.querySelector('#theme-name').textContent = theme;
 }
 
 put(known(localStorage.getItem(KEY)));

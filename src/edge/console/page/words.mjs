@@ -128,5 +128,5 @@ export function nameOf(sender, isOwn) {
 /** Hours, minutes, seconds of a time of the wire, as this browser writes them. */
 export function clock(time) {
   const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? '' : date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+  return Number.isNaN(date.getTime()) ? '' : date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
 }
