@@ -12,6 +12,8 @@ const { ofAnswer, ofSilence } = await load('explain');
 const { fromFragment, listenUrls } = await load('settings');
 const { gist, passes, raw } = await load('log');
 const { line } = await load('words');
+const { judge, selfTestUrl, split } = await load('selftest');
+const { safeUrl } = await load('dom');
 
 const TYPES = ['Chat', 'Data', 'Handoff', 'Typing', 'Receipt', 'Presence', 'Participant', 'Status', 'Token', 'Progress', 'File', 'Form', 'Invite', 'Call', 'Signal', 'Notice', 'Reasoning', 'Tool', 'Webhook', 'Raw'];
 const SOURCE = { name: 'care', backend: 'salesforce', event: 'X' };
@@ -247,6 +249,29 @@ test('a link brings fields and a credential, but no address', () => {
   assert.deepEqual(fromFragment('#workflow=w&participantId=jane&apikey=k&base=http://evil.example&credential=x'), { workflow: 'w', participantId: 'jane', credential: 'k' });
   assert.deepEqual(fromFragment(''), {});
   assert.deepEqual(listenUrls(['http://0.0.0.0:80', 'https://[::]:443', 'http://10.0.0.5:80'], 'desk.example'), ['http://desk.example:80', 'https://desk.example:443', 'http://10.0.0.5:80']);
+});
+
+test('only addresses of the web become links', () => {
+  for (const bad of ['javascript:alert(1)', ' javascript:alert(1)', 'JaVaScRiPt:alert(1)', 'data:text/html,x', 'vbscript:x', 'blob:x', 'file:///etc/passwd', '/relative', '', undefined, 7, {}]) {
+    assert.equal(safeUrl(bad), undefined, String(bad));
+  }
+  assert.equal(safeUrl('https://example.org/a b').href, 'https://example.org/a%20b');
+  assert.equal(safeUrl('/voice/file', 'http://127.0.0.1:8080').href, 'http://127.0.0.1:8080/voice/file');
+});
+
+test('a self-test is judged by when its events came', () => {
+  const event = (sentMs, at, name = 'probe', more = {}) => ({ at, event: name, data: { sentMs, ...more } });
+  const sent = [0, 0, 250, 500, 750, 1000, 2000];
+  const end = (at) => event(2100, at, 'end', { reason: 'done' });
+  const plain = [...sent.map((ms) => event(ms, ms + 3)), end(2103)];
+  assert.deepEqual(judge(plain, 2110, null), []);
+  assert.match(judge([...sent.map((ms) => event(ms, 2100)), end(2101)], 2110, null).join(), /buffers/);
+  assert.match(judge(plain, 2110, 'gzip').join(), /compresses \(gzip\)/);
+  assert.match(judge(plain.slice(0, 6), 4000, null).join(), /cuts after 2997 ms of silence/);
+  assert.match(judge(plain.slice(0, 7), 2010, null).join(), /cut after 2010 ms in all/);
+  assert.match(judge([...plain.slice(0, 7), event(2050, 2050, 'end', { reason: 'draining' })], 2051, null).join(), /early \(draining\)/);
+  assert.deepEqual(split('event: begin\ndata: {"sentMs":0}\n\nevent: pro'), [[{ event: 'begin', data: { sentMs: 0 } }], 'event: pro']);
+  assert.equal(selfTestUrl({ ...SETTINGS, types: ['Chat'], errorsEvent: true }).href, 'http://127.0.0.1:8080/events/selftest?tenantId=acme&workflow=a+b&participantId=jane&apikey=key');
 });
 
 test('the log is filtered by name, source and words, and keeps what came', () => {

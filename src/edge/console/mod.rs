@@ -38,6 +38,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("explain.mjs", SCRIPT, include_str!("page/explain.mjs")),
     ("send.mjs", SCRIPT, include_str!("page/send.mjs")),
     ("composer.mjs", SCRIPT, include_str!("page/composer.mjs")),
+    ("selftest.mjs", SCRIPT, include_str!("page/selftest.mjs")),
     ("settings.mjs", SCRIPT, include_str!("page/settings.mjs")),
     ("chat.mjs", SCRIPT, include_str!("page/chat.mjs")),
     ("sources.mjs", SCRIPT, include_str!("page/sources.mjs")),

@@ -6,6 +6,7 @@ import { connection, streamUrl } from './connection.mjs';
 import { el, say } from './dom.mjs';
 import { explain } from './explain.mjs';
 import { eventLog } from './log.mjs';
+import { selfTest } from './selftest.mjs';
 import { settings as settingsOf } from './settings.mjs';
 import { showFigures, showSources } from './sources.mjs';
 import { happen, initial, isSilent, onEvent } from './state.mjs';
@@ -110,6 +111,18 @@ async function start() {
       set(happen(model, { kind: 'cut' }));
     },
     resume,
+    async selftest() {
+      if (!find('#settings').reportValidity()) return;
+      const button = find('[data-action=selftest]');
+      const result = find('#selftest');
+      button.disabled = true;
+      result.replaceChildren(el('p', {}, 'Asking…'));
+      const onBegin = (takesMs) => result.replaceChildren(el('p', {}, `Listening for ${Math.ceil(takesMs / 1000)} s…`));
+      const found = await selfTest(settings.read(), onBegin);
+      const words = found.length > 0 ? found : ['Nothing between buffers, compresses or cuts.'];
+      result.replaceChildren(...words.map((word) => el('p', { 'data-tone': found.length > 0 ? 'error' : 'good' }, word)));
+      button.disabled = false;
+    },
     again: () => (model.stream.opens > 0 ? resume() : open()),
   };
   document.addEventListener('click', (event) => {
