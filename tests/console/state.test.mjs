@@ -199,6 +199,7 @@ test('notes say in words what happened', () => {
 test('a message can go where somebody has written', () => {
   const model = hearAll(message('Chat', {}, { text: 'a' }), message('Status', { state: 'active' }, { id: 's', conversationId: 'queue' }), message('Chat', {}, { id: 'o', text: 'b', direction: 'Incoming' }));
   assert.deepEqual(conversations(model), [{ source: 'care', conversation: 'c', name: 'Ava' }]);
+  assert.deepEqual(conversations(hearAll(message('Chat', { room: 'help@conference' }, { text: 'a' }))), [], 'rooms take another call');
 });
 
 const SETTINGS = { base: 'http://127.0.0.1:8080', path: '/events', tenantId: 'acme', workflow: 'a b', participantId: 'jane', credential: 'key' };

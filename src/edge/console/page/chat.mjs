@@ -152,6 +152,7 @@ export function chatView(root, { order, settings }) {
   const typing = root.querySelector('#typing');
   let rendered = new Map();
   let texts = new Map();
+  let shownItems;
 
   const isNearEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_END_PX;
   const toEnd = () => list.scrollTo({ top: list.scrollHeight });
@@ -166,6 +167,8 @@ export function chatView(root, { order, settings }) {
 
   /** Changes what has changed, in place: what stands there is not told again. */
   function show(items) {
+    if (items === shownItems) return;
+    shownItems = items;
     const isFollowed = isNearEnd();
     texts = new Map(items.map((item) => [item.key, item.text]));
     const before = rendered;

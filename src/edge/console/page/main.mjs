@@ -13,6 +13,8 @@ import { happen, initial, isSilent, onEvent } from './state.mjs';
 
 /** Clocks and time-outs are looked at so often. */
 const TICK_MS = 1000;
+/** Before a browser that has given up is helped, although nothing speaks against the stream. */
+const AGAIN_MS = 2000;
 
 const PHASES = {
   idle: 'Not connected', connecting: 'Connecting…', open: 'Connected', retrying: 'Reconnecting…',
@@ -82,7 +84,7 @@ async function start() {
     if (model.phase === 'refused') return;
     const why = await explain(streamUrl(settings.read(), stream.cursor()), location.origin);
     if (why === undefined) {
-      if (isFinal) resume();
+      if (isFinal) setTimeout(() => model.phase !== 'idle' && model.phase !== 'cut' && resume(), AGAIN_MS);
       return;
     }
     if (isFinal) stream.close();

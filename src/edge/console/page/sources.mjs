@@ -1,6 +1,6 @@
 // The sources and the figures of the connection, as lists that are made anew when they change.
 
-import { el } from './dom.mjs';
+import { el, say } from './dom.mjs';
 import { DOWN, clock, explained } from './words.mjs';
 
 const STATES = { waiting: 'connecting', up: 'up', down: 'away', ended: 'ended' };
@@ -29,10 +29,16 @@ function card(source, index, now) {
   );
 }
 
+/** What each list shows now: one that has not changed is left alone, for whoever is reading it. */
+const known = new WeakMap();
+
 /** Shows the sources. */
 export function showSources(list, model, order, now) {
-  const cards = Object.values(model.sources).map((source) => card(source, order(source.name), now));
-  list.replaceChildren(...cards);
+  const sources = Object.values(model.sources);
+  const words = JSON.stringify(sources.map((source) => [source, stateWords(source, now)]));
+  if (known.get(list) === words) return;
+  known.set(list, words);
+  list.replaceChildren(...sources.map((source) => card(source, order(source.name), now)));
 }
 
 function ago(at, now) {
@@ -58,7 +64,8 @@ export function showFigures(list, model, now) {
     ['Gaps', stream.gaps],
     ['Cursor', stream.cursor || '–'],
   ];
-  list.replaceChildren(
-    ...figures.map(([name, value]) => el('div', { 'data-figure': name }, el('dt', {}, name), el('dd', {}, String(value)))),
-  );
+  if (list.childElementCount === 0) {
+    list.append(...figures.map(([name]) => el('div', { 'data-figure': name }, el('dt', {}, name), el('dd', {}))));
+  }
+  figures.forEach(([, value], index) => say(list.children[index].lastElementChild, String(value)));
 }

@@ -189,12 +189,12 @@ export function isSilent(model, at) {
   return model.phase === 'open' && lastAt !== undefined && at - lastAt > SILENT_PERIODS * heartbeatSeconds * 1000;
 }
 
-/** Conversations in which something was said, newest last: where a message can go. */
+/** Conversations of two in which something was said, newest last: where a message can go. */
 export function conversations(model) {
   const found = new Map();
   for (const item of model.timeline.items) {
     if (item.kind !== 'message' && item.kind !== 'stream' && item.kind !== 'file') continue;
-    if (item.conversation === undefined) continue;
+    if (item.conversation === undefined || item.room !== undefined) continue;
     const key = JSON.stringify([item.source, item.conversation]);
     const name = item.isOwn ? found.get(key)?.name : item.name;
     found.delete(key);

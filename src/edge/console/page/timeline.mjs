@@ -60,6 +60,7 @@ function chatItem(message) {
     kind: 'message',
     text: message.text ?? '',
     subject: data.subject,
+    room: data.room,
     isDelayed: data.delayed === true,
     isMarkdown: data.format === 'markdown',
     inReplyTo: data.inReplyTo,
