@@ -354,7 +354,7 @@ on('hostile text stays text', {}, async ({ page, said, ...on }) => {
   await said(payload).first().waitFor();
   await said('<svg onload=alert(5)>').waitFor();
   await page.locator('.message[data-source=care] .name', { hasText: payload }).first().waitFor();
-  await page.locator('.file', { hasText: payload }).waitFor();
+  await page.locator('.message[data-source=voice] .file', { hasText: payload }).waitFor();
   await page.locator('.form-title', { hasText: payload }).waitFor();
   await page.locator('.note[data-type=Raw]', { hasText: payload }).waitFor();
   await page.locator('.message[data-source=agent] .no-link', { hasText: payload }).waitFor();
