@@ -391,21 +391,61 @@ on('an address where nobody is, is explained', { fragment: WHO.replace(/&apikey=
   void on;
 });
 
+on('what lies between is tested', {}, async ({ page, ...on }) => {
+  await on.connected();
+  // An answer that was held back: all of it comes at once.
+  const events = [['begin', { sentMs: 0, takesMs: 1500 }], ...[250, 500, 750, 1000].map((sentMs) => ['probe', { sentMs }]), ['end', { sentMs: 1500, reason: 'done' }]];
+  const body = events.map(([event, data]) => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`).join('');
+  await page.route(/\/events\/selftest\?/, async (route) => {
+    assert.equal(new URL(route.request().url()).searchParams.get('participantId'), 'jane');
+    await route.fulfill({ body, contentType: 'text/event-stream', headers: { 'Access-Control-Allow-Origin': '*' } });
+  });
+  const button = page.getByRole('button', { name: 'Test what lies between' });
+  await button.click();
+  await page.locator('#selftest', { hasText: 'Something between buffers' }).waitFor();
+  assert.equal(await button.isEnabled(), true);
+});
+
+on('what comes is followed, but not by whoever reads further up', { viewport: NARROW }, async ({ page, said, ...on }) => {
+  await on.phase('Connected');
+  const isAtEnd = () => page.waitForFunction(() => {
+    const list = document.querySelector('#timeline');
+    return list.clientHeight > 0 && list.scrollHeight > list.clientHeight && list.scrollHeight - list.scrollTop - list.clientHeight < 2;
+  });
+  for (let number = 0; number < 12; number += 1) await step('care', 'says', `line ${number}`);
+  await said('line 11').waitFor();
+  await isAtEnd();
+  await page.getByRole('navigation').getByRole('button', { name: 'Events' }).click();
+  await step('care', 'says', 'said meanwhile');
+  await page.locator('#rows .row', { hasText: 'said meanwhile' }).waitFor();
+  await page.getByRole('navigation').getByRole('button', { name: 'Chat' }).click();
+  await isAtEnd();
+  await page.locator('#timeline').evaluate((list) => list.scrollTo({ top: 0 }));
+  const newest = page.getByRole('button', { name: 'To the newest' });
+  await newest.waitFor();
+  await step('care', 'says', 'further down');
+  await said('further down').waitFor();
+  assert.equal(await page.locator('#timeline').evaluate((list) => list.scrollTop), 0);
+  await newest.click();
+  await isAtEnd();
+  await newest.waitFor({ state: 'hidden' });
+});
+
 on('the theme follows the system, or the button', { colorScheme: 'dark' }, async ({ page }) => {
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const dark = await ground();
   const button = page.locator('#theme');
   await button.click();
-  assert.equal(await button.textContent(), 'Theme: light');
+  assert.equal(await button.innerText(), 'Theme: light');
   const light = await ground();
   assert.notEqual(light, dark);
   await page.reload();
   await page.locator('#theme', { hasText: 'Theme: light' }).waitFor();
   assert.equal(await ground(), light);
   await button.click();
-  assert.deepEqual([await button.textContent(), await ground()], ['Theme: dark', dark]);
+  assert.deepEqual([await button.innerText(), await ground()], ['Theme: dark', dark]);
   await button.click();
-  assert.deepEqual([await button.textContent(), await ground()], ['Theme: auto', dark]);
+  assert.deepEqual([await button.innerText(), await ground()], ['Theme: auto', dark]);
 });
 
 for (const colorScheme of ['light', 'dark']) {

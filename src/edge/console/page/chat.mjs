@@ -154,10 +154,17 @@ export function chatView(root, { order, settings }) {
   let texts = new Map();
   let shownItems;
 
-  const isNearEnd = () => list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_END_PX;
+  // Whoever has scrolled up reads there; everybody else is shown what comes.
+  let isFollowed = true;
   const toEnd = () => list.scrollTo({ top: list.scrollHeight });
-  list.addEventListener('scroll', () => (newest.hidden = isNearEnd()));
+  list.addEventListener('scroll', () => {
+    if (list.clientHeight === 0) return;
+    isFollowed = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_END_PX;
+    newest.hidden = isFollowed;
+  });
   newest.addEventListener('click', toEnd);
+  // It may have been hidden while more came.
+  new ResizeObserver(() => isFollowed && toEnd()).observe(list);
 
   const context = {
     order,
@@ -169,7 +176,6 @@ export function chatView(root, { order, settings }) {
   function show(items) {
     if (items === shownItems) return;
     shownItems = items;
-    const isFollowed = isNearEnd();
     texts = new Map(items.map((item) => [item.key, item.text]));
     const before = rendered;
     rendered = new Map();
@@ -193,7 +199,6 @@ export function chatView(root, { order, settings }) {
     for (const { element } of before.values()) element.remove();
     root.querySelector('#nothing').hidden = items.length > 0;
     if (isFollowed) toEnd();
-    newest.hidden = isNearEnd();
   }
 
   return {

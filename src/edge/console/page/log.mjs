@@ -17,7 +17,7 @@ export function passes(entry, { hidden, source, words }) {
 /** What an event says, in short. Pure. */
 export function gist({ text, kind }) {
   if (kind === 'page') return text;
-  const { text: words, data, ...rest } = JSON.parse(text);
+  const { text: words, data, timestamp, ...rest } = JSON.parse(text);
   if (typeof words === 'string' && words !== '') return words.slice(0, PREVIEW);
   return JSON.stringify(kind === 'message' ? data ?? {} : rest).slice(0, PREVIEW);
 }

@@ -13,6 +13,11 @@ function stateWords(source, now) {
   return `${words}: ${explained(DOWN, source.reason)}${again}`;
 }
 
+function heardWords({ events, lastTime }) {
+  if (events === 0) return 'no events yet';
+  return `${events} ${events === 1 ? 'event' : 'events'}, last ${clock(lastTime)}`;
+}
+
 function card(source, index, now) {
   const people = Object.values(source.people);
   const here = people.map((person) => (person.show && person.show !== 'online' ? `${person.name} (${person.show})` : person.name));
@@ -25,7 +30,7 @@ function card(source, index, now) {
     el('span', { class: 'source-state' }, stateWords(source, now)),
     source.session && el('span', { class: 'source-more' }, `${source.session.title}${source.session.more ? ` · ${source.session.more}` : ''}`),
     here.length > 0 && el('span', { class: 'source-more' }, `Here: ${here.join(', ')}`),
-    el('span', { class: 'source-more' }, source.events === 0 ? 'no events yet' : `${source.events} events, last ${clock(source.lastTime)}`),
+    el('span', { class: 'source-more' }, heardWords(source)),
   );
 }
 
