@@ -322,30 +322,36 @@ async fn what_a_conf_names_is_passed_and_nothing_else() {
     assert_eq!(request.header("x-api-key"), None);
 }
 
+/// A message of Jane's that says hello.
+fn hello(kind: Kind) -> Ask {
+    let chat = jane().conversation;
+    let (path, body) = match kind {
+        Kind::Openfire => ("/chat/message/bob@example.org".to_owned(), "hello".to_owned()),
+        Kind::Xians => {
+            ("/api/user/rest/send?type=Chat&text=hello&requestId=r-1".to_owned(), "{}".to_owned())
+        }
+        Kind::Salesforce => (
+            format!("/iamessage/api/v2/conversation/{chat}/message"),
+            json!({"message": {"id": "m", "staticContent": {"text": "hello"}}}).to_string(),
+        ),
+        Kind::BrightPattern => (
+            format!("/chats/{chat}/events"),
+            r#"{"events":[{"event":"chat_session_message","msg_id":"9","msg":"hello"}]}"#
+                .to_owned(),
+        ),
+    };
+    call("POST", &format!("{}{path}", at(kind))).body(body)
+}
+
 #[tokio::test]
 async fn a_message_sent_comes_back_on_the_stream() {
-    let chat = jane().conversation;
     for kind in Kind::ALL {
         let one = front(kind).await;
         let mut client = one.edge.open(&Client::new("jane")).await;
         client.all_up(&[source_name(kind)]).await;
         say(&one.backend, "what can I do?");
         client.chat("what can I do?").await;
-        let (path, body) = match kind {
-            Kind::Openfire => ("/chat/message/bob@example.org".to_owned(), "hello".to_owned()),
-            Kind::Xians => ("/api/user/rest/send?type=Chat&text=hello".to_owned(), "{}".to_owned()),
-            Kind::Salesforce => (
-                format!("/iamessage/api/v2/conversation/{chat}/message"),
-                json!({"message": {"id": "m", "staticContent": {"text": "hello"}}}).to_string(),
-            ),
-            Kind::BrightPattern => (
-                format!("/chats/{chat}/events"),
-                r#"{"events":[{"event":"chat_session_message","msg_id":"9","msg":"hello"}]}"#
-                    .to_owned(),
-            ),
-        };
-        let ask = call("POST", &format!("{}{path}", at(kind))).body(body);
-        assert_eq!(ask.send(one.edge.streams()).await.head.status, 200, "{kind:?}");
+        assert_eq!(hello(kind).send(one.edge.streams()).await.head.status, 200, "{kind:?}");
         if kind == Kind::Xians {
             // It echoes nobody; its history has the message.
             let history = call("GET", "/agent/api/user/rest/history");
@@ -358,6 +364,31 @@ async fn a_message_sent_comes_back_on_the_stream() {
         say(&one.backend, "goodbye");
         client.chat("goodbye").await;
         one.check_law().await;
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_answers_is_heard_after_the_message() {
+    for kind in Kind::ALL {
+        let backend = backend_with(kind, Options { answers: true, ..options(kind) }).await;
+        let edge = Edge::start(&Conf::new().backend(&backend).line(&proxy(kind, "")).yaml()).await;
+        let mut client = edge.open(&Client::new("jane")).await;
+        client.all_up(&[source_name(kind)]).await;
+        say(&backend, "what can I do?");
+        client.chat("what can I do?").await;
+        assert_eq!(hello(kind).send(edge.streams()).await.head.status, 200, "{kind:?}");
+        if kind != Kind::Xians {
+            let own = client.chat("hello").await;
+            let read = client.expect("Receipt").await;
+            assert_eq!(read.at("/data/receipt"), "read", "{kind:?}");
+            assert_eq!(read.at("/data/messageId"), own.at("/id"), "{kind:?}");
+        }
+        let answer = client.chat("You wrote: hello").await;
+        assert_eq!(answer.at("/direction"), "Outgoing", "{kind:?}");
+        if kind == Kind::Xians {
+            assert_eq!(answer.at("/requestId"), "r-1");
+        }
+        edge.check_law(&[(source_name(kind), &backend)]).await;
     }
 }
 
