@@ -436,16 +436,16 @@ on('the theme follows the system, or the button', { colorScheme: 'dark' }, async
   const dark = await ground();
   const button = page.locator('#theme');
   await button.click();
-  assert.equal(await button.innerText(), 'Theme: light');
+  assert.equal(await button.textContent(), 'Theme: light');
   const light = await ground();
   assert.notEqual(light, dark);
   await page.reload();
   await page.locator('#theme', { hasText: 'Theme: light' }).waitFor();
   assert.equal(await ground(), light);
   await button.click();
-  assert.deepEqual([await button.innerText(), await ground()], ['Theme: dark', dark]);
+  assert.deepEqual([await button.textContent(), await ground()], ['Theme: dark', dark]);
   await button.click();
-  assert.deepEqual([await button.innerText(), await ground()], ['Theme: auto', dark]);
+  assert.deepEqual([await button.textContent(), await ground()], ['Theme: auto', dark]);
 });
 
 for (const colorScheme of ['light', 'dark']) {

@@ -44,8 +44,11 @@ export function composer(form, { conf, routeSources, settings, happen }) {
     choices = now;
     if (!isSame) {
       const before = select.value;
+      const source = before && JSON.parse(before)[0];
       select.replaceChildren(...now.map((one) => el('option', { value: keyOf(one), disabled: !one.isReady }, one.words)));
-      const usual = now.find((one) => keyOf(one) === before && one.isReady) ?? now.find((one) => one.isReady);
+      // Somebody's first words give a conversation to what was chosen by its source alone.
+      const ready = now.filter((one) => one.isReady);
+      const usual = ready.find((one) => keyOf(one) === before) ?? ready.find((one) => one.source === source) ?? ready[0];
       if (usual) select.value = keyOf(usual);
     }
     button.disabled = !isOpen || !chosen()?.isReady;
