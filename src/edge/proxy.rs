@@ -376,8 +376,9 @@ impl Edge {
             return Ok(());
         };
         let edge = self.clone();
+        let (bare, opening) = Bare::new(stream, &head, write_timeout);
         tokio::spawn(async move {
-            match Bare::open(stream, &head, write_timeout).await {
+            match bare.open(opening).await {
                 Ok(bare) => opened.run(&edge, Down::Bare(bare)).await,
                 Err(_) => log::debug!("the client left before its stream began"),
             }
@@ -559,8 +560,8 @@ struct OpenStream {
 
 impl OpenStream {
     /// Runs to the end, and writes the access line.
-    async fn run(self, edge: &Edge, mut down: Down<'_>) {
-        let Self { stream, answered, permits, subject, .. } = self;
+    async fn run(mut self: Box<Self>, edge: &Edge, mut down: Down<'_>) {
+        let Self { stream, answered, permits, subject, .. } = &mut *self;
         let subscription = stream.listener.channel.subscription.clone();
         let recheck = |grant: &Grant| {
             let checked = edge.still_opens(&answered.route, grant, &subscription);
@@ -568,7 +569,7 @@ impl OpenStream {
         };
         let started = clock::now();
         let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
-        drop(permits);
+        *permits = Permits::default();
         let ended = StreamEnded {
             request_id: &answered.request_id,
             trace: answered.trace,
