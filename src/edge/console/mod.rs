@@ -118,11 +118,12 @@ impl Console {
 }
 
 /// How a page may call a listener, as sources of a policy. One that is bound to all addresses, or
-/// whose certificate has a name, is called by names that the process does not know.
+/// whose certificate has a name, is called by names that the process does not know; a policy has
+/// no way to write an IPv6 address.
 fn reachable(url: &str, at: SocketAddr) -> Vec<String> {
     let (scheme, _) = url.split_once("://").unwrap_or(("http", ""));
     let port = at.port();
-    if scheme == "https" || at.ip().is_unspecified() {
+    if scheme == "https" || at.is_ipv6() || at.ip().is_unspecified() {
         vec![format!("{scheme}://*:{port}")]
     } else if at.ip().is_loopback() {
         vec![url.to_owned(), format!("{scheme}://localhost:{port}")]
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn a_page_may_call_listeners_by_the_names_they_can_have() {
         check("http://127.0.0.1:8080", &["http://127.0.0.1:8080", "http://localhost:8080"]);
-        check("http://[::1]:8080", &["http://[::1]:8080", "http://localhost:8080"]);
+        check("http://[::1]:8080", &["http://*:8080"]);
         check("http://10.0.0.5:8080", &["http://10.0.0.5:8080"]);
         check("http://0.0.0.0:8080", &["http://*:8080"]);
         check("http://[::]:8080", &["http://*:8080"]);

@@ -204,6 +204,8 @@ export function chatView(root, { order, settings }) {
   return {
     show(model) {
       show(model.timeline.items);
+      const { cut } = model.timeline;
+      say(root.querySelector('#earlier'), cut === 0 ? '' : `${cut} earlier left out`);
       const names = [...new Set(model.typing.map((one) => one.name))];
       const words = names.length === 0 ? '' : `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} typing…`;
       say(typing, words);
