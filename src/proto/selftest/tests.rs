@@ -166,6 +166,17 @@ fn a_way_that_is_open_is_found_good() {
             (Check::Address, good, ""),
         ],
     );
+    // As HAProxy holds what is small, and the end not.
+    let mut heard = Heard::new(None, true);
+    for (at, bytes) in sent(&Plan::new(5)) {
+        let text = String::from_utf8(bytes).unwrap();
+        let name = text.split_once("event: ").unwrap().1.split('\n').next().unwrap();
+        let data = text.split_once("data: ").unwrap().1.trim_end();
+        heard.on_event(name, data, if name == "end" { at } else { at + 206 });
+    }
+    let findings = judge(&heard);
+    let finding = findings.iter().find(|one| one.check == Check::Buffering).unwrap();
+    assert_eq!((finding.verdict, finding.text.as_str()), (Verdict::Note, "most events come 206 ms late"));
     // A little buffering by time is no harm.
     check(&Between { every_ms: 50, ..OPEN }, None, &[(Check::Buffering, good, "ms late")]);
 }

@@ -10,8 +10,11 @@ const PAUSE_LONG_MS: u64 = 900;
 const CLUMP: u64 = 4;
 /// One clump may be chance; nobody buffers once.
 const CLUMPS_MIN: usize = 2;
-/// Later than this is worth a word, even where nothing clumps.
-const LATE_MS: u64 = 1_000;
+/// Half of the events this late are worth a word, even where nothing clumps: HAProxy lets small
+/// pieces wait 200 ms for more.
+const LATE_MS: u64 = 100;
+/// A single one this late, too.
+const VERY_LATE_MS: u64 = 1_000;
 /// A stream that ends earlier was not cut for its silence.
 const SILENCE_MIN_MS: u64 = 500;
 
@@ -142,6 +145,8 @@ struct Held {
     clumps: usize,
     /// The latest that an event came, against the earliest.
     late_ms: u64,
+    /// How late half of them or more came.
+    usually_late_ms: u64,
     /// The most bytes that came at once, though they were sent one after another.
     bytes: usize,
     /// Whether the last of them was the end of the stream.
@@ -156,10 +161,21 @@ impl Held {
 
 fn held(arrivals: &[Arrival]) -> Held {
     let delay = |one: &Arrival| i128::from(one.at_ms) - i128::from(one.sent_ms);
-    let least = arrivals.iter().map(delay).min().unwrap_or_default();
-    let most = arrivals.iter().map(delay).max().unwrap_or_default();
-    let late_ms = u64::try_from(most - least).unwrap_or(0);
-    let mut held = Held { pauses: 0, clumps: 0, late_ms, bytes: 0, until_end: false };
+    let mut delays: Vec<_> = arrivals.iter().map(delay).collect();
+    delays.sort_unstable();
+    let least = delays.first().copied().unwrap_or_default();
+    let late = |at: usize| {
+        let delay = delays.get(at).copied().unwrap_or(least);
+        u64::try_from(delay - least).unwrap_or(0)
+    };
+    let mut held = Held {
+        pauses: 0,
+        clumps: 0,
+        late_ms: late(delays.len().saturating_sub(1)),
+        usually_late_ms: late(delays.len() / 2),
+        bytes: 0,
+        until_end: false,
+    };
     let mut bytes = arrivals.first().map_or(0, |one| one.bytes);
     for pair in arrivals.windows(2) {
         let [one, next] = pair else { continue };
@@ -197,7 +213,12 @@ fn buffering(heard: &Heard, held: &Held) -> Finding {
                       switch its buffering off for this path";
         return Finding::bad(Check::Buffering, text, advice);
     }
-    if held.late_ms >= LATE_MS {
+    if held.usually_late_ms >= LATE_MS {
+        let text = format!("most events come {} ms late", held.usually_late_ms);
+        let advice = "HAProxy: `option http-no-delay`. Else a slow network; try again";
+        return Finding::note(Check::Buffering, text, advice);
+    }
+    if held.late_ms >= VERY_LATE_MS {
         let text = format!("events are not held back, but one came {late} late");
         let advice = "a slow network, or a machine at its limit; try again";
         return Finding::note(Check::Buffering, text, advice);
