@@ -19,8 +19,8 @@ use super::pattern::OriginRule;
 use super::read::{ConfFile, Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
-    Admin, Config, Connections, Cors, ForwardedHeader, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay,
-    Server, Timeouts, Tls, auth, include, proxy, route, source, spec, yaml,
+    Admin, Config, Connections, Cors, ForwardedHeader, Limit, Limits, Listen, Log, LogFormat,
+    LogLevel, Replay, Server, Timeouts, Tls, auth, include, proxy, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 

@@ -463,11 +463,7 @@ impl Edge {
             expires_in: admitted.expires.map(left),
             drain: self.drain.subscribe(),
             reloads,
-            entry: self.streams.enter(
-                admitted.grant,
-                admitted.subscription.clone(),
-                bell.clone(),
-            ),
+            entry: self.streams.enter(admitted.grant, admitted.subscription.clone(), bell.clone()),
             bell,
         };
         OpenStream {

@@ -11,9 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{
-    ACCEPT_ENCODING, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, HeaderValue, VIA,
-};
+use http::header::{ACCEPT_ENCODING, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, HeaderValue, VIA};
 use http::request::Parts;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -151,11 +149,7 @@ async fn run(
     Ok(Some(reason))
 }
 
-async fn send(
-    down: &mut Down<'_>,
-    block: Vec<u8>,
-    tally: &mut Tally,
-) -> Result<(), WriteFailure> {
+async fn send(down: &mut Down<'_>, block: Vec<u8>, tally: &mut Tally) -> Result<(), WriteFailure> {
     tally.bytes += block.len() as u64;
     down.write(block.into()).await
 }

@@ -152,13 +152,21 @@ async fn a_proxy_that_cuts_silent_streams_is_found_out_and_heartbeats_keep_it_fr
 #[tokio::test]
 async fn events_come_at_once_through_haproxy_which_compresses_none_of_them() {
     let one = One::start(Kind::Xians).await;
-    for backend in ["", "  compression algo gzip\n  compression type text/event-stream"] {
-        let conf = haproxy(&one.edge, "  timeout server 60s", backend);
-        let front = Front::haproxy(&conf, &[]).await;
+    let compresses = "  compression algo gzip\n  compression type text/event-stream";
+    for (defaults, backend) in [("", ""), ("", compresses), ("  option http-no-delay", "")] {
+        let defaults = format!("  timeout server 60s\n{defaults}");
+        let front = Front::haproxy(&haproxy(&one.edge, &defaults, backend), &[]).await;
         let mut stream = open(&front, &Client::new("jane")).await;
         stream.all_up(&["agent"]).await;
         hear_at_once(&mut stream, &one.backend).await;
-        Tested::through(&front, 1).await.is_bad(&[]);
+        let tested = Tested::through(&front, 1).await;
+        tested.is_bad(&[]);
+        // It lets the kernel wait for more, unless it is told not to.
+        if !defaults.contains("http-no-delay") {
+            let (verdict, text) = tested.of("buffering");
+            assert_eq!(verdict, "note", "{text}");
+            assert!(tested.json.to_string().contains("option http-no-delay"), "{}", tested.json);
+        }
     }
     one.check_law().await;
 }
@@ -166,11 +174,13 @@ async fn events_come_at_once_through_haproxy_which_compresses_none_of_them() {
 #[tokio::test]
 async fn a_client_that_leaves_a_proxy_leaves_the_edge_and_its_upstream() {
     let one = One::start(Kind::Xians).await;
-    for front in [
-        Front::nginx(&nginx(&one.edge, PLAIN), &[]).await,
-        Front::haproxy(&haproxy(&one.edge, "  timeout server 60s", ""), &[]).await,
+    // nginx passes it on at once. HAProxy does when it has something to write: a heartbeat.
+    for (front, heartbeat) in [
+        (Front::nginx(&nginx(&one.edge, PLAIN), &[]).await, "300"),
+        (Front::haproxy(&haproxy(&one.edge, "  timeout server 60s", ""), &[]).await, "1"),
     ] {
-        let mut stream = open(&front, &Client::new("jane")).await;
+        let client = Client::new("jane").query("heartbeatSeconds", heartbeat);
+        let mut stream = open(&front, &client).await;
         stream.all_up(&["agent"]).await;
         stream.close();
         one.edge.until_open(0).await;
@@ -250,8 +260,7 @@ async fn the_header_that_a_proxy_writes_names_the_client_and_no_other_does() {
     })
     .await;
     let sets = "  http-request set-header Forwarded \"for=%[src]\"";
-    let front =
-        Front::haproxy(&haproxy(&one.edge, "  timeout server 60s", sets), &[]).await;
+    let front = Front::haproxy(&haproxy(&one.edge, "  timeout server 60s", sets), &[]).await;
     let forged = Client::new("jane")
         .header("X-Forwarded-For", "203.0.113.9")
         .header("Forwarded", "for=203.0.113.9");
@@ -315,7 +324,8 @@ async fn the_confs_of_the_operators_guide_work_as_they_stand_there() {
 fn conf_of_the_guide(language: &str, at: usize) -> (usize, String) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
     let page = std::fs::read_to_string(page).expect("the guide");
-    let confs = blocks(&page, language).into_iter().filter(|(_, text)| text.starts_with("# file: "));
+    let confs =
+        blocks(&page, language).into_iter().filter(|(_, text)| text.starts_with("# file: "));
     confs.into_iter().nth(at).unwrap_or_else(|| panic!("no {language} conf in the guide"))
 }
 

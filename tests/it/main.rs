@@ -45,6 +45,7 @@ mod reload;
 mod cli;
 mod tls;
 mod tls_upstream;
+mod selftest;
 mod between;
 mod browser;
 mod shipped;

@@ -24,7 +24,8 @@ impl SelfTest {
     pub(super) fn read(query: Query<'_>, client_from: ClientFrom) -> Result<Self, Refusal> {
         let idle_secs = read_integer(query, IDLE)?;
         // What is less than none is none.
-        let idle_secs = idle_secs.map_or(IDLE_DEFAULT_SECS, |secs| u64::try_from(secs).unwrap_or(0));
+        let idle_secs =
+            idle_secs.map_or(IDLE_DEFAULT_SECS, |secs| u64::try_from(secs).unwrap_or(0));
         Ok(Self { plan: Plan::new(idle_secs), client_from })
     }
 }

@@ -38,7 +38,8 @@ fn sent(plan: &Plan) -> Vec<(u64, Vec<u8>)> {
 
 #[test]
 fn a_plan_is_bounded_whatever_is_asked() {
-    for (asked, longest) in [(0, None), (1, Some(1)), (5, Some(5)), (64, Some(64)), (9999, Some(300))]
+    for (asked, longest) in
+        [(0, None), (1, Some(1)), (5, Some(5)), (64, Some(64)), (9999, Some(300))]
     {
         let plan = Plan::new(asked);
         let silences: Vec<_> = plan
@@ -176,7 +177,10 @@ fn a_way_that_is_open_is_found_good() {
     }
     let findings = judge(&heard);
     let finding = findings.iter().find(|one| one.check == Check::Buffering).unwrap();
-    assert_eq!((finding.verdict, finding.text.as_str()), (Verdict::Note, "most events come 206 ms late"));
+    assert_eq!(
+        (finding.verdict, finding.text.as_str()),
+        (Verdict::Note, "most events come 206 ms late")
+    );
     // A little buffering by time is no harm.
     check(&Between { every_ms: 50, ..OPEN }, None, &[(Check::Buffering, good, "ms late")]);
 }

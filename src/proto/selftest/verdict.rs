@@ -133,7 +133,8 @@ fn open(heard: &Heard) -> Finding {
     };
     let http = heard.http.as_deref().unwrap_or("?");
     let via = heard.via.as_ref().map(|via| format!(", via {via}")).unwrap_or_default();
-    let text = format!("the first event came after {} ms; HTTP/{http} at the edge{via}", first.at_ms);
+    let text =
+        format!("the first event came after {} ms; HTTP/{http} at the edge{via}", first.at_ms);
     Finding::good(Check::Open, text)
 }
 
@@ -250,8 +251,10 @@ fn silence(heard: &Heard, is_buffered: bool) -> Finding {
         Some("done") => {
             let (text, heartbeat) = (secs(survived), heard.heartbeat_secs);
             if survived / 1000 < heartbeat {
-                let text = format!("a silence of {text} was survived; the heartbeat is {heartbeat} s");
-                let advice = format!("ask with --idle {heartbeat}, or idle={heartbeat}, to be sure");
+                let text =
+                    format!("a silence of {text} was survived; the heartbeat is {heartbeat} s");
+                let advice =
+                    format!("ask with --idle {heartbeat}, or idle={heartbeat}, to be sure");
                 return Finding::note(Check::Silence, text, advice);
             }
             return Finding::good(Check::Silence, format!("a silence of {text} was survived"));

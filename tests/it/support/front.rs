@@ -95,7 +95,8 @@ impl Front {
     pub(crate) fn reload(&self, http: &str) {
         let text = fill(http, self.address, &self.scratch);
         self.scratch.write("nginx", &(self.make)(&text, &self.scratch));
-        let status = std::process::Command::new("kill").args(["-HUP", &self.pid.to_string()]).status();
+        let status =
+            std::process::Command::new("kill").args(["-HUP", &self.pid.to_string()]).status();
         assert!(status.expect("kill runs").success(), "it is there");
     }
 
@@ -129,7 +130,9 @@ fn command(name: &str, conf: &PathBuf, scratch: &Scratch) -> Command {
     let program = folders.into_iter().find(|path| path.exists());
     let mut command = Command::new(program.unwrap_or_else(|| PathBuf::from(name)));
     match name {
-        "nginx" => command.arg("-p").arg(scratch.path()).arg("-e").arg("stderr").arg("-c").arg(conf),
+        "nginx" => {
+            command.arg("-p").arg(scratch.path()).arg("-e").arg("stderr").arg("-c").arg(conf)
+        }
         // In the foreground, one process.
         _ => command.arg("-db").arg("-f").arg(conf),
     };

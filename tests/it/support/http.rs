@@ -170,7 +170,7 @@ impl Head {
     }
 
     /// How the body of an answer to a GET is delimited.
-    pub(super) fn get_framing(&self) -> Framing {
+    pub(crate) fn get_framing(&self) -> Framing {
         self.framing("GET")
     }
 }

@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::config::{
-    Algorithm, ApiKey, Auth, Bound, Connections, Cors, ForwardedHeader, Heartbeat, IpNet, Issuer, IssuerKey, Limit,
-    Limits, Log, LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
+    Algorithm, ApiKey, Auth, Bound, Connections, Cors, ForwardedHeader, Heartbeat, IpNet, Issuer,
+    IssuerKey, Limit, Limits, Log, LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server,
+    Timeouts, Url,
 };
 use crate::edge::refusal::{Fault, Named, Policy, Quota};
 use crate::edge::upstream::Dialer;
