@@ -163,13 +163,13 @@ impl Deadlines {
 /// Runs a stream to its end. The head of the answer was written before.
 pub(super) async fn serve(
     down: &mut Down<'_>,
-    mut stream: Stream,
+    stream: &mut Stream,
     recheck: Recheck<'_>,
 ) -> (CloseReason, Tally) {
-    let guard = OpenGuard::new(&stream);
+    let guard = OpenGuard::new(stream);
     let started = clock::now();
     let mut tally = Tally::default();
-    let reason = match run(down, &mut stream, recheck, &mut tally).await {
+    let reason = match run(down, stream, recheck, &mut tally).await {
         Ok(reason) => reason,
         Err(WriteFailure::Timeout) => CloseReason::WriteTimeout,
         Err(WriteFailure::Broken) => CloseReason::WriteError,
@@ -505,7 +505,7 @@ mod tests {
     }
 
     /// Runs a stream over a pipe: how it ended, and all that was written.
-    async fn run_to_end(stream: Stream, is_allowed: bool) -> (CloseReason, String) {
+    async fn run_to_end(mut stream: Stream, is_allowed: bool) -> (CloseReason, String) {
         let (near, mut far) = tokio::io::duplex(16 * 1024);
         let mut head = pingora::http::ResponseHeader::build(200, None).expect("a head");
         head.insert_header("cache-control", "no-cache").expect("a header");
@@ -514,11 +514,11 @@ mod tests {
             far.read_to_end(&mut text).await.expect("a pipe");
             String::from_utf8(text).expect("text")
         });
-        let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
-        let mut down = Down::Bare(bare.expect("a pipe that is read"));
+        let (bare, head) = Bare::new(Box::new(near), &head, Duration::from_secs(10));
+        let mut down = Down::Bare(bare.open(head).await.expect("a pipe that is read"));
         let recheck = |_: &Grant| if is_allowed { Ok(None) } else { Err(Revoked) };
-        let (reason, _) = serve(&mut down, stream, &recheck).await;
-        drop(down);
+        let (reason, _) = serve(&mut down, &mut stream, &recheck).await;
+        drop((down, stream));
         (reason, read.await.expect("no panic"))
     }
 

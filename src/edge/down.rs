@@ -95,14 +95,14 @@ impl Down<'_> {
 }
 
 impl Bare {
-    /// Takes over a connection whose request was read, and writes the head of the answer.
-    pub(super) async fn open(
+    /// Takes over a connection whose request was read. With it the head of the answer as it is
+    /// written: a [`ResponseHeader`] is too large to be kept by a stream.
+    pub(super) fn new(
         stream: Stream,
         head: &ResponseHeader,
         write_timeout: Duration,
-    ) -> Result<Self, WriteFailure> {
+    ) -> (Self, BytesMut) {
         let is_chunked = head.headers.contains_key(http::header::TRANSFER_ENCODING);
-        let mut bare = Self { stream, is_chunked, write_timeout };
         let mut bytes = BytesMut::with_capacity(512);
         bytes.put_slice(b"HTTP/1.1 200 OK\r\n");
         for (name, value) in &head.headers {
@@ -112,8 +112,13 @@ impl Bare {
             bytes.put_slice(b"\r\n");
         }
         bytes.put_slice(b"connection: close\r\n\r\n");
-        bare.write_bytes(&bytes).await?;
-        Ok(bare)
+        (Self { stream, is_chunked, write_timeout }, bytes)
+    }
+
+    /// Writes the head of the answer.
+    pub(super) async fn open(mut self, head: BytesMut) -> Result<Self, WriteFailure> {
+        self.write_bytes(&head).await?;
+        Ok(self)
     }
 
     async fn write_body(&mut self, blocks: &[Bytes]) -> Result<(), WriteFailure> {

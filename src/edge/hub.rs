@@ -6,6 +6,7 @@
 //! goes. Locks are held for short, never across an await. Not here: sockets.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::channel::{ChannelCell, SourceStanding};
 use super::clock;
 use super::gate::Resolved;
 use super::upstream::{Dialer, UpstreamCell, Wanted};
-use crate::config::{Replay, Source};
+use crate::config::{Replay, Source, Url};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
 use crate::proto::cursor::{Cursor, Owner};
@@ -25,22 +26,21 @@ use crate::proto::trace::Trace;
 use crate::telemetry::Metrics;
 
 /// What tells one log from another. Holds credentials; never shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct ChannelKey {
+#[derive(PartialEq, Eq, Hash)]
+struct ChannelKey {
     route: String,
     subscription: Arc<Subscription>,
-    requests: Vec<(UpstreamKey, SessionValues, Option<HistoryCalls>)>,
+    feeds: Vec<Feed>,
     /// Part of it, so that a reload with other rules begins another log.
     redaction: Option<Arc<Redaction>>,
 }
 
-/// What tells one upstream stream from another. Holds credentials; never shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct UpstreamKey {
-    source: String,
-    origin: String,
-    request: Request,
-}
+/// What feeds a log: an upstream stream, and what is read of it for this log.
+struct Feed(Arc<Resolved>);
+
+/// What tells one upstream stream from another: the source, where it is, what it is asked. Holds
+/// credentials; never shown.
+struct UpstreamKey(Arc<Resolved>);
 
 /// All logs and upstream streams of the process.
 pub(crate) struct Hub {
@@ -51,7 +51,7 @@ pub(crate) struct Hub {
 
 #[derive(Default)]
 struct Tables {
-    channels: HashMap<ChannelKey, Arc<ChannelCell>>,
+    channels: HashMap<Arc<ChannelKey>, Arc<ChannelCell>>,
     upstreams: HashMap<UpstreamKey, Arc<UpstreamCell>>,
     audiences: HashMap<Arc<Subscription>, Arc<AtomicUsize>>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Listener {
     /// Rung at every change of the log, and by [`Hub::wake_all`].
     pub(crate) bell: Arc<Bell>,
     hub: Weak<Hub>,
-    key: ChannelKey,
+    key: Arc<ChannelKey>,
     audience: Arc<AtomicUsize>,
     linger: Duration,
 }
@@ -106,37 +106,36 @@ impl Hub {
 
     /// Takes a place at the log of a subscription, which is made if there is none yet. `None`:
     /// its conversations are over, and the client has heard all of them.
-    pub(crate) fn listen(self: &Arc<Self>, subscribe: Subscribe<'_>) -> Option<Listener> {
-        let requests = subscribe
-            .sources
-            .iter()
-            .map(|resolved| {
-                (UpstreamKey::new(resolved), resolved.values.clone(), resolved.history.clone())
-            })
-            .collect();
-        let key = ChannelKey {
+    pub(crate) fn listen(self: &Arc<Self>, mut subscribe: Subscribe<'_>) -> Option<Listener> {
+        let sources = std::mem::take(&mut subscribe.sources);
+        let key = Arc::new(ChannelKey {
             route: subscribe.route.to_owned(),
             subscription: subscribe.subscription.clone(),
-            requests,
+            feeds: sources.into_iter().map(|resolved| Feed(Arc::new(resolved))).collect(),
             redaction: subscribe.redaction.cloned(),
-        };
+        });
         let mut tables = self.tables();
-        let known = tables.channels.get(&key).cloned();
-        let channel = match known {
+        // Where the log is known, its own key is kept in place of an equal one.
+        let known = tables.channels.get_key_value(&key);
+        let known = known.map(|(key, channel)| (key.clone(), channel.clone()));
+        let (key, channel) = match known {
             // It would only be told what it has heard. It does not count as a visit, so the log
             // goes when its time has come.
-            Some(channel) if channel.has_nothing_for(subscribe.cursor, subscribe.filter) => {
+            Some((_, channel)) if channel.has_nothing_for(subscribe.cursor, subscribe.filter) => {
                 return None;
             }
-            Some(channel) => {
-                for (index, (upstream_key, ..)) in key.requests.iter().enumerate() {
-                    if let Some(upstream) = tables.upstreams.get(upstream_key) {
+            Some((key, channel)) => {
+                for (index, Feed(resolved)) in key.feeds.iter().enumerate() {
+                    if let Some(upstream) = tables.upstreams.get(&UpstreamKey(resolved.clone())) {
                         want(upstream, &channel, index, &subscribe);
                     }
                 }
-                channel
+                (key, channel)
             }
-            None => self.open_channel(&mut tables, &key, &subscribe),
+            None => {
+                let channel = self.open_channel(&mut tables, &key, &subscribe);
+                (key, channel)
+            }
         };
         if let Some(scope) = &subscribe.filter.scope {
             channel.on_scope(scope);
@@ -213,16 +212,16 @@ impl Hub {
     fn open_channel(
         self: &Arc<Self>,
         tables: &mut Tables,
-        key: &ChannelKey,
+        key: &Arc<ChannelKey>,
         subscribe: &Subscribe<'_>,
     ) -> Arc<ChannelCell> {
         let replay = subscribe.replay;
         let limits =
             RingLimits { events_max: replay.events, bytes_max: replay.bytes, age_max: replay.age };
-        let standings = subscribe
-            .sources
+        let standings = key
+            .feeds
             .iter()
-            .map(|resolved| {
+            .map(|Feed(resolved)| {
                 SourceStanding::new(SourceTag {
                     name: resolved.source.name.clone(),
                     backend: resolved.source.dialect.name,
@@ -233,23 +232,22 @@ impl Hub {
             subscribe.route,
             subscribe.subscription.clone(),
             subscribe.filter.vocabulary == Vocabulary::Raw,
-            Channel::new(birth(subscribe), limits),
+            Channel::new(birth(key), limits),
             standings,
             self.metrics.clone(),
             subscribe.redaction.cloned(),
         ));
         tables.channels.insert(key.clone(), channel.clone());
         self.metrics.channels.inc();
-        for (index, resolved) in subscribe.sources.iter().enumerate() {
-            let upstream_key = UpstreamKey::new(resolved);
+        for (index, Feed(resolved)) in key.feeds.iter().enumerate() {
+            let upstream_key = UpstreamKey(resolved.clone());
             if let Some(upstream) = tables.upstreams.get(&upstream_key) {
                 upstream.attach(&channel, index, resolved);
                 want(upstream, &channel, index, subscribe);
                 continue;
             }
             let metrics = self.metrics.source(&resolved.source.name, resolved.source.dialect);
-            let upstream =
-                UpstreamCell::new(resolved.source.clone(), resolved.request.clone(), metrics);
+            let upstream = UpstreamCell::new(resolved.clone(), metrics);
             upstream.attach(&channel, index, resolved);
             // Before the task starts: where it goes on is a matter of its first dial.
             want(&upstream, &channel, index, subscribe);
@@ -273,12 +271,13 @@ impl Hub {
     fn forget(&self, tables: &mut Tables, key: &ChannelKey, channel: &Arc<ChannelCell>) {
         tables.channels.remove(key);
         self.metrics.channels.dec();
-        for (upstream_key, ..) in &key.requests {
+        for Feed(resolved) in &key.feeds {
+            let upstream_key = UpstreamKey(resolved.clone());
             let is_done = tables
                 .upstreams
-                .get(upstream_key)
+                .get(&upstream_key)
                 .is_some_and(|upstream| upstream.detach(channel) || upstream.has_ended());
-            if is_done && let Some(upstream) = tables.upstreams.remove(upstream_key) {
+            if is_done && let Some(upstream) = tables.upstreams.remove(&upstream_key) {
                 upstream.stop();
             }
         }
@@ -287,19 +286,19 @@ impl Hub {
 
 /// What a new log is born with. Its owner is known by what makes it the same on every node:
 /// no credential is part of it.
-fn birth(subscribe: &Subscribe<'_>) -> Birth {
-    let subscription = subscribe.subscription;
+fn birth(key: &ChannelKey) -> Birth {
+    let subscription = &key.subscription;
     let ids = [
-        subscribe.route,
+        key.route.as_str(),
         &subscription.tenant_id,
         &subscription.workflow_id,
         &subscription.participant_id,
     ];
-    let sources = subscribe.sources.iter().map(|resolved| resolved.source.name.as_str());
+    let sources = key.feeds.iter().map(|Feed(resolved)| resolved.source.name.as_str());
     Birth {
         epoch: rand::random(),
         owner: Owner::new(ids.into_iter().chain(sources)),
-        sources: subscribe.sources.len(),
+        sources: key.feeds.len(),
         at: clock::wall(),
     }
 }
@@ -322,12 +321,44 @@ fn want(
 }
 
 impl UpstreamKey {
-    fn new(resolved: &Resolved) -> Self {
-        Self {
-            source: resolved.source.name.clone(),
-            origin: resolved.source.url.to_string(),
-            request: resolved.request.clone(),
-        }
+    fn parts(&self) -> (&str, &Url, &Request) {
+        let Resolved { source, request, .. } = &*self.0;
+        (&source.name, &source.url, request)
+    }
+}
+
+impl PartialEq for UpstreamKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for UpstreamKey {}
+
+impl Hash for UpstreamKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl Feed {
+    fn parts(&self) -> (UpstreamKey, &SessionValues, Option<&HistoryCalls>) {
+        let resolved = &self.0;
+        (UpstreamKey(resolved.clone()), &resolved.values, resolved.history.as_ref())
+    }
+}
+
+impl PartialEq for Feed {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Feed {}
+
+impl Hash for Feed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
     }
 }
 

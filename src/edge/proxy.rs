@@ -306,7 +306,7 @@ impl Edge {
                 let down = session.as_downstream_mut();
                 match self.open(*admitted, answered, reloads) {
                     Opened::Over(answered) => self.empty(down, &answered).await,
-                    Opened::Stream(opened) => self.stream(session, *opened, answering).await,
+                    Opened::Stream(opened) => self.stream(session, opened, answering).await,
                 }
             }
             Decision::SelfTest(admitted, test) => {
@@ -369,7 +369,7 @@ impl Edge {
     async fn stream(
         self: &Arc<Self>,
         session: &mut Session,
-        opened: OpenStream,
+        opened: Box<OpenStream>,
         answering: Answering,
     ) -> Result<()> {
         let down = session.as_downstream_mut();
@@ -386,8 +386,9 @@ impl Edge {
             return Ok(());
         };
         let edge = self.clone();
+        let (bare, opening) = Bare::new(stream, &head, write_timeout);
         tokio::spawn(async move {
-            match Bare::open(stream, &head, write_timeout).await {
+            match bare.open(opening).await {
                 Ok(bare) => opened.run(&edge, Down::Bare(bare)).await,
                 Err(_) => log::debug!("the client left before its stream began"),
             }
@@ -440,7 +441,7 @@ impl Edge {
             open: self.open.clone(),
         };
         Opened::Stream(Box::new(OpenStream {
-            what: What::Stream(Box::new(stream)),
+            what: What::Stream(stream),
             answered,
             write_timeout: config.timeouts.write,
             permits: admitted.permits,
@@ -455,7 +456,7 @@ impl Edge {
         answered: Answered,
         reloads: watch::Receiver<u64>,
         (plan, about): (Plan, About),
-    ) -> OpenStream {
+    ) -> Box<OpenStream> {
         let bell = Arc::new(Bell::default());
         let test = SelfTest {
             plan,
@@ -466,13 +467,13 @@ impl Edge {
             entry: self.streams.enter(admitted.grant, admitted.subscription.clone(), bell.clone()),
             bell,
         };
-        OpenStream {
+        Box::new(OpenStream {
             what: What::SelfTest(Box::new(test), admitted.subscription),
             answered,
             write_timeout: self.config().timeouts.write,
             permits: admitted.permits,
             subject: admitted.subject,
-        }
+        })
     }
 
     fn join(
@@ -586,9 +587,10 @@ enum Opened {
 }
 
 /// What is sent to a client.
+#[expect(clippy::large_enum_variant, reason = "streams are many, self-tests are few")]
 enum What {
     /// Its events.
-    Stream(Box<Stream>),
+    Stream(Stream),
     /// A self-test, and whose stream it stands in for.
     SelfTest(Box<SelfTest>, Arc<Subscription>),
 }
@@ -604,9 +606,9 @@ struct OpenStream {
 
 impl OpenStream {
     /// Runs to the end, and writes the access line.
-    async fn run(self, edge: &Edge, mut down: Down<'_>) {
-        let Self { what, answered, permits, subject, .. } = self;
-        let subscription = match &what {
+    async fn run(mut self: Box<Self>, edge: &Edge, mut down: Down<'_>) {
+        let Self { what, answered, permits, subject, .. } = &mut *self;
+        let subscription = match what {
             What::Stream(stream) => stream.listener.channel.subscription.clone(),
             What::SelfTest(_, subscription) => subscription.clone(),
         };
@@ -617,12 +619,13 @@ impl OpenStream {
         let started = clock::now();
         let (reason, tally) = match what {
             What::Stream(stream) => {
-                let (reason, tally) = client::serve(&mut down, *stream, &recheck).await;
+                let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
                 (reason.as_str(), tally)
             }
-            What::SelfTest(test, _) => selftest::serve(&mut down, *test, &recheck).await,
+            // Boxed, so that streams, which are many, do not have room for it.
+            What::SelfTest(test, _) => Box::pin(selftest::serve(&mut down, test, &recheck)).await,
         };
-        drop(permits);
+        *permits = Permits::default();
         let ended = StreamEnded {
             request_id: &answered.request_id,
             trace: answered.trace,

@@ -99,11 +99,11 @@ fn has_last_event_id(headers: &HeaderMap) -> bool {
 /// Runs a self-test to its end: how it ended, and what was sent.
 pub(super) async fn serve(
     down: &mut Down<'_>,
-    mut test: SelfTest,
+    test: &mut SelfTest,
     recheck: Recheck<'_>,
 ) -> (&'static str, Tally) {
     let mut tally = Tally::default();
-    let reason = match run(down, &mut test, recheck, &mut tally).await {
+    let reason = match run(down, test, recheck, &mut tally).await {
         Ok(Some(EndReason::Done)) => "self_test",
         Ok(Some(reason)) => reason.as_str(),
         Ok(None) => CloseReason::ClientGone.as_str(),
@@ -256,18 +256,18 @@ mod tests {
 
     /// Runs a test over a pipe, while something else happens: its reason, its text, its time.
     async fn run_with(
-        test: SelfTest,
+        mut test: SelfTest,
         is_allowed: bool,
         meanwhile: impl Future<Output = ()>,
     ) -> (&'static str, String, Duration) {
         let started = Instant::now();
         let (near, mut far) = tokio::io::duplex(256 * 1024);
         let head = ResponseHeader::build(200, None).expect("a head");
-        let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
-        let mut down = Down::Bare(bare.expect("a pipe that is read"));
+        let (bare, head) = Bare::new(Box::new(near), &head, Duration::from_secs(10));
+        let mut down = Down::Bare(bare.open(head).await.expect("a pipe that is read"));
         let recheck = |_: &Grant| if is_allowed { Ok(None) } else { Err(Revoked) };
         let serve = async {
-            let (reason, _) = serve(&mut down, test, &recheck).await;
+            let (reason, _) = serve(&mut down, &mut test, &recheck).await;
             drop(down);
             reason
         };
@@ -322,18 +322,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_ends_it() {
-        let (test, _outside) = test(300, None);
+        let (mut test, _outside) = test(300, None);
         let (near, far) = tokio::io::duplex(256 * 1024);
         let head = ResponseHeader::build(200, None).expect("a head");
-        let bare = Bare::open(Box::new(near), &head, Duration::from_secs(10)).await;
-        let mut down = Down::Bare(bare.expect("a pipe"));
+        let (bare, head) = Bare::new(Box::new(near), &head, Duration::from_secs(10));
+        let mut down = Down::Bare(bare.open(head).await.expect("a pipe"));
         let leave = async {
             tokio::time::sleep(Duration::from_secs(100)).await;
             drop(far);
         };
         let started = Instant::now();
         let recheck = |_: &Grant| Ok(None);
-        let ((reason, _), ()) = tokio::join!(serve(&mut down, test, &recheck), leave);
+        let ((reason, _), ()) = tokio::join!(serve(&mut down, &mut test, &recheck), leave);
         assert_eq!(reason, "client_gone");
         assert_eq!(started.elapsed(), Duration::from_secs(100));
     }

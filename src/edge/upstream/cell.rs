@@ -32,7 +32,8 @@ use crate::telemetry::SourceMetrics;
 /// One upstream stream.
 pub(crate) struct UpstreamCell {
     pub(super) source: Arc<Source>,
-    pub(super) request: Request,
+    /// Shared with the tables of the hub.
+    resolved: Arc<Resolved>,
     pub(super) metrics: Arc<SourceMetrics>,
     shared: Mutex<Shared>,
     stop: Notify,
@@ -88,7 +89,7 @@ const FAILING_AFTER: u32 = 3;
 /// Logs that may have missed something.
 pub(super) struct Behind {
     /// How it is asked for, if it can be.
-    pub(super) calls: Option<HistoryCalls>,
+    resolved: Arc<Resolved>,
     /// Its parts, as far as they were seen.
     pub(super) keys: PastKeys,
     /// Since when.
@@ -99,6 +100,11 @@ pub(super) struct Behind {
 }
 
 impl Behind {
+    /// How it is asked for, if it can be.
+    pub(super) fn calls(&self) -> Option<&HistoryCalls> {
+        self.resolved.history.as_ref()
+    }
+
     /// One that was attached later has missed nothing.
     fn is_of(&self, attachment: &Attachment) -> bool {
         self.channels.iter().any(|channel| Arc::ptr_eq(channel, &attachment.channel))
@@ -111,7 +117,7 @@ struct Attachment {
     index: usize,
     mapper: Mapper,
     /// How what it missed is asked for.
-    history: Option<HistoryCalls>,
+    resolved: Arc<Resolved>,
     /// Minted ids are this and a number: unguessable, never repeated.
     mint: String,
     frames: u64,
@@ -137,15 +143,11 @@ struct Wish {
 
 impl UpstreamCell {
     /// A stream that is about to be dialled.
-    pub(in crate::edge) fn new(
-        source: Arc<Source>,
-        request: Request,
-        metrics: Arc<SourceMetrics>,
-    ) -> Arc<Self> {
+    pub(in crate::edge) fn new(resolved: Arc<Resolved>, metrics: Arc<SourceMetrics>) -> Arc<Self> {
         metrics.on_state("", "connecting");
         Arc::new(Self {
-            source,
-            request,
+            source: resolved.source.clone(),
+            resolved,
             metrics,
             shared: Mutex::new(Shared {
                 attachments: Vec::new(),
@@ -162,12 +164,17 @@ impl UpstreamCell {
         })
     }
 
+    /// What is asked.
+    pub(super) fn request(&self) -> &Request {
+        &self.resolved.request
+    }
+
     /// Feeds a log from now on.
     pub(in crate::edge) fn attach(
         &self,
         channel: &Arc<ChannelCell>,
         index: usize,
-        resolved: &Resolved,
+        resolved: &Arc<Resolved>,
     ) {
         let start = SessionStart {
             subscription: channel.subscription.clone(),
@@ -187,7 +194,7 @@ impl UpstreamCell {
             channel: channel.clone(),
             index,
             mapper,
-            history: resolved.history.clone(),
+            resolved: resolved.clone(),
             mint,
             frames: 0,
             covered: Covered::default(),
@@ -201,7 +208,7 @@ impl UpstreamCell {
     /// A client of this log was elsewhere before. What it missed is asked for when the stream
     /// opens; where that cannot be, or it is open already, the log says so.
     pub(in crate::edge) fn on_wanted(&self, channel: &Arc<ChannelCell>, wanted: Wanted<'_>) {
-        let can_replay = self.request.resume_header.is_some() && self.request.recipe.is_none();
+        let can_replay = self.request().resume_header.is_some() && self.request().recipe.is_none();
         let replay_id = wanted.replay_id.filter(|_| can_replay);
         let oldest = clock::wall().0 - RESUME_AGE_MILLIS_MAX;
         let mark = Mark { at: UnixMillis(wanted.mark.at.0.max(oldest)), ..wanted.mark };
@@ -211,7 +218,7 @@ impl UpstreamCell {
         let Some(attachment) = attachment else {
             return;
         };
-        let has_history = attachment.history.is_some();
+        let has_history = attachment.resolved.history.is_some();
         let is_up = matches!(standing, Some(Told::Up { .. }));
         if is_up || (!has_history && replay_id.is_none()) {
             return;
@@ -275,7 +282,7 @@ impl UpstreamCell {
         replay_id: &str,
         arrived: Moment,
     ) -> Option<Verdict> {
-        let replay_id = if self.request.resume_header.is_some() { replay_id } else { "" };
+        let replay_id = if self.request().resume_header.is_some() { replay_id } else { "" };
         let mut shared = self.shared();
         let news_since = shared.replays_before;
         let mut total: Option<Verdict> = None;
@@ -442,7 +449,7 @@ impl UpstreamCell {
             };
             let channel = attachment.channel.clone();
             let known = all.iter_mut().find(|behind| {
-                behind.calls == attachment.history
+                behind.calls() == attachment.resolved.history.as_ref()
                     && (behind.since, behind.is_restored) == (since, is_restored)
             });
             let mut keys = attachment.mapper.past_keys();
@@ -455,8 +462,14 @@ impl UpstreamCell {
                     behind.keys.join(keys);
                 }
                 None => {
-                    let calls = attachment.history.clone();
-                    all.push(Behind { calls, keys, since, is_restored, channels: vec![channel] });
+                    let resolved = attachment.resolved.clone();
+                    all.push(Behind {
+                        resolved,
+                        keys,
+                        since,
+                        is_restored,
+                        channels: vec![channel],
+                    });
                 }
             }
         }

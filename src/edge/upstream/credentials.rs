@@ -22,7 +22,7 @@ const ABSENT_RETRY: Duration = Duration::from_secs(5);
 pub(super) async fn ready(life: &mut Life<'_>) -> Result<Message, End> {
     let credential = hold(life).await?;
     // A backend that gives what cannot be sent has given nothing.
-    life.cell.request.call.fill(&credential).ok_or(End::lost(DownReason::BadStatus))
+    life.cell.request().call.fill(&credential).ok_or(End::lost(DownReason::BadStatus))
 }
 
 /// The credential that is held then; an empty one where none is needed.

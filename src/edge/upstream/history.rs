@@ -48,8 +48,8 @@ impl Missed {
 pub(super) async fn gather(life: &Life<'_>, lapse: Lapse) -> Missed {
     let mut all = Vec::new();
     for behind in life.cell.histories(lapse) {
-        let mut fetched = Fetched { events: Vec::new(), is_whole: behind.calls.is_some() };
-        if let Some(calls) = &behind.calls {
+        let mut fetched = Fetched { events: Vec::new(), is_whole: behind.calls().is_some() };
+        if let Some(calls) = behind.calls() {
             let from = UnixMillis(behind.since.0 - SLACK_MILLIS);
             let wanted = (from, behind.is_restored);
             let fetching = fetch(life, calls, &behind.keys, wanted, &mut fetched);
@@ -68,7 +68,7 @@ pub(super) fn tell(cell: &UpstreamCell, missed: &Missed, is_resumed: bool) {
     for (behind, fetched) in &missed.all {
         // A backend that goes on by itself may not reach back far enough; where it has a history,
         // that makes sure.
-        let is_sure = fetched.is_whole || (is_resumed && behind.calls.is_none());
+        let is_sure = fetched.is_whole || (is_resumed && behind.calls().is_none());
         if behind.is_restored {
             cell.on_restored(behind, &fetched.events, is_sure, is_resumed);
             continue;

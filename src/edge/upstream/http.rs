@@ -211,7 +211,8 @@ impl Dialer {
         message: &Message,
         bytes_max: usize,
     ) -> Result<(Head, Answered), DownReason> {
-        let called = self.call_patiently(place.into(), message, bytes_max);
+        // Far larger than the streams that now and then wait for it.
+        let called = Box::pin(self.call_patiently(place.into(), message, bytes_max));
         tokio::time::timeout(CALL_TIMEOUT, called).await.unwrap_or(Err(DownReason::Timeout))
     }
 

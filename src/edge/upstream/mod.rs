@@ -100,9 +100,9 @@ async fn run_once(cell: Arc<UpstreamCell>, dialer: Arc<Dialer>) {
     let mut life = Life {
         cell: &cell,
         dialer: &dialer,
-        link: Link::new(Duration::from_secs(cell.request.silence_secs)),
+        link: Link::new(Duration::from_secs(cell.request().silence_secs)),
         keys: cell
-            .request
+            .request()
             .recipe
             .as_ref()
             .map(|recipe| dialer.rings().of(&cell.source, recipe, &cell.metrics, false)),
@@ -183,7 +183,7 @@ impl Life<'_> {
     async fn on_open(&mut self, missed: Option<Missed>) -> Option<Instant> {
         let now = clock::now();
         let is_continued = std::mem::replace(&mut self.is_continued, true);
-        let can_resume = self.cell.request.resume_header.is_some();
+        let can_resume = self.cell.request().resume_header.is_some();
         let is_resumed = is_continued && can_resume && !self.last_event_id.is_empty();
         if let Some(told) = self.link.on_open(now) {
             self.cell.on_state("open");

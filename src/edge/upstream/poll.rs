@@ -127,7 +127,7 @@ async fn connect(life: &Life<'_>, pooled: bool) -> Result<Connection, DownReason
 /// answer began is replaced by a fresh one, once. Reading consumes: whatever became of an answer
 /// that was not read, its events are asked for from the history.
 async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, BytesMut), DownReason> {
-    let silence = Duration::from_secs(life.cell.request.silence_secs);
+    let silence = Duration::from_secs(life.cell.request().silence_secs);
     for pooled in [true, false] {
         let connection = connect(life, pooled).await?;
         let is_reused = connection.is_reused;

@@ -59,7 +59,7 @@ async fn open(life: &mut Life<'_>, message: &Message) -> Result<Incoming, End> {
 /// replaced by a fresh one, once.
 async fn ask(life: &Life<'_>, message: &Message) -> Result<(Head, Incoming), DownReason> {
     let source = &life.cell.source;
-    let resume = life.cell.request.resume_header.map(|name| (name, life.last_event_id.as_str()));
+    let resume = life.cell.request().resume_header.map(|name| (name, life.last_event_id.as_str()));
     for shared in [source.is_http2, false] {
         let asked = async {
             let mut connection = life.dialer.connect(source, shared).await?;
