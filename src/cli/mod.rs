@@ -9,6 +9,8 @@ mod normalize;
 mod pages;
 mod run;
 mod schema;
+mod selftest;
+mod stream;
 mod tail;
 mod terminal;
 
@@ -44,6 +46,8 @@ enum Command {
     Normalize(normalize::Args),
     /// Print the events of any stream, with reconnect
     Tail(tail::Args),
+    /// Find out whether something between here and a stream buffers, compresses or cuts it
+    Selftest(selftest::Args),
     /// Make an API key, or list those of a conf file
     Key(key::Args),
     /// Print a contract that is made of the code
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Normalize(args) => normalize::run(&args),
         Command::Tail(args) => tail::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => pages::completions(Cli::command(), &args),

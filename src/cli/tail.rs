@@ -8,13 +8,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use http::Method;
 use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
-use pingora::upstreams::peer::HttpPeer;
 
+use super::stream;
 use super::terminal::{Paint, colour};
-use crate::config::{Scheme, Url};
+use crate::config::Url;
 use crate::edge::parse_retry_after;
 use crate::proto::sse::{Decoder, Item, Limits};
 
@@ -26,10 +24,6 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const RETRY_MIN: Duration = Duration::from_millis(250);
 /// A refusal that asks for a longer pause is not obeyed either.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// As much of a refusal as is shown.
-const REFUSAL_BYTES: usize = 2048;
-/// For the connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Options of `tail`.
 #[derive(clap::Args)]
@@ -122,8 +116,7 @@ pub(super) fn follow_blocking(args: &Args, on_item: OnItem<'_>) -> Result<(), St
 }
 
 async fn follow(args: &Args, on_item: OnItem<'_>) -> Result<(), String> {
-    let (base, query) = args.url.split_once('?').unwrap_or((&args.url, ""));
-    let url = Url::parse(base)?;
+    let (url, query) = stream::parse(&args.url)?;
     let target = if query.is_empty() { url.path.clone() } else { format!("{}?{query}", url.path) };
     let connector = Connector::new(None);
     let mut last_event_id = String::new();
@@ -165,43 +158,35 @@ async fn connect(
     decoder: &mut Decoder,
     on_item: OnItem<'_>,
 ) -> End {
-    let url = target.url;
-    let lost = |error: pingora::BError| End::Lost(error.to_string(), None);
-    let host = url.host.trim_start_matches('[').trim_end_matches(']');
-    let address = match tokio::net::lookup_host((host, url.port)).await {
-        Ok(mut addresses) => addresses.next(),
-        Err(error) => return End::Lost(format!("{host}: {error}"), None),
-    };
-    let Some(address) = address else {
-        return End::Lost(format!("{host} has no address"), None);
-    };
-    let mut peer = HttpPeer::new(address, url.scheme == Scheme::Https, url.host.clone());
-    peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
-    let request = match request(args, target) {
+    let Target { url, target, last_event_id } = target;
+    let cursor = [("Last-Event-ID", last_event_id)];
+    let ours = if last_event_id.is_empty() { &[][..] } else { &cursor };
+    let request = match stream::request(url, target, ours, &args.headers) {
         Ok(request) => request,
         Err(why) => return End::Final(Err(why)),
     };
-    let mut session = match connector.get_http_session(&peer).await {
-        Ok((session, _)) => session,
-        Err(error) => return lost(error),
+    let mut opened = match stream::open(connector, url, request).await {
+        Ok(opened) => opened,
+        Err(why) => return End::Lost(why, None),
     };
-    if let Err(error) = session.write_request_header(Box::new(request)).await {
-        return lost(error);
+    let status = opened.status;
+    if status != 200 {
+        let retry_after = opened.headers.get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(parse_retry_after);
+        let why = match opened.refusal().await {
+            Ok(why) => why,
+            Err(why) => return End::Lost(why, None),
+        };
+        return match status {
+            204 => End::Final(Ok(())),
+            // It is not the request that is wrong, so it may pass later.
+            408 | 425 | 429 | 500..=599 => End::Lost(why, retry_after),
+            _ => End::Final(Err(why)),
+        };
     }
-    if let Err(error) = session.finish_request_body().await {
-        return lost(error);
-    }
-    if let Err(error) = session.read_response_header().await {
-        return lost(error);
-    }
-    let (status, retry_after) = session.response_header().map_or((0, None), |header| {
-        let value = header.headers.get("retry-after").and_then(|value| value.to_str().ok());
-        (header.status.as_u16(), value.and_then(parse_retry_after))
-    });
-    let mut refusal = Vec::new();
     loop {
-        match session.read_response_body().await {
-            Ok(Some(chunk)) if status == 200 => {
+        match opened.read().await {
+            Ok(Some(chunk)) => {
                 decoder.push(chunk);
                 while let Some(item) = decoder.next_item() {
                     if !on_item(&item) {
@@ -209,40 +194,10 @@ async fn connect(
                     }
                 }
             }
-            Ok(Some(chunk)) if refusal.len() < REFUSAL_BYTES => refusal.extend_from_slice(&chunk),
-            Ok(Some(_) | None) if status != 200 => break,
-            Ok(Some(_)) => {}
-            Ok(None) => break,
-            Err(error) => return lost(error),
+            Ok(None) => return End::Lost("the stream ended".to_owned(), None),
+            Err(why) => return End::Lost(why, None),
         }
     }
-    refusal.truncate(REFUSAL_BYTES);
-    let why = format!("{status}: {}", String::from_utf8_lossy(&refusal).trim());
-    match status {
-        200 => End::Lost("the stream ended".to_owned(), None),
-        204 => End::Final(Ok(())),
-        // It is not the request that is wrong, so it may pass later.
-        408 | 425 | 429 | 500..=599 => End::Lost(why, retry_after),
-        _ => End::Final(Err(why)),
-    }
-}
-
-fn request(args: &Args, target: Target<'_>) -> Result<RequestHeader, String> {
-    let Target { url, target, last_event_id } = target;
-    let text = |error: pingora::BError| error.to_string();
-    let mut header = RequestHeader::build(Method::GET, target.as_bytes(), None).map_err(text)?;
-    header.append_header("Host", url.authority()).map_err(text)?;
-    header.append_header("Accept", "text/event-stream").map_err(text)?;
-    header.append_header("Cache-Control", "no-cache").map_err(text)?;
-    if !last_event_id.is_empty() {
-        header.append_header("Last-Event-ID", last_event_id).map_err(text)?;
-    }
-    for line in &args.headers {
-        let (name, value) =
-            line.split_once(':').ok_or_else(|| "a header is NAME: VALUE".to_owned())?;
-        header.append_header(name.trim().to_owned(), value.trim().to_owned()).map_err(text)?;
-    }
-    Ok(header)
 }
 
 #[cfg(test)]

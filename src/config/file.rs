@@ -19,8 +19,8 @@ use super::pattern::OriginRule;
 use super::read::{ConfFile, Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
-    Admin, Config, Connections, Cors, Limit, Limits, Listen, Log, LogFormat, LogLevel, Replay,
-    Server, Timeouts, Tls, auth, include, proxy, route, source, spec, yaml,
+    Admin, Config, Connections, Cors, ForwardedHeader, Limit, Limits, Listen, Log, LogFormat,
+    LogLevel, Replay, Server, Timeouts, Tls, auth, include, proxy, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 
@@ -155,6 +155,11 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     refuse_twins(reader, &root);
     let server = server(reader, &root);
     let trusted_proxies = trusted_proxies(reader, &root);
+    let forwarded_header = reader.word(&root, "forwarded_header", |word| match word {
+        "x-forwarded-for" => Some(ForwardedHeader::XForwardedFor),
+        "forwarded" => Some(ForwardedHeader::Forwarded),
+        _ => None,
+    });
     let cors = cors(reader, &root);
     let auth = auth::auth(reader, &root);
     let limits = limits(reader, &root);
@@ -174,6 +179,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
         admin,
         server: server?,
         trusted_proxies,
+        forwarded_header: forwarded_header?,
         cors: cors?,
         auth: auth?,
         limits: limits.map(|(limits, _)| limits)?,

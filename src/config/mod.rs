@@ -67,8 +67,10 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The process itself.
     pub server: Server,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers that are believed when they say for whom they speak.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they say so.
+    pub forwarded_header: ForwardedHeader,
     /// Which web pages may read streams.
     pub cors: Cors,
     /// Who is let in.
@@ -101,6 +103,16 @@ pub struct Listen {
     /// Each connection begins with a PROXY protocol header. Invariant: then there are trusted
     /// proxies, the only ones who may send it.
     pub proxy_protocol: bool,
+}
+
+/// The header in which proxies name their client. One alone is read: a proxy passes on the other
+/// as its client sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded`, of RFC 7239.
+    Forwarded,
 }
 
 /// A listener's certificate.

@@ -157,7 +157,13 @@ pub(super) const ROOT: &[Field] = &[
     optional(
         "trusted_proxies",
         Kind::List(&Kind::IpNet),
-        "Peers whose X-Forwarded-For and PROXY header are believed.",
+        "Peers whose forwarded_header and PROXY header are believed.",
+    ),
+    default(
+        "forwarded_header",
+        Kind::Word(&["x-forwarded-for", "forwarded"]),
+        "x-forwarded-for",
+        "The header in which trusted proxies name their client; the other one is not read.",
     ),
     optional("cors", Kind::Table(CORS), "Which web pages of other origins may read streams."),
     required("auth", Kind::Table(AUTH), "Who is let in."),

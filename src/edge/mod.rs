@@ -20,6 +20,7 @@ mod streams;
 mod door;
 mod down;
 mod client;
+mod selftest;
 mod passthrough;
 mod proxy;
 mod console;

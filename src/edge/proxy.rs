@@ -18,6 +18,7 @@ use pingora::proxy::Session;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::bell::Bell;
 use super::channel::SourceStanding;
 use super::client::{self, Stream};
 use super::clock;
@@ -30,11 +31,13 @@ use super::hub::{Hub, Listener, Subscribe};
 use super::jwks::KeySets;
 use super::passthrough::Passing;
 use super::refusal::Refusal;
+use super::selftest::{self, SelfTest};
 use super::streams::Streams;
 use super::upstream::Dialer;
 use crate::config::{Config, IssuerKey, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
+use crate::proto::selftest::{About, Plan};
 use crate::proto::time::UnixMillis;
 use crate::proto::trace::Trace;
 use crate::telemetry::{Metrics, StreamEnded};
@@ -300,7 +303,19 @@ impl Edge {
         };
         match decision {
             Decision::Stream(admitted) => {
-                self.stream(session, *admitted, answered, (reloads, answering)).await
+                let down = session.as_downstream_mut();
+                match self.open(*admitted, answered, reloads) {
+                    Opened::Over(answered) => self.empty(down, &answered).await,
+                    Opened::Stream(opened) => self.stream(session, opened, answering).await,
+                }
+            }
+            Decision::SelfTest(admitted, test) => {
+                let down = session.as_downstream_mut();
+                let mut answered = answered;
+                selftest::expose(&mut answered.headers);
+                let about = selftest::about(down.req_header(), &admitted, test.client_from);
+                let opened = self.open_test(*admitted, answered, reloads, (test.plan, about));
+                self.stream(session, opened, answering).await
             }
             Decision::Head(_) => {
                 let head = self.head(down, &answered)?;
@@ -354,15 +369,10 @@ impl Edge {
     async fn stream(
         self: &Arc<Self>,
         session: &mut Session,
-        admitted: Admitted,
-        answered: Answered,
-        (reloads, answering): (watch::Receiver<u64>, Answering),
+        opened: Box<OpenStream>,
+        answering: Answering,
     ) -> Result<()> {
         let down = session.as_downstream_mut();
-        let opened = match self.open(admitted, answered, reloads) {
-            Opened::Over(answered) => return self.empty(down, &answered).await,
-            Opened::Stream(opened) => opened,
-        };
         let mut head = self.head(down, &opened.answered)?;
         let write_timeout = opened.write_timeout;
         down.set_write_timeout(Some(write_timeout));
@@ -431,12 +441,39 @@ impl Edge {
             open: self.open.clone(),
         };
         Opened::Stream(Box::new(OpenStream {
-            stream,
+            what: What::Stream(stream),
             answered,
             write_timeout: config.timeouts.write,
             permits: admitted.permits,
             subject: admitted.subject,
         }))
+    }
+
+    /// A self-test: it ends as a stream does, and listens to nothing.
+    fn open_test(
+        &self,
+        admitted: Admitted,
+        answered: Answered,
+        reloads: watch::Receiver<u64>,
+        (plan, about): (Plan, About),
+    ) -> Box<OpenStream> {
+        let bell = Arc::new(Bell::default());
+        let test = SelfTest {
+            plan,
+            about,
+            expires_in: admitted.expires.map(left),
+            drain: self.drain.subscribe(),
+            reloads,
+            entry: self.streams.enter(admitted.grant, admitted.subscription.clone(), bell.clone()),
+            bell,
+        };
+        Box::new(OpenStream {
+            what: What::SelfTest(Box::new(test), admitted.subscription),
+            answered,
+            write_timeout: self.config().timeouts.write,
+            permits: admitted.permits,
+            subject: admitted.subject,
+        })
     }
 
     fn join(
@@ -549,9 +586,18 @@ enum Opened {
     Over(Answered),
 }
 
+/// What is sent to a client.
+#[expect(clippy::large_enum_variant, reason = "streams are many, self-tests are few")]
+enum What {
+    /// Its events.
+    Stream(Stream),
+    /// A self-test, and whose stream it stands in for.
+    SelfTest(Box<SelfTest>, Arc<Subscription>),
+}
+
 /// A stream about to run.
 struct OpenStream {
-    stream: Stream,
+    what: What,
     answered: Answered,
     write_timeout: Duration,
     permits: Permits,
@@ -561,21 +607,31 @@ struct OpenStream {
 impl OpenStream {
     /// Runs to the end, and writes the access line.
     async fn run(mut self: Box<Self>, edge: &Edge, mut down: Down<'_>) {
-        let Self { stream, answered, permits, subject, .. } = &mut *self;
-        let subscription = stream.listener.channel.subscription.clone();
+        let Self { what, answered, permits, subject, .. } = &mut *self;
+        let subscription = match what {
+            What::Stream(stream) => stream.listener.channel.subscription.clone(),
+            What::SelfTest(_, subscription) => subscription.clone(),
+        };
         let recheck = |grant: &Grant| {
             let checked = edge.still_opens(&answered.route, grant, &subscription);
             checked.map(|expires| expires.map(left))
         };
         let started = clock::now();
-        let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
+        let (reason, tally) = match what {
+            What::Stream(stream) => {
+                let (reason, tally) = client::serve(&mut down, stream, &recheck).await;
+                (reason.as_str(), tally)
+            }
+            // Boxed, so that streams, which are many, do not have room for it.
+            What::SelfTest(test, _) => Box::pin(selftest::serve(&mut down, test, &recheck)).await,
+        };
         *permits = Permits::default();
         let ended = StreamEnded {
             request_id: &answered.request_id,
             trace: answered.trace,
             route: &answered.route,
             subject: subject.as_deref().unwrap_or("anonymous"),
-            reason: reason.as_str(),
+            reason,
             lived: clock::now().saturating_duration_since(started),
             events: tally.events,
             bytes: tally.bytes,

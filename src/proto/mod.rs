@@ -26,4 +26,5 @@ pub mod backoff;
 pub mod beat;
 pub mod link;
 pub mod normalize;
+pub mod selftest;
 pub mod contract;

@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use crate::support::{Client, Four, KEY, Scratch, cuttable, say, serve_web, soon};
+use crate::support::{
+    Client, Edge, Four, Front, KEY, One, Scratch, cuttable, say, serve_web, soon,
+};
 
 /// A web page, and what it reports.
 struct Page {
@@ -169,4 +171,50 @@ async fn chromium_resumes_after_a_cut_without_loss_or_duplicate() {
     let mut late = four.edge.open(&Client::new("jane")).await;
     late.expect("connected").await;
     four.check_law().await;
+}
+
+/// nginx as it comes, nginx told not to buffer, HAProxy.
+async fn fronts(edge: &Edge) -> [Front; 3] {
+    let to = edge.streams();
+    let nginx = |more: &str| {
+        format!("server {{ listen LISTEN; location / {{ proxy_pass http://{to}; {more} }} }}")
+    };
+    let haproxy = format!(
+        "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+         listen chat\n  bind LISTEN\n  option http-no-delay\n  server edge {to}\n"
+    );
+    [
+        Front::nginx(&nginx(""), &[]).await,
+        Front::nginx(&nginx("proxy_buffering off;"), &[]).await,
+        Front::haproxy(&haproxy, &[]).await,
+    ]
+}
+
+#[tokio::test]
+async fn chromium_hears_events_at_once_behind_nginx_and_haproxy() {
+    let listeners = [
+        TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+    ];
+    let origins = listeners
+        .each_ref()
+        .map(|listener| format!("\"http://{}\"", listener.local_addr().expect("an address")));
+    let cors = format!("cors: {{allow_origins: [{}]}}", origins.join(", "));
+    let one = One::start_with(Kind::Xians, |conf| conf.line(&cors)).await;
+    for (front, listener) in fronts(&one.edge).await.into_iter().zip(listeners) {
+        let mut page = Page::serve(listener, stream_url(front.address)).await;
+        let profile = Scratch::new();
+        let Some(_browser) = browse(&page.origin, &profile) else {
+            return;
+        };
+        page.next("source_up").await;
+        // Each is heard before the backend says the next one.
+        for number in 0..5 {
+            let text = format!("event {number}");
+            say(&one.backend, &text);
+            assert_eq!(page.next("Chat").await["data"]["text"], text);
+        }
+    }
+    one.check_law().await;
 }

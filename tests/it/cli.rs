@@ -287,8 +287,18 @@ async fn contracts_are_printed_as_they_are_committed() {
 
 #[tokio::test]
 async fn shells_complete_every_command_and_each_has_a_page() {
-    let commands =
-        ["run", "demo", "check", "normalize", "tail", "key", "schema", "completions", "man"];
+    let commands = [
+        "run",
+        "demo",
+        "check",
+        "normalize",
+        "tail",
+        "selftest",
+        "key",
+        "schema",
+        "completions",
+        "man",
+    ];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let said = chatmux(&["completions", shell]).await;
         assert_eq!(said.code, 0, "{said:?}");

@@ -45,6 +45,8 @@ mod reload;
 mod cli;
 mod tls;
 mod tls_upstream;
+mod selftest;
+mod between;
 mod browser;
 mod shipped;
 mod contracts;

@@ -26,7 +26,7 @@ async fn has(command: &str) -> bool {
 }
 
 /// A self-signed certificate for localhost and its key, PEM.
-async fn certificate() -> (String, String) {
+pub(crate) async fn certificate() -> (String, String) {
     let scratch = Scratch::new();
     let (cert, key) = (scratch.path().join("cert.pem"), scratch.path().join("key.pem"));
     let made = Command::new("openssl")
@@ -46,13 +46,13 @@ async fn certificate() -> (String, String) {
 }
 
 /// A curl that reads a stream as it comes.
-struct Curl {
+pub(crate) struct Curl {
     child: Child,
-    seen: String,
+    pub(crate) seen: String,
 }
 
 impl Curl {
-    fn start(args: &[&str], scheme: &str, to: SocketAddr) -> Self {
+    pub(crate) fn start(args: &[&str], scheme: &str, to: SocketAddr) -> Self {
         let url = format!("{scheme}://{to}{}", Client::new("jane").target());
         let child = Command::new("curl")
             .args(["-sN", "-i", "--max-time", "60"])
@@ -66,7 +66,13 @@ impl Curl {
         Self { child, seen: String::new() }
     }
 
-    async fn until(&mut self, what: &str) {
+    /// The line of the status.
+    pub(crate) async fn status(&mut self) -> String {
+        self.until("\r\n").await;
+        self.seen.lines().next().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) async fn until(&mut self, what: &str) {
         let out = self.child.stdout.as_mut().expect("a pipe");
         let search = async {
             let mut chunk = [0; 4096];

@@ -10,6 +10,7 @@ mod address;
 mod api_key;
 mod claims;
 mod credential;
+mod forwarded;
 mod head;
 mod identity;
 mod jwt;
@@ -19,6 +20,7 @@ mod parameters;
 mod pass;
 mod query;
 mod rate;
+mod selftest;
 mod ticket;
 mod values;
 
@@ -34,6 +36,7 @@ use std::time::Duration;
 use http::header::{ALLOW, HeaderValue};
 use http::{HeaderMap, Method};
 
+use self::address::Trust;
 use self::api_key::ApiKeys;
 use self::credential::Shown;
 use self::identity::{GrantKind, Identity};
@@ -53,6 +56,7 @@ use crate::proto::backend::{FILES, HistoryCalls, Request, SessionValues, describ
 use crate::proto::channel::Filter;
 use crate::proto::event::{Subscription, TypeSet, Vocabulary};
 use crate::proto::secret::Secret;
+use crate::proto::selftest::ClientFrom;
 use crate::proto::template::percent_encode;
 use crate::proto::time::UnixMillis;
 use crate::telemetry::Metrics;
@@ -65,6 +69,7 @@ pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
 pub(crate) use pass::{PassDecided, PassDecision, Passed};
 pub(super) use rate::{KEYS_MAX, Key, Permit, Table};
+pub(crate) use selftest::SelfTest;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -99,6 +104,8 @@ pub(crate) struct Decided {
 pub(crate) enum Decision {
     /// The stream.
     Stream(Box<Admitted>),
+    /// The self-test of what lies before the stream.
+    SelfTest(Box<Admitted>, SelfTest),
     /// The head of the stream, and nothing else. Nothing is counted.
     Head(Box<Admitted>),
     /// 204 with the headers: the answer to `OPTIONS`, preflight or not.
@@ -180,8 +187,19 @@ pub(crate) struct Gate {
 struct Target<'a> {
     /// Never empty.
     routes: &'a [Arc<Route>],
-    /// Tickets for the streams of the routes, in place of the streams.
-    is_ticket: bool,
+    /// What of them.
+    kind: TargetKind,
+}
+
+/// What a path asks of its routes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TargetKind {
+    /// Their streams.
+    Stream,
+    /// Tickets for the streams.
+    Ticket,
+    /// The self-test, which opens no source.
+    SelfTest,
 }
 
 /// Who asks, and how that was shown.
@@ -312,9 +330,10 @@ impl Gate {
         };
         let query = with_defaults(asked.query, target.routes.first().map(Arc::as_ref));
         let asked = &Asked { query: &query, ..*asked };
-        let allow = if target.is_ticket { cors::TICKET_METHODS } else { cors::METHODS };
+        let is_ticket = target.kind == TargetKind::Ticket;
+        let allow = if is_ticket { cors::TICKET_METHODS } else { cors::METHODS };
         let method = asked.method;
-        let is_served = match target.is_ticket {
+        let is_served = match is_ticket {
             true => method == Method::POST,
             false => method == Method::GET || method == Method::HEAD,
         };
@@ -335,7 +354,9 @@ impl Gate {
             Decision::Refused(Refusal::MethodNotAllowed { allow })
         };
         let route = match &decision {
-            Decision::Stream(admitted) | Decision::Head(admitted) => Some(admitted.route.clone()),
+            Decision::Stream(admitted)
+            | Decision::SelfTest(admitted, _)
+            | Decision::Head(admitted) => Some(admitted.route.clone()),
             Decision::Options
             | Decision::Ticket(..)
             | Decision::Refused(_)
@@ -371,17 +392,20 @@ impl Gate {
         Ok(identity.expires())
     }
 
-    /// The routes of a path, or those that it asks tickets for. A route of exactly this path
-    /// comes first.
+    /// The routes of a path, or those that it asks tickets or the self-test of. A route of
+    /// exactly this path comes first.
     fn target(&self, path: &str) -> Option<Target<'_>> {
-        const TICKET: &str = "/ticket";
+        const BELOW: [(&str, TargetKind); 2] =
+            [("/ticket", TargetKind::Ticket), ("/selftest", TargetKind::SelfTest)];
         if let Some(routes) = self.routes.get(path) {
-            return Some(Target { routes, is_ticket: false });
+            return Some(Target { routes, kind: TargetKind::Stream });
         }
-        let of_stream = path.strip_suffix(TICKET)?;
-        let of_stream = if of_stream.is_empty() { "/" } else { of_stream };
-        let routes = self.routes.get(of_stream)?;
-        Some(Target { routes, is_ticket: true })
+        BELOW.iter().find_map(|(suffix, kind)| {
+            let of_stream = path.strip_suffix(suffix)?;
+            let of_stream = if of_stream.is_empty() { "/" } else { of_stream };
+            let routes = self.routes.get(of_stream)?;
+            Some(Target { routes, kind: *kind })
+        })
     }
 
     fn decide_about(
@@ -396,9 +420,9 @@ impl Gate {
         let allows_event = target.routes.iter().all(|route| route.allow_errors_event);
         let is_late = counted.is_some();
         let decided = self.enter(asked, counted).map(|permits| {
-            let known = match target.is_ticket {
-                true => self.know_by_header(asked, wall),
-                false => self.know(asked, wall),
+            let known = match target.kind {
+                TargetKind::Ticket => self.know_by_header(asked, wall),
+                TargetKind::Stream | TargetKind::SelfTest => self.know(asked, wall),
             };
             (known, permits)
         });
@@ -418,7 +442,7 @@ impl Gate {
         Ok(decided.unwrap_or_else(|Turned { refusal, allows_event }| {
             let errors = Query::new(asked.query).readable("errors");
             let is_wanted = errors.is_some_and(|errors| errors == "event");
-            if allows_event && is_wanted && !target.is_ticket {
+            if allows_event && is_wanted && target.kind != TargetKind::Ticket {
                 Decision::RefusedInStream(refusal)
             } else {
                 Decision::Refused(refusal)
@@ -462,20 +486,27 @@ impl Gate {
         };
         self.metrics.on_auth(method, outcome);
         let aimed = aimed?;
-        if target.is_ticket {
+        if target.kind == TargetKind::Ticket {
             let Aimed { route, subscription, .. } = aimed;
             let counted = self.count_call(&known.identity, &subscription.tenant_id);
             counted
                 .map_err(|limited| Turned { refusal: Refusal::Limited(limited), allows_event })?;
-            let bound = ticket::bound(&route.path, &subscription, Query::new(asked.query));
+            let bound = ticket::bound(&route.path, &subscription, Query::new(asked.query), None);
             let ticket = self.tickets.issue(known.identity.into_grant(), subscription, bound);
             return Ok(Decision::Ticket(Secret::new(ticket), TICKET_LIFE.as_secs()));
         }
+        let self_test = match target.kind {
+            TargetKind::SelfTest => {
+                let read = SelfTest::read(Query::new(asked.query), self.client_from(asked));
+                Some(read.map_err(|refusal| Turned { refusal, allows_event })?)
+            }
+            TargetKind::Stream | TargetKind::Ticket => None,
+        };
         let admitted = self.admit(asked, aimed, known.identity, permits)?;
-        Ok(if asked.method == Method::HEAD {
-            Decision::Head(admitted)
-        } else {
-            Decision::Stream(admitted)
+        Ok(match self_test {
+            _ if asked.method == Method::HEAD => Decision::Head(admitted),
+            Some(self_test) => Decision::SelfTest(admitted, self_test),
+            None => Decision::Stream(admitted),
         })
     }
 
@@ -499,7 +530,8 @@ impl Gate {
         };
         let turned = |refusal| Turned { refusal, allows_event: route.allow_errors_event };
         // A ticket for another stream is no ticket for this one.
-        let is_bound = |bound| ticket::bound(&route.path, &subscription, query) == bound;
+        let own = (target.kind == TargetKind::SelfTest).then_some(selftest::IDLE);
+        let is_bound = |bound| ticket::bound(&route.path, &subscription, query, own) == bound;
         if !known.bound.is_none_or(is_bound) {
             return Err(turned(Refusal::Unauthorized));
         }
@@ -567,8 +599,17 @@ impl Gate {
 
     /// What the limits of addresses go by.
     fn address_key(&self, asked: &Asked<'_>) -> Key {
-        let trusted = &self.config.trusted_proxies;
-        address::key(address::client_address(asked.peer, asked.headers, trusted))
+        address::key(self.trust().client_address(asked.peer, asked.headers))
+    }
+
+    /// Where the client's address comes from.
+    fn client_from(&self, asked: &Asked<'_>) -> ClientFrom {
+        self.trust().client_from(asked.peer, asked.headers)
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        let config = &self.config;
+        Trust { proxies: &config.trusted_proxies, header: config.forwarded_header }
     }
 
     /// Who asks for a stream, after the kind of what was shown.

@@ -108,12 +108,14 @@ pub(super) fn required(value: Option<Cow<'_, str>>, name: &'static str) -> Resul
 }
 
 fn heartbeat(query: Query<'_>) -> Result<Option<u64>, Refusal> {
-    const NAME: &str = "heartbeatSeconds";
-    let Some(text) = read_long(query, NAME)? else {
-        return Ok(None);
-    };
-    let secs = integer(&text).ok_or_else(|| bad(NAME, Fault::NotInteger))?;
-    Ok(Some(secs.clamp(HEARTBEAT_SECS_MIN, HEARTBEAT_SECS_MAX).unsigned_abs()))
+    let secs = read_integer(query, "heartbeatSeconds")?;
+    Ok(secs.map(|secs| secs.clamp(HEARTBEAT_SECS_MIN, HEARTBEAT_SECS_MAX).unsigned_abs()))
+}
+
+/// A whole number, of any length; what does not fit is the nearest that does.
+pub(super) fn read_integer(query: Query<'_>, name: &'static str) -> Result<Option<i64>, Refusal> {
+    let text = read_long(query, name)?;
+    text.map(|text| integer(&text).ok_or_else(|| bad(name, Fault::NotInteger))).transpose()
 }
 
 /// Reads an integer of any length, with or without a sign; what does not fit is the nearest.

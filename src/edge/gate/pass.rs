@@ -19,7 +19,7 @@ use super::identity::Identity;
 use super::parameters::{bad, optional, required};
 use super::query::{self, Query};
 use super::values::Values;
-use super::{Asked, Gate, Known, Unknown, address, head};
+use super::{Asked, Gate, Known, Unknown, head};
 use crate::config::{Bound, ProxyRoute};
 use crate::edge::cors::{self, Headers};
 use crate::edge::jwks::KeyWait;
@@ -186,8 +186,7 @@ impl Gate {
                 return Ok(Err(Refusal::Unauthorized));
             }
         };
-        let trusted = &self.config.trusted_proxies;
-        let address = address::client_address(asked.peer, asked.headers, trusted);
+        let address = self.trust().client_address(asked.peer, asked.headers);
         let admitted = self.admit_known_pass(asked, routes, &known.identity, address);
         let is_forbidden = matches!(&admitted, Err(Refusal::Forbidden));
         self.metrics.on_auth(method, if is_forbidden { "forbidden" } else { "accepted" });

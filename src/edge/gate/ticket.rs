@@ -202,8 +202,13 @@ impl Ticket {
 }
 
 /// What a stream is bound by: its route, its subscription, and every parameter but those that
-/// only say how it is shown, in any order.
-pub(super) fn bound(path: &str, subscription: &Subscription, query: Query<'_>) -> Bound {
+/// only say how it is shown, in any order. `own` is a parameter that no source reads, either.
+pub(super) fn bound(
+    path: &str,
+    subscription: &Subscription,
+    query: Query<'_>,
+    own: Option<&str>,
+) -> Bound {
     let mut hash = Sha256::new();
     let mut update = |text: &[u8]| {
         hash.update((text.len() as u64).to_be_bytes());
@@ -217,6 +222,7 @@ pub(super) fn bound(path: &str, subscription: &Subscription, query: Query<'_>) -
     let mut pairs: Vec<_> = query
         .pairs()
         .filter(|(name, _)| !FREE.contains(&name.as_ref()) && !IDS.contains(&name.as_ref()))
+        .filter(|(name, _)| own != Some(name.as_ref()))
         .collect();
     // Of two values of one name the first counts: their order stays.
     pairs.sort_by(|(one, _), (other, _)| one.cmp(other));

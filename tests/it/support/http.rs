@@ -3,7 +3,7 @@
 //! No client library may mend what the edge sends. Not here: events (`sse`).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -18,11 +18,19 @@ pub(crate) struct Ask {
     version: &'static str,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    from: Ipv4Addr,
 }
 
 impl Ask {
     pub(crate) fn new(method: &'static str, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), version: "HTTP/1.1", headers: Vec::new(), body: None }
+        Self {
+            method,
+            target: target.into(),
+            version: "HTTP/1.1",
+            headers: Vec::new(),
+            body: None,
+            from: Ipv4Addr::UNSPECIFIED,
+        }
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -31,6 +39,12 @@ impl Ask {
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// From this address of loopback, as one client of several.
+    pub(crate) fn from(mut self, last: u8) -> Self {
+        self.from = Ipv4Addr::new(127, 0, 0, last);
         self
     }
 
@@ -74,6 +88,7 @@ impl Ask {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
+        socket.bind((self.from, 0).into())?;
         let mut wire = Wire { socket: socket.connect(to).await?, buffer: Vec::new() };
         let head = self.continue_on(&mut wire).await?;
         Ok((wire, head))
@@ -155,7 +170,7 @@ impl Head {
     }
 
     /// How the body of an answer to a GET is delimited.
-    pub(super) fn get_framing(&self) -> Framing {
+    pub(crate) fn get_framing(&self) -> Framing {
         self.framing("GET")
     }
 }

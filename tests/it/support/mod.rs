@@ -4,6 +4,7 @@ mod backends;
 mod cli;
 mod conf;
 mod edge;
+mod front;
 mod http;
 mod jwks;
 mod metrics;
@@ -18,6 +19,7 @@ pub(crate) use backends::{
 pub(crate) use cli::{Scratch, chatmux, chatmux_with};
 pub(crate) use conf::{Conf, KEY, sha256};
 pub(crate) use edge::Edge;
+pub(crate) use front::Front;
 pub(crate) use http::{Ask, Client, Head, Reply, Wire, send_raw};
 pub(crate) use jwks::{Jwks, Signer, set as jwk_set};
 pub(crate) use metrics::Metrics;

@@ -321,6 +321,18 @@ impl EventSource {
         events
     }
 
+    /// Everything up to where the answer is cut, or ends.
+    pub(crate) async fn until_cut(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let read = async {
+            while let Ok(Some(event)) = self.read_event().await {
+                events.push(event);
+            }
+        };
+        soon("the end of the stream", read).await;
+        events
+    }
+
     /// The id of the last event that had one.
     pub(crate) fn last_event_id(&self) -> &str {
         self.seen.iter().rev().find_map(|event| event.id.as_deref()).expect("an id was seen")

@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::config::{
-    Algorithm, ApiKey, Auth, Bound, Connections, Cors, Heartbeat, IpNet, Issuer, IssuerKey, Limit,
-    Limits, Log, LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server, Timeouts, Url,
+    Algorithm, ApiKey, Auth, Bound, Connections, Cors, ForwardedHeader, Heartbeat, IpNet, Issuer,
+    IssuerKey, Limit, Limits, Log, LogFormat, LogLevel, OriginRule, Pattern, Rate, Replay, Server,
+    Timeouts, Url,
 };
 use crate::edge::refusal::{Fault, Named, Policy, Quota};
 use crate::edge::upstream::Dialer;
@@ -40,6 +41,7 @@ fn config() -> Config {
         admin: None,
         server: Server { threads: 1, drain: zero, max_age: None, upgrade_socket: None },
         trusted_proxies: vec![IpNet::parse("127.0.0.0/8").expect("a block")],
+        forwarded_header: ForwardedHeader::XForwardedFor,
         cors: Cors {
             allow_origins: vec![OriginRule::parse("https://app.example.com").expect("a rule")],
             allow_credentials: false,
@@ -274,6 +276,7 @@ impl Bench {
 fn show(decision: &Decision) -> String {
     match decision {
         Decision::Stream(_) => "stream".to_owned(),
+        Decision::SelfTest(..) => "self-test".to_owned(),
         Decision::Head(_) => "head".to_owned(),
         Decision::Options => "options".to_owned(),
         Decision::Ticket(..) => "ticket".to_owned(),

@@ -1,0 +1,99 @@
+//! Opens a URL and reads what comes, for the commands that are clients.
+//!
+//! HTTP/1.1; certificates are verified. Not here: what an answer means, coming back.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::config::{Scheme, Url};
+
+/// As much of a refusal as is shown.
+const REFUSAL_BYTES: usize = 2048;
+/// For the connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An answer whose head is there.
+pub(super) struct Opened {
+    session: HttpSession,
+    /// Its status.
+    pub(super) status: u16,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+}
+
+/// A URL as it was given, with its query.
+pub(super) fn parse(text: &str) -> Result<(Url, &str), String> {
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    Ok((Url::parse(base)?, query))
+}
+
+/// Asks, and reads the head of the answer.
+pub(super) async fn open(
+    connector: &Connector,
+    url: &Url,
+    request: RequestHeader,
+) -> Result<Opened, String> {
+    let lost = |error: pingora::BError| error.to_string();
+    let host = url.host.trim_start_matches('[').trim_end_matches(']');
+    let address = match tokio::net::lookup_host((host, url.port)).await {
+        Ok(mut addresses) => addresses.next(),
+        Err(error) => return Err(format!("{host}: {error}")),
+    };
+    let address = address.ok_or_else(|| format!("{host} has no address"))?;
+    let mut peer = HttpPeer::new(address, url.scheme == Scheme::Https, url.host.clone());
+    peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
+    let (mut session, _) = connector.get_http_session(&peer).await.map_err(lost)?;
+    session.write_request_header(Box::new(request)).await.map_err(lost)?;
+    session.finish_request_body().await.map_err(lost)?;
+    session.read_response_header().await.map_err(lost)?;
+    let head = session.response_header();
+    let status = head.map_or(0, |head| head.status.as_u16());
+    let headers = head.map(|head| head.headers.clone()).unwrap_or_default();
+    Ok(Opened { session, status, headers })
+}
+
+impl Opened {
+    /// The next piece of the body; `None` at its end.
+    pub(super) async fn read(&mut self) -> Result<Option<bytes::Bytes>, String> {
+        self.session.read_response_body().await.map_err(|error| error.to_string())
+    }
+
+    /// The start of the body, for people.
+    pub(super) async fn refusal(mut self) -> Result<String, String> {
+        let mut refusal = Vec::new();
+        while refusal.len() < REFUSAL_BYTES {
+            let Some(chunk) = self.read().await? else { break };
+            refusal.extend_from_slice(&chunk);
+        }
+        refusal.truncate(REFUSAL_BYTES);
+        Ok(format!("{}: {}", self.status, String::from_utf8_lossy(&refusal).trim()))
+    }
+}
+
+/// A GET, with headers of ours and then those that were given as `NAME: VALUE`.
+pub(super) fn request(
+    url: &Url,
+    target: &str,
+    ours: &[(&'static str, &str)],
+    given: &[String],
+) -> Result<RequestHeader, String> {
+    let text = |error: pingora::BError| error.to_string();
+    let mut header = RequestHeader::build(Method::GET, target.as_bytes(), None).map_err(text)?;
+    header.append_header("Host", url.authority()).map_err(text)?;
+    header.append_header("Accept", "text/event-stream").map_err(text)?;
+    header.append_header("Cache-Control", "no-cache").map_err(text)?;
+    for (name, value) in ours {
+        header.append_header(*name, *value).map_err(text)?;
+    }
+    for line in given {
+        let (name, value) =
+            line.split_once(':').ok_or_else(|| "a header is NAME: VALUE".to_owned())?;
+        header.append_header(name.trim().to_owned(), value.trim().to_owned()).map_err(text)?;
+    }
+    Ok(header)
+}
