@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Conf, Edge, KEY, One, backend, sha256};
 
 pub(crate) const ISSUER: &str = "https://id.example.com/";
-const SECRET: &str = "a secret that has more than thirty-two bytes";
+pub(crate) const SECRET: &str = "a secret that has more than thirty-two bytes";
 
 /// Seconds since 1970, so many from now.
 #[expect(clippy::disallowed_methods, reason = "tokens go by the machine's clock")]

@@ -3,16 +3,13 @@
 //! The page reports what it hears to the test's own web server, so no driver is needed. Needs
 //! Chromium: `CHATMUX_CHROMIUM` names it (`make test` installs it and sets that).
 
-use std::process::Stdio;
-
 use chatmux::scripted::Kind;
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use crate::support::{
-    Client, Edge, Four, Front, KEY, One, Scratch, cuttable, say, serve_web, soon,
+    Act, Client, Edge, Four, Front, KEY, One, Relay, Scratch, browse, say, serve_web, soon,
 };
 
 /// A web page, and what it reports.
@@ -69,31 +66,6 @@ for (const name of ['connected', 'source_up', 'Chat', 'heartbeat', 'gap'])
 source.onerror = () => report(source.readyState === 2 ? 'closed' : 'error');
 </script>"#;
 
-/// A browser that shows one page until it is dropped; `None` where there is none.
-fn browse(url: &str, profile: &Scratch) -> Option<Child> {
-    let Some(chromium) = std::env::var_os("CHATMUX_CHROMIUM") else {
-        eprintln!("not run: CHATMUX_CHROMIUM names no browser");
-        return None;
-    };
-    let browser = Command::new(chromium)
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn();
-    Some(browser.expect("CHATMUX_CHROMIUM names a browser"))
-}
-
 fn stream_url(address: std::net::SocketAddr) -> String {
     format!(
         "http://{address}/events?tenantId=acme&workflow=customer-support&participantId=jane&apikey={KEY}"
@@ -108,7 +80,7 @@ async fn chromium_hears_all_four_backends_over_one_connection() {
     let four = Four::start_with(|conf| conf.line(&cors)).await;
     let mut page = Page::serve(listener, stream_url(four.edge.streams())).await;
     let profile = Scratch::new();
-    let Some(_browser) = browse(&page.origin, &profile) else {
+    let Some(_browser) = browse(&page.origin, &profile, &[]) else {
         return;
     };
     page.next("connected").await;
@@ -137,10 +109,10 @@ async fn chromium_resumes_after_a_cut_without_loss_or_duplicate() {
     let origin = format!("http://{}", listener.local_addr().expect("an address"));
     let cors = format!("cors: {{allow_origins: [\"{origin}\"]}}");
     let four = Four::start_with(|conf| conf.line(&cors).line("replay: {linger: 60s}")).await;
-    let (address, cut) = cuttable(four.edge.streams()).await;
-    let mut page = Page::serve(listener, stream_url(address)).await;
+    let relay = Relay::start(four.edge.streams(), vec![Act::Pass]).await;
+    let mut page = Page::serve(listener, stream_url(relay.address())).await;
     let profile = Scratch::new();
-    let Some(_browser) = browse(&page.origin, &profile) else {
+    let Some(_browser) = browse(&page.origin, &profile, &[]) else {
         return;
     };
     let backend = four.of(Kind::Salesforce);
@@ -154,7 +126,7 @@ async fn chromium_resumes_after_a_cut_without_loss_or_duplicate() {
         let chat = page.next("Chat").await;
         assert_eq!(chat["data"]["text"], format!("before cut {round}"));
         ids.push(chat["id"].clone());
-        cut.send_modify(|cuts| *cuts += 1);
+        relay.cut();
         page.next("error").await;
         say(backend, &format!("while away {round}"));
         let connected = page.next("connected").await;
@@ -205,7 +177,7 @@ async fn chromium_hears_events_at_once_behind_nginx_and_haproxy() {
     for (front, listener) in fronts(&one.edge).await.into_iter().zip(listeners) {
         let mut page = Page::serve(listener, stream_url(front.address)).await;
         let profile = Scratch::new();
-        let Some(_browser) = browse(&page.origin, &profile) else {
+        let Some(_browser) = browse(&page.origin, &profile, &[]) else {
             return;
         };
         page.next("source_up").await;

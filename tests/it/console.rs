@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
-use tokio::sync::watch;
 
 use crate::support::{
-    Ask, Conf, Edge, Four, KEY, One, backend_with, cuttable, jane, npm, options, serve_web, soon,
+    Act, Ask, Conf, Edge, Four, KEY, One, Relay, backend_with, jane, npm, options, serve_web, soon,
     source_name,
 };
 
@@ -114,7 +113,7 @@ async fn the_page_learns_of_the_conf_what_it_needs_and_no_secret() {
 /// The files of `tests/console` with their packages.
 fn workshop() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| npm::workshop("console", &[]))
+    FOLDER.get_or_init(|| npm("console", &[]))
 }
 
 /// Runs a file of tests with Node.
@@ -159,7 +158,7 @@ async fn the_parts_that_decide_are_right_about_every_event() {
 /// What the browser's side may ask of the backends and the network.
 struct Stage {
     four: Four,
-    cut: watch::Sender<u32>,
+    relay: Relay,
 }
 
 impl Stage {
@@ -186,7 +185,7 @@ impl Stage {
                 self.of(what).fault_live(Fault::Reset);
             }
             "/back" => self.of(what).listen_again().await,
-            "/cut" => self.cut.send_modify(|cuts| *cuts += 1),
+            "/cut" => self.relay.cut(),
             "/requests" => {
                 let requests = self.of(what).requests();
                 let seen = requests.iter().filter(|request| request.method == "POST");
@@ -237,12 +236,13 @@ async fn every_action_of_the_console_works_in_a_browser() {
         .line("replay: {linger: 60s}")
         .line(PROXY);
     let four = Four { backends, edge: Edge::start(&conf.yaml()).await };
-    let (relay, cut) = cuttable(four.edge.streams()).await;
+    let relay = Relay::start(four.edge.streams(), vec![Act::Pass]).await;
+    let address = relay.address();
     let console = format!("http://{}/console/", four.edge.admin_address());
     let shut = Edge::start(&with_console(Conf::new().backend(four.of(Kind::Xians))).yaml()).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let control = format!("http://{}", listener.local_addr().expect("an address"));
-    let stage = Arc::new(Stage { four, cut });
+    let stage = Arc::new(Stage { four, relay });
     let played = stage.clone();
     serve_web(listener, move |asked| {
         let stage = played.clone();
@@ -255,7 +255,7 @@ async fn every_action_of_the_console_works_in_a_browser() {
         ("CONSOLE", console),
         ("WHO", format!("{WHO}&apikey={KEY}")),
         ("CONTROL", control),
-        ("RELAY", format!("http://{relay}")),
+        ("RELAY", format!("http://{address}")),
         ("SHUT_CONSOLE", format!("http://{}/console/", shut.admin_address())),
         ("CHAT", jane().conversation),
     ]);

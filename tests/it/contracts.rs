@@ -12,8 +12,7 @@ use chatmux::scripted::Kind;
 use serde_json::{Value, json};
 
 use crate::shipped::{blocks, pages};
-use crate::support::npm::{self, run};
-use crate::support::{Client, KEY, One, Scratch, say, soon};
+use crate::support::{Client, KEY, One, Scratch, npm, run, say, soon};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,7 +21,7 @@ fn root() -> &'static Path {
 /// The folder with the packages, the samples and the types in it.
 fn workshop() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| npm::workshop("contracts", &["docs/schema/chatmux.ts"]))
+    FOLDER.get_or_init(|| npm("contracts", &["docs/schema/chatmux.ts"]))
 }
 
 /// What the compiler says of files in a folder of the workshop.

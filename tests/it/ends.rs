@@ -136,7 +136,7 @@ fn check_draining(reply: &Reply) {
 }
 
 /// Waits until `/ready` says that the process drains.
-async fn until_draining(edge: &Edge) {
+pub(crate) async fn until_draining(edge: &Edge) {
     let turns = async {
         loop {
             let reply = edge.admin("/ready").await;

@@ -48,6 +48,7 @@ mod tls_upstream;
 mod selftest;
 mod between;
 mod browser;
+mod clients;
 mod shipped;
 mod contracts;
 mod console;

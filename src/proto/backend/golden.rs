@@ -294,11 +294,11 @@ impl Fixture {
     }
 }
 
-/// Every event is four lines: `event:`, `id:`, one `data:` line of JSON, a blank one.
+/// Every event is four lines: `event:`, one `data:` line of JSON, `id:`, a blank one.
 fn check_form(out: &str) {
     for block in out.split_inclusive("\n\n") {
         let lines: Vec<&str> = block.split('\n').collect();
-        let [event, id, data, "", ""] = lines.as_slice() else {
+        let [event, data, id, "", ""] = lines.as_slice() else {
             panic!("{block:?}");
         };
         assert!(event.starts_with("event: ") && id.starts_with("id: 1.0."), "{block}");

@@ -212,8 +212,7 @@ impl Encoded {
         }
         let name = self.label.message_type.as_str();
         write_event(&mut full, name, cursor, self.json());
-        // The JSON text stands last in the block, but for the two line breaks that end it.
-        let json_at = full.len() - 2 - self.json.len();
+        let json_at = "event: \ndata: ".len() + name.len();
         let moved = |at: Range<usize>| json_at + at.start..json_at + at.end;
         Framed {
             label: self.label,
@@ -293,7 +292,7 @@ impl Framed {
 
 /// The id of a framed event, and where it stands.
 fn id_of(block: &[u8]) -> Option<(&str, Range<usize>)> {
-    let start = memmem::find(block, ID_LINE)? + ID_LINE.len();
+    let start = memmem::rfind(block, ID_LINE)? + ID_LINE.len();
     let rest = block.get(start..)?;
     let id = rest.get(..memchr(b'\n', rest)?)?;
     Some((std::str::from_utf8(id).ok()?, start..start + id.len()))
@@ -312,7 +311,7 @@ pub(crate) fn with_id(block: &Bytes, id: impl FnOnce(&str) -> String) -> Bytes {
     out.into()
 }
 
-/// How an id begins: no event name holds a line break.
+/// How an id begins: no name and no line of data holds a line break.
 const ID_LINE: &[u8] = b"\nid: ";
 
 /// The span that a value takes.
@@ -671,7 +670,8 @@ mod tests {
         let encoded = encode(event);
         let block = encoded.clone().frame(Some("c1")).core();
         let block = String::from_utf8(block.to_vec()).expect("text");
-        let data = block.strip_prefix("event: Data\nid: c1\ndata: ").expect("a Data event");
+        let data = block.strip_prefix("event: Data\ndata: ").expect("a Data event");
+        let data = data.strip_suffix("\nid: c1\n\n").expect("its id");
         let core: serde_json::Value = serde_json::from_str(data).expect("JSON");
         let full: serde_json::Value = serde_json::from_str(encoded.json()).expect("JSON");
         let want: serde_json::Value = serde_json::from_str(want_data).expect("JSON");

@@ -1,7 +1,8 @@
 //! Events into bytes, in the one form that every client reads.
 //!
-//! UTF-8 and LF; `event:` always, at most one `id:`, exactly one `data:` line, a space after
-//! each colon, a blank line at the end. No value can break out of its line.
+//! UTF-8 and LF; `event:` always, exactly one `data:` line, at most one `id:`, a space after
+//! each colon, a blank line at the end. No value can break out of its line. The id stands last:
+//! clients that take it before the blank line would lose an event that is cut behind it.
 //! Hot path: runs once per event. Not here: what the values are.
 
 use memchr::{memchr2, memchr3};
@@ -12,18 +13,19 @@ use memchr::{memchr2, memchr3};
 /// an empty id is left out. CR and LF in `data`, which compact JSON never has, become spaces.
 pub fn write_event(out: &mut Vec<u8>, event: &str, id: Option<&str>, data: &str) {
     /// The most that the field names, spaces and line ends of an event take.
-    const FRAMING_BYTES: usize = "event: message\nid: \ndata: \n\n".len();
+    const FRAMING_BYTES: usize = "event: message\ndata: \nid: \n\n".len();
     out.reserve(FRAMING_BYTES + event.len() + id.map_or(0, str::len) + data.len());
 
     if !write_name(out, b"event: ", event) {
         out.extend_from_slice(b"event: message\n");
     }
+    out.extend_from_slice(b"data: ");
+    write_data(out, data.as_bytes());
+    out.push(b'\n');
     if let Some(id) = id {
         write_name(out, b"id: ", id);
     }
-    out.extend_from_slice(b"data: ");
-    write_data(out, data.as_bytes());
-    out.extend_from_slice(b"\n\n");
+    out.push(b'\n');
 }
 
 /// Appends a frame with the data that it came with: a `data:` line for each of its lines. CR in
@@ -32,13 +34,13 @@ pub fn write_frame(out: &mut Vec<u8>, event: &str, id: Option<&str>, data: &str)
     if !write_name(out, b"event: ", event) {
         out.extend_from_slice(b"event: message\n");
     }
-    if let Some(id) = id {
-        write_name(out, b"id: ", id);
-    }
     for line in data.split('\n') {
         out.extend_from_slice(b"data: ");
         write_data(out, line.as_bytes());
         out.push(b'\n');
+    }
+    if let Some(id) = id {
+        write_name(out, b"id: ", id);
     }
     out.push(b'\n');
 }
@@ -86,9 +88,9 @@ mod tests {
     #[test]
     fn a_frame_keeps_its_lines_and_cannot_leave_them() {
         for (event, data, want) in [
-            ("Chat", "{\"a\":1}", "event: Chat\nid: 7\ndata: {\"a\":1}\n\n"),
-            ("", "a\nb\n", "event: message\nid: 7\ndata: a\ndata: b\ndata: \n\n"),
-            ("x\ny\0", "a\rb\0", "event: xy\nid: 7\ndata: a b\0\n\n"),
+            ("Chat", "{\"a\":1}", "event: Chat\ndata: {\"a\":1}\nid: 7\n\n"),
+            ("", "a\nb\n", "event: message\ndata: a\ndata: b\ndata: \nid: 7\n\n"),
+            ("x\ny\0", "a\rb\0", "event: xy\ndata: a b\0\nid: 7\n\n"),
         ] {
             let mut out = Vec::new();
             write_frame(&mut out, event, Some("7"), data);

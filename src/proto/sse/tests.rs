@@ -636,7 +636,7 @@ fn check_written(event: &str, id: Option<&str>, data: &str, want: &str) {
 #[test]
 fn events_are_written_in_one_form() {
     check_written("Chat", None, "{}", "event: Chat\ndata: {}\n\n");
-    check_written("Chat", Some("a.1"), "{}", "event: Chat\nid: a.1\ndata: {}\n\n");
+    check_written("Chat", Some("a.1"), "{}", "event: Chat\ndata: {}\nid: a.1\n\n");
     check_written("Chat", Some(""), "", "event: Chat\ndata: \n\n");
     check_written("", None, "{}", "event: message\ndata: {}\n\n");
     check_written("Chat", None, "\0\u{2028}", "event: Chat\ndata: \0\u{2028}\n\n");
@@ -646,7 +646,7 @@ fn events_are_written_in_one_form() {
 fn no_value_breaks_out_of_its_line() {
     check_written("a\r\nb\0c", None, "{}", "event: abc\ndata: {}\n\n");
     check_written("\r\n\0", None, "{}", "event: message\ndata: {}\n\n");
-    check_written("a", Some("1\ndata: x\n\n2\0"), "{}", "event: a\nid: 1data: x2\ndata: {}\n\n");
+    check_written("a", Some("1\ndata: x\n\n2\0"), "{}", "event: a\ndata: {}\nid: 1data: x2\n\n");
     check_written("a", Some("\n\r\0"), "{}", "event: a\ndata: {}\n\n");
     check_written("a", None, "x\r\n\ny\n", "event: a\ndata: x   y \n\n");
 }

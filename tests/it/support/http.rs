@@ -10,6 +10,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::{KEY, soon};
 
+/// Room for one read.
+const READ_BYTES: usize = 16 * 1024;
+
 /// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
@@ -191,6 +194,16 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
+    /// The same again as bytes, for another to say.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut text = format!("{} {} Said\r\n", self.head.version, self.head.status);
+        for (name, value) in &self.head.headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        [text.as_bytes(), &self.body].concat()
+    }
+
     /// A refusal: its status, its shape, and what its message names.
     #[track_caller]
     pub(crate) fn refuses(&self, status: u16, error: &str, names: &str) -> &Self {
@@ -315,6 +328,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     }
 
     async fn read(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ_BYTES);
         self.socket.read_buf(&mut self.buffer).await
     }
 }

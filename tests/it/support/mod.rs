@@ -8,10 +8,11 @@ mod front;
 mod http;
 mod jwks;
 mod metrics;
-pub(crate) mod npm;
+mod relay;
 mod schema;
 mod sse;
 mod web;
+mod workshop;
 
 pub(crate) use backends::{
     Four, KINDS, One, backend, backend_with, jane, options, say, source_name,
@@ -23,8 +24,11 @@ pub(crate) use front::Front;
 pub(crate) use http::{Ask, Client, Head, Reply, Wire, send_raw};
 pub(crate) use jwks::{Jwks, Signer, set as jwk_set};
 pub(crate) use metrics::Metrics;
+pub(crate) use relay::{Act, Passed, Place, Relay};
+pub(crate) use schema::names as event_names;
 pub(crate) use sse::{Event, EventSource};
-pub(crate) use web::{cuttable, serve_web};
+pub(crate) use web::{Asked, browse, serve_web};
+pub(crate) use workshop::{npm, pip, run};
 
 use std::time::Duration;
 

@@ -49,6 +49,12 @@ fn validators() -> HashMap<String, Validator> {
         .collect()
 }
 
+/// The names of all events.
+pub(crate) fn names() -> Vec<String> {
+    let names = VALIDATORS.keys().filter(|name| *name != CORE_GAP);
+    names.cloned().collect()
+}
+
 /// Whether the data of an event is what the schema says.
 pub(super) fn check(name: &str, data: &Value, is_core_gap: bool) -> Result<(), String> {
     if is_judged_enough(name, data) {

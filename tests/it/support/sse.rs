@@ -155,6 +155,8 @@ pub(crate) struct EventSource {
     wire: Wire,
     framing: Framing,
     unread: Vec<u8>,
+    /// So much of it holds no end of a block.
+    searched: usize,
     seen: Vec<Event>,
     frame_id: String,
 }
@@ -192,7 +194,7 @@ impl EventSource {
         }
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let (unread, seen, frame_id) = (Vec::new(), Vec::new(), String::new());
-        Ok(Self { head, wire, framing, unread, seen, frame_id })
+        Ok(Self { head, wire, framing, unread, searched: 0, seen, frame_id })
     }
 
     /// The next event, whichever it is; `None` at the end of the answer.
@@ -217,10 +219,14 @@ impl EventSource {
     /// The next block; `None` at the end of the answer.
     async fn read_block(&mut self) -> io::Result<Option<String>> {
         loop {
-            if let Some(at) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
+            let unsearched = self.unread.get(self.searched..).unwrap_or_default();
+            if let Some(at) = unsearched.windows(2).position(|pair| pair == b"\n\n") {
+                let at = self.searched + at;
+                self.searched = 0;
                 let block: Vec<u8> = self.unread.drain(..at + 2).take(at).collect();
                 return Ok(Some(String::from_utf8(block).expect("UTF-8")));
             }
+            self.searched = self.unread.len().saturating_sub(1);
             match self.wire.piece(&mut self.framing).await? {
                 Some(piece) => {
                     assert!(!piece.contains(&b'\r'), "lines end with LF alone");

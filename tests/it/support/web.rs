@@ -1,11 +1,14 @@
-//! What pages of tests need besides the edge: a web server of one's own, and a pipe to cut.
+//! What pages of tests need besides the edge: a web server of one's own, and a browser.
 
-use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::process::{Child, Command};
+
+use super::Scratch;
 
 /// One request of a page.
 #[derive(Debug)]
@@ -69,25 +72,28 @@ async fn read(socket: &mut BufReader<TcpStream>) -> Option<Asked> {
     Some(Asked { method: word(), path: word(), body })
 }
 
-/// A pipe to the edge that can be cut.
-pub(crate) async fn cuttable(target: SocketAddr) -> (SocketAddr, watch::Sender<u32>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let (cut, cuts) = watch::channel(0);
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut cuts = cuts.clone();
-            cuts.mark_unchanged();
-            tokio::spawn(async move {
-                let Ok(mut far) = TcpStream::connect(target).await else {
-                    return;
-                };
-                tokio::select! {
-                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    _ = cuts.changed() => {}
-                }
-            });
-        }
-    });
-    (address, cut)
+/// A browser that shows one page until it is dropped; `None` where there is none.
+pub(crate) fn browse(url: &str, profile: &Scratch, more: &[&str]) -> Option<Child> {
+    let Some(chromium) = std::env::var_os("CHATMUX_CHROMIUM") else {
+        eprintln!("not run: CHATMUX_CHROMIUM names no browser");
+        return None;
+    };
+    let browser = Command::new(Path::new(&chromium))
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(more)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn();
+    Some(browser.expect("CHATMUX_CHROMIUM names a browser"))
 }
