@@ -38,13 +38,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
   chatmux tail -H 'Authorization: Bearer ...' --once URL")]
 pub(super) struct Args {
     /// The stream
+    #[arg(value_parser = url)]
     pub(super) url: String,
     /// A header to send along; may be given several times
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(super) headers: Vec<String>,
     /// Do not come back when the stream ends
     #[arg(long)]
     pub(super) once: bool,
+}
+
+/// An argument that is no URL is a mistake in the command, not a stream that is away.
+fn url(text: &str) -> Result<String, String> {
+    Url::parse(text.split('?').next().unwrap_or_default()).map(|_| text.to_owned())
+}
+
+fn header(text: &str) -> Result<String, String> {
+    let is_pair = text.split_once(':').is_some_and(|(name, _)| !name.trim().is_empty());
+    if is_pair { Ok(text.to_owned()) } else { Err("a header is NAME: VALUE".to_owned()) }
 }
 
 /// Gets each event; `false` = enough was seen.
@@ -166,7 +177,7 @@ async fn connect(
     on_item: OnItem<'_>,
 ) -> End {
     let url = target.url;
-    let lost = |error: pingora::BError| End::Lost(error.to_string(), None);
+    let lost = |error: pingora::BError| End::Lost(words(&error), None);
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
     let address = match tokio::net::lookup_host((host, url.port)).await {
         Ok(mut addresses) => addresses.next(),
@@ -183,7 +194,9 @@ async fn connect(
     };
     let mut session = match connector.get_http_session(&peer).await {
         Ok((session, _)) => session,
-        Err(error) => return lost(error),
+        Err(error) => {
+            return End::Lost(format!("cannot connect to {address}: {}", words(&error)), None);
+        }
     };
     if let Err(error) = session.write_request_header(Box::new(request)).await {
         return lost(error);
@@ -227,6 +240,17 @@ async fn connect(
     }
 }
 
+/// What is behind an error, without the way that it took.
+fn words(error: &pingora::Error) -> String {
+    let Some(cause) = &error.cause else {
+        return error.etype().as_str().to_owned();
+    };
+    match cause.downcast_ref::<pingora::BError>() {
+        Some(inner) => words(inner),
+        None => cause.to_string(),
+    }
+}
+
 fn request(args: &Args, target: Target<'_>) -> Result<RequestHeader, String> {
     let Target { url, target, last_event_id } = target;
     let text = |error: pingora::BError| error.to_string();
@@ -265,5 +289,16 @@ mod tests {
         assert_eq!(back.as_deref(), Some("back, from where it was"));
         assert_eq!(notice("connected", r#"{"resumed":false}"#), None);
         assert_eq!(notice("Chat", "{}"), None);
+    }
+
+    #[test]
+    fn an_error_is_told_by_what_is_behind_it() {
+        use pingora::{Error, ErrorType};
+
+        let cause = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody is there");
+        let inner = Error::because(ErrorType::ConnectRefused, "a long way", cause);
+        let outer = Error::because(ErrorType::ConnectError, "a longer way", inner);
+        assert_eq!(words(&outer), "nobody is there");
+        assert_eq!(words(&Error::explain(ErrorType::ReadError, "here")), "ReadError");
     }
 }

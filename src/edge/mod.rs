@@ -5,10 +5,12 @@
 //! streams feed. Not here: what events mean (`proto`), what was configured (`config`).
 
 mod clock;
+mod readiness;
 mod refusal;
 mod cors;
 mod digest;
 mod strict;
+mod supervisor;
 mod jwks;
 mod filters;
 mod gate;
@@ -35,4 +37,6 @@ pub use filters::Proxy;
 pub use passthrough::Passing;
 pub use proxy::Edge;
 pub use server::{Bound, Hooks, RunOptions, run};
+pub(crate) use door::{H2_STREAMS_MAX, connections_max};
+pub(crate) use jwks::count_keys;
 pub(crate) use upstream::{Dialer, PROBE_TIMEOUT, Probed, parse_retry_after, probe};

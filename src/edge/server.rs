@@ -23,6 +23,7 @@ use super::door::{Crowd, Door, Entrance};
 use super::handed::{self, Handed, Sockets, WithSockets};
 use super::leaving::{Leaver, Patient, Signals, grace};
 use super::proxy::Edge;
+use super::supervisor;
 use crate::config::{Config, Listen};
 
 /// Kernel send buffer of a client: with the default of the system a reader that has stalled
@@ -260,10 +261,17 @@ impl Keeper {
         let urls: Vec<_> = self.bound.listen.iter().map(|(url, _)| url.as_str()).collect();
         let admin = self.bound.admin.map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
         log::info!(streams = urls.join(",").as_str(), admin = admin.as_str(); "listening");
+        supervisor::on_ready();
         (self.hooks.on_ready)(&self.bound);
     }
 
     fn reload(&self) {
+        supervisor::on_reload();
+        self.read_anew();
+        supervisor::on_ready();
+    }
+
+    fn read_anew(&self) {
         let Some(reload) = &self.hooks.reload else {
             log::warn!("SIGHUP: there is no conf file to read anew");
             return;
@@ -274,8 +282,9 @@ impl Keeper {
         match reloaded {
             Ok(differing) => {
                 log::info!("configuration reloaded");
-                for name in differing {
-                    log::warn!("configuration: a change of `{name}` needs a restart or an upgrade");
+                for path in differing {
+                    let path = path.as_str();
+                    log::warn!(path; "configuration: a change needs a restart or an upgrade");
                 }
             }
             Err(errors) => {

@@ -100,7 +100,9 @@ async fn secrets_come_from_variables_and_files() {
 async fn operators_see_streams_and_nobody_in_the_clear() {
     let four = Four::start().await;
     assert_eq!(four.edge.admin("/live").await.json(), serde_json::json!({"live": true}));
-    assert_eq!(four.edge.admin("/ready").await.json(), serde_json::json!({"ready": true}));
+    let ready = four.edge.admin("/ready").await.json();
+    assert_eq!((&ready["ready"], ready.get("reason")), (&true.into(), None), "{ready}");
+    assert_eq!(ready["routes"][0]["sources"][0]["state"], "unused", "{ready}");
     let mut first = four.edge.open(&Client::new("jane")).await;
     let mut second = four.edge.open(&Client::new("jane")).await;
     let _other = four.edge.open(&Client::new("a-very-private-person")).await;
@@ -149,12 +151,22 @@ async fn a_route_whose_sources_all_fail_is_not_ready() {
     one.backend.fault_on(On::Events, usize::MAX, Fault::Reset);
     let _client = one.edge.open(&Client::new("jane")).await;
     let why = until_ready_says(&one, 503).await;
-    assert_eq!((&why["ready"], &why["route"]), (&false.into(), &"/events".into()), "{why}");
+    assert_eq!((&why["ready"], &why["reason"]), (&false.into(), &"sources_failed".into()));
+    let route = &why["routes"][0];
+    assert_eq!((&route["route"], &route["usable"]), (&"/events".into(), &false.into()), "{why}");
+    let source = &route["sources"][0];
+    assert_eq!((&source["source"], &source["state"]), (&"agent".into(), &"failed".into()));
+    assert_eq!((&source["reason"], &source["streams"]), (&"reset".into(), &1.into()), "{why}");
+    assert!(source["failures"].as_u64().is_some_and(|failures| failures >= 3), "{why}");
+    assert!(source["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{why}");
     let labels = [("source", "agent"), ("outcome", "reset")];
     let failed = one.edge.metrics().await.sum("chatmux_upstream_connects_total", &labels);
     assert!(failed >= 3, "once is no reason: {failed}");
     one.backend.clear_faults();
-    until_ready_says(&one, 200).await;
+    let good = until_ready_says(&one, 200).await;
+    let source = &good["routes"][0]["sources"][0];
+    let state = (&source["state"], source.get("reason"), source.get("since"));
+    assert_eq!(state, (&"up".into(), None, None), "{good}");
     one.check_law().await;
 }
 
