@@ -31,7 +31,7 @@ pub(super) fn told(
             json!({"route": route.path, "usable": is_usable, "sources": sources})
         })
         .collect();
-    match reason.or((!are_usable).then_some("sources_failed")) {
+    match reason.or_else(|| (!are_usable).then_some("sources_failed")) {
         None => (true, json!({"ready": true, "routes": routes})),
         Some(reason) => (false, json!({"ready": false, "reason": reason, "routes": routes})),
     }
@@ -92,7 +92,7 @@ mod tests {
         let loaded = crate::config::parse(conf, "c", std::path::Path::new(""), &|_| None);
         let routes = loaded.expect("a conf").config.routes;
         let health = HashMap::from([("a".to_owned(), streams.to_vec())]);
-        let (is_ready, told) = super::told(None, &routes, &health);
+        let (is_ready, told) = told(None, &routes, &health);
         let source = &told["routes"][0]["sources"][0];
         assert_eq!(source["state"], state);
         assert_eq!(is_ready, state != "failed", "{told}");

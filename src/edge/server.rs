@@ -205,7 +205,8 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
     Ok(config.tls(settings))
 }
 
-/// Says where clients come in, as soon as they can; then reads the configuration anew on SIGHUP.
+/// Says where clients come in, as soon as they can; then reads the configuration anew on SIGHUP,
+/// and lives on after SIGUSR1.
 /// One after the other, since whoever has read the line may send the signal.
 struct Keeper {
     edge: Arc<Edge>,
@@ -223,15 +224,18 @@ impl BackgroundService for Keeper {
         if hangup.is_none() {
             log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
         }
+        // What rotates logs sends it to whoever has a log file. Unwatched, it would end the process.
+        let mut reopen = signal(SignalKind::user_defined1()).ok();
         self.edge.start();
         self.announce(&mut shutdown).await;
-        let next_hangup = async |hangup: &mut Option<Signal>| match hangup {
-            Some(hangup) => hangup.recv().await,
+        let next = async |signal: &mut Option<Signal>| match signal {
+            Some(signal) => signal.recv().await,
             None => std::future::pending().await,
         };
         while !*shutdown.borrow() {
             tokio::select! {
-                _ = next_hangup(&mut hangup) => self.reload(),
+                _ = next(&mut hangup) => self.reload(),
+                _ = next(&mut reopen) => log::info!("SIGUSR1: there is no log file to reopen"),
                 _ = shutdown.changed() => return,
             }
         }

@@ -47,5 +47,6 @@ mod tls;
 mod tls_upstream;
 mod browser;
 mod shipped;
+mod tutorial;
 mod contracts;
 mod tidy;

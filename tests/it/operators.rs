@@ -3,7 +3,8 @@
 use chatmux::scripted::{Fault, Kind, On};
 
 use crate::support::{
-    Ask, Client, Conf, Edge, Four, KEY, One, Scratch, backend, chatmux, chatmux_with, say, soon,
+    Ask, Client, Conf, Edge, Four, Jwks, KEY, One, Scratch, Signer, backend, chatmux, chatmux_with,
+    jwk_set, say, soon,
 };
 
 /// Runs a conf file that cannot work: the line of its error.
@@ -332,6 +333,8 @@ async fn a_check_says_what_the_limits_may_take_of_the_machine() {
     assert_eq!(resources["limits"][0]["fits"], false, "{report}");
     assert!(resources["machine"]["descriptors"].as_u64().is_some_and(|count| count > 0));
     assert!(resources["machine"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    let all = &resources["limits"][1];
+    assert_eq!((&all["path"], &all["isSet"]), (&"limits.connections.total".into(), &false.into()));
 }
 
 #[tokio::test]
@@ -378,6 +381,43 @@ async fn a_check_can_try_the_sources() {
     let said = chatmux(&["check", "--online", "-c", bad]).await;
     assert_eq!(said.code, 1);
     assert!(said.err.contains("sources.refused: ") && said.err.contains("refused"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_check_can_try_the_issuers() {
+    let (backend, jwks) = (backend(Kind::Xians).await, Jwks::start(&jwk_set(&[])).await);
+    let scratch = Scratch::new();
+    let entry = format!(
+        "{{jwt: [{{issuer: \"https://id.example.com/\", algorithms: [RS256], jwks_url: \"{}\", \
+         bind: {{participantId: sub}}}}]}}",
+        jwks.url()
+    );
+    let conf = scratch.write("edge.yaml", &Conf::new().backend(&backend).auth(&entry).yaml());
+    let conf = conf.to_str().expect("a path");
+    let tried = async || {
+        let said = chatmux(&["check", "--online", "--format", "json", "-c", conf]).await;
+        let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        assert_eq!(report["online"][1]["path"], "auth.jwt[0].jwks_url", "{report}");
+        (said.code, report)
+    };
+    let rsa = Signer::Rsa.jwk("one");
+    jwks.answer(200, &jwk_set(std::slice::from_ref(&rsa)));
+    let (code, report) = tried().await;
+    assert_eq!((code, &report["online"][1]["keys"]), (0, &1.into()), "{report}");
+    let said = chatmux(&["check", "--online", "-c", conf]).await;
+    assert!(said.out.contains("jwks") && said.out.contains(", 1 usable keys"), "{said:?}");
+    for (status, body, want) in [
+        (200, jwk_set(&[Signer::Ed.jwk("two")]), "gives no key that `algorithms`"),
+        (200, "[]".to_owned(), "gives no set of keys"),
+        (404, String::new(), "another status than 200"),
+        (503, String::new(), "answers 503"),
+    ] {
+        jwks.answer(status, &body);
+        let (code, report) = tried().await;
+        assert_eq!((code, report["errors"].as_array().map(Vec::len)), (1, Some(1)), "{report}");
+        let text = report["errors"][0]["text"].as_str().expect("a text");
+        assert!(text.starts_with("auth.jwt[0].jwks_url: ") && text.contains(want), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -35,8 +35,8 @@ use super::filters::Proxy;
 use super::proxy::{Edge, http_date};
 use super::refusal::Refusal;
 
-pub(super) use entrance::{Crowd, Entrance};
 pub(crate) use entrance::connections_max;
+pub(super) use entrance::{Crowd, Entrance};
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -254,7 +254,6 @@ impl Inner {
         drop(state);
         self.fetched.send_modify(|count| *count = count.wrapping_add(1));
     }
-
 }
 
 /// How many keys of the set that this issuer publishes can be used.

@@ -6,9 +6,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{VERSION, calls};
 use super::request::{Kind, PARAMETERS, Parameter, types_pattern};
 use super::schema::{CORE_GAP, core_name, definitions, message_name};
+use super::{VERSION, calls};
 use crate::proto::event::MessageType;
 use crate::proto::event::describe::{CONTROLS, MESSAGES};
 

@@ -4,7 +4,7 @@
 //! Each is a channel of its own, with a request and its answers. Not here: the stream itself
 //! (`asyncapi`), who may call (`edge::gate`, `edge::admin`), whose tests hold what stands here.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::asyncapi::query_of;
 use super::request::{Kind, PARAMETERS};
@@ -87,10 +87,10 @@ pub(super) fn operations() -> impl Iterator<Item = (String, Value)> {
         let channel = json!({"$ref": format!("#/channels/{}", call.name)});
         let refer =
             |name: &str| json!({"$ref": format!("#/channels/{}/messages/{name}", call.name)});
-        let mut http = json!({"method": "POST", "bindingVersion": "0.3.0"});
-        if let Some(query) = call.query {
-            http["query"] = query;
-        }
+        let mut http = Map::new();
+        http.insert("method".to_owned(), "POST".into());
+        http.insert("bindingVersion".to_owned(), "0.3.0".into());
+        http.extend(call.query.map(|query| ("query".to_owned(), query)));
         let operation = json!({
             "action": "receive",
             "channel": channel,
@@ -111,18 +111,19 @@ pub(super) fn operations() -> impl Iterator<Item = (String, Value)> {
 /// The messages, by name.
 pub(super) fn messages() -> [(&'static str, Value); 5] {
     let text = |doc: &str| json!({"type": "string", "description": doc});
-    let message = |name: &str, summary: &str, payload: Value| {
+    let message = |name: &str, summary: &str, bindings: Value, payload: Value| {
         json!({
             "name": name,
             "summary": summary,
             "contentType": "application/json",
+            "bindings": bindings,
             "payload": payload,
         })
     };
-    let answer = |name: &str, summary: &str, payload: Value| {
-        let mut message = message(name, summary, payload);
-        message["bindings"] = json!({"http": {"statusCode": 200, "bindingVersion": "0.3.0"}});
-        message
+    let plain = |name: &str, summary: &str, payload| message(name, summary, json!({}), payload);
+    let answers = |name: &str, summary: &str, payload| {
+        let bindings = json!({"http": {"statusCode": 200, "bindingVersion": "0.3.0"}});
+        message(name, summary, bindings, payload)
     };
     let asked = json!({"description": "No body.", "not": {}});
     let ticket = json!({
@@ -172,11 +173,11 @@ pub(super) fn messages() -> [(&'static str, Value); 5] {
         "required": ["error", "message"],
     });
     [
-        ("AskTicket", message("askTicket", "A page asks for a ticket.", asked)),
-        ("Ticket", answer("ticket", "Stands for the credential, once.", ticket)),
-        ("Close", message("close", "Whose streams are to end.", whose)),
-        ("Closed", answer("closed", "So many streams were ended.", closed)),
-        ("Refusal", message("refusal", "Any status of 400 and above.", refusal)),
+        ("AskTicket", plain("askTicket", "A page asks for a ticket.", asked)),
+        ("Ticket", answers("ticket", "Stands for the credential, once.", ticket)),
+        ("Close", plain("close", "Whose streams are to end.", whose)),
+        ("Closed", answers("closed", "So many streams were ended.", closed)),
+        ("Refusal", plain("refusal", "Any status of 400 and above.", refusal)),
     ]
 }
 
