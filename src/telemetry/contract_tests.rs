@@ -161,7 +161,7 @@ fn unknown_labels(query: &str, families: &[MetricFamily]) -> Vec<String> {
         let selector = found.get(2).map_or("", |text| text.as_str());
         for one in regex(r#"(\w+)\s*(?:=~|!~|!=|=)\s*["']([^"']*)["']"#).captures_iter(selector) {
             let (label, wanted) = (&one[1], &one[2]);
-            let is_chosen = CHOSEN.iter().any(|(name, _)| name == label);
+            let is_chosen = CHOSEN.iter().any(|(name, _)| *name == label);
             match labels.get(label) {
                 None if ADDED.contains(&label) => {}
                 None => unknown.push(format!("{} has no {label}", &found[1])),
