@@ -220,8 +220,10 @@ impl Seat {
                 // A mark without an event is of our clock. A backend that counts in seconds has
                 // told nothing yet of what lies in the second that was running.
                 let is_second = label.at.0 % 1000 == 0 && is_kept(label.message_type);
-                let is_open = is_second && self.from.last.is_none() && !is_new;
-                label.at.0 + if is_open { 999 } else { 0 } <= self.from.at.0
+                let is_open = is_second && self.from.last.is_none();
+                let at = label.at.0 + if is_open { 999 } else { 0 };
+                // Of the moment in which a new client came, all is news: better once too often.
+                if is_new { at < self.from.at.0 } else { at <= self.from.at.0 }
             }
         }
     }

@@ -496,8 +496,9 @@ async fn the_examples_run() {
     let (files, variables) = examples();
     for file in files {
         let yaml = std::fs::read_to_string(&file).expect("a conf file");
-        let route = yaml.split("- path: ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let route = route.expect("a route").to_owned();
+        let routes = yaml.split("\nroutes:").nth(1).expect("routes");
+        let route = routes.split("path: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let route = route.expect("a route").trim_end_matches(',').to_owned();
         let yaml =
             yaml.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9090", "127.0.0.1:0");
         let edge = Edge::start_with(&yaml, &[], &variables).await;

@@ -371,6 +371,8 @@ fn take(
         None => {
             let at = said[source][number].at.0 + if source == SECONDS { 999 } else { 0 };
             assert!(at >= since.0, "{id:?} is of before its time");
+            let is_missed = said[source][..number].iter().any(|said| said.at > since);
+            assert!(!is_missed || is_excused[source], "{id:?} is not the first of its time");
         }
     }
     last[source] = Some(number);
