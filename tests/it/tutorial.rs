@@ -33,11 +33,13 @@ fn steps(section: &str) -> Vec<Step> {
             .take_while(|line| *line != "```")
             .map(|line| format!("{line}\n"))
             .collect();
-        match (language, steps.last_mut()) {
-            ("sh", _) => steps.push(Step { commands: block, shown: None }),
-            ("text", Some(last)) if last.shown.is_none() => last.shown = Some(block),
-            _ => panic!("a block of {language:?} is no step: {block}"),
+        if language == "sh" {
+            steps.push(Step { commands: block, shown: None });
+            continue;
         }
+        let last = steps.last_mut().filter(|last| language == "text" && last.shown.is_none());
+        let Some(last) = last else { panic!("a block of {language:?} is no step: {block}") };
+        last.shown = Some(block);
     }
     steps
 }
