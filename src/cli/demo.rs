@@ -3,6 +3,7 @@
 //! Four scripted backends speak their dialects over loopback sockets and play a conversation
 //! again and again; the proxy stands in front; the merged stream is printed, colour by source.
 //! The console page shows the same, and takes messages to the backends, which answer.
+//! With `--backends-only` there are the backends alone, for whoever writes a first conf file.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::terminal::Paint;
 use super::{log, tail};
@@ -32,14 +34,18 @@ const KEY_SHA256: &str = "c48a01f49fd0f2cc404bc3cbbc80e91457a3d41bb429a695243de4
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   chatmux demo
-  chatmux demo --seconds 20 --port 8080")]
+  chatmux demo --seconds 20 --port 8080
+  chatmux demo --backends-only --port 9701    # four backends to try a conf file on")]
 pub(super) struct Args {
     /// End after so many seconds; without it, Ctrl-C ends
     #[arg(long)]
     seconds: Option<u64>,
-    /// The port of the stream; 0 = a free one
+    /// The port of the stream, or of the first backend; 0 = a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Only the backends, without the proxy: prints the sources for a conf file of yours
+    #[arg(long)]
+    backends_only: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
@@ -49,9 +55,15 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
     let audience = Audience::new(PARTICIPANT).tenant(TENANT).workflow(WORKFLOW);
+    let first_port = if args.backends_only { args.port } else { 0 };
     let backends = runtime
-        .block_on(start_backends(&audience))
+        .block_on(start_backends(&audience, first_port))
         .map_err(|error| format!("the scripted backends cannot start: {error}"))?;
+    if args.backends_only {
+        show_backends(&backends, &audience)?;
+        runtime.block_on(until_ended(args.seconds.map(Duration::from_secs)));
+        return Ok(());
+    }
     let conf = conf(args.port, &backends, &audience);
     let loaded = config::parse(&conf, "demo.yaml", Path::new("."), &|_| None)
         .map_err(|errors| errors.to_string())?;
@@ -71,11 +83,46 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     done
 }
 
-/// Starts all four, each playing its conversation again and again.
-async fn start_backends(audience: &Audience) -> io::Result<Vec<Backend>> {
+/// Says what a conf file needs to know of the backends.
+fn show_backends(backends: &[Backend], audience: &Audience) -> Result<(), String> {
+    let text = format!(
+        "Four scripted backends. In a conf file:\n\nsources:\n{}\n\
+         They talk to participantId={PARTICIPANT}, tenantId={TENANT}, workflow={WORKFLOW}.\n",
+        sources(backends, audience),
+    );
+    super::print(text.as_bytes())
+}
+
+/// Until a signal, or the end of the time.
+async fn until_ended(time: Option<Duration>) {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let time_is_over = async {
+        match time {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = time_is_over => {}
+    }
+}
+
+/// Starts all four, each playing its conversation again and again. The ports follow one another,
+/// or are free ones.
+async fn start_backends(audience: &Audience, first_port: u16) -> io::Result<Vec<Backend>> {
     let mut backends = Vec::new();
     for (index, kind) in Kind::ALL.iter().enumerate() {
+        let offset = u16::try_from(index).unwrap_or(0);
+        let port = if first_port == 0 { 0 } else { first_port.saturating_add(offset) };
         let options = Options {
+            port,
             tokens: vec![(PARTICIPANT.to_owned(), "demo-token".to_owned())],
             api_keys: vec![("sk-Xnai-demo".to_owned(), TENANT.to_owned())],
             chats: vec![(audience.conversation.clone(), String::new())],
@@ -98,7 +145,6 @@ async fn start_backends(audience: &Audience) -> io::Result<Vec<Backend>> {
 
 /// The conf file that an operator would have written.
 fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
-    let chat = &audience.conversation;
     let mut conf = format!(
         "version: 1\n\
          listen: [{{address: \"127.0.0.1:{port}\"}}]\n\
@@ -110,6 +156,23 @@ fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
          log: {{level: warn, format: text}}\n\
          sources:\n"
     );
+    conf.push_str(&sources(backends, audience));
+    conf.push_str(
+        "routes:\n  - {path: /api/user/sse/events, sources: [desk, care, agent, voice], \
+         allow_errors_event: true}\n\
+         proxy:\n\
+         \x20 - {path: /desk/, source: desk, to: /api/rest/}\n\
+         \x20 - {path: /agent/, source: agent, to: /api/user/rest/}\n\
+         \x20 - {path: /care/, source: care, to: /iamessage/api/v2/}\n\
+         \x20 - {path: /voice/, source: voice}\n",
+    );
+    conf
+}
+
+/// Their entries in a conf file.
+fn sources(backends: &[Backend], audience: &Audience) -> String {
+    let chat = &audience.conversation;
+    let mut conf = String::new();
     for backend in backends {
         let url = backend.url();
         let (name, options) = match backend.kind() {
@@ -132,15 +195,6 @@ fn conf(port: u16, backends: &[Backend], audience: &Audience) -> String {
         };
         conf.push_str(&format!("  {name}: {{{options}, url: \"{url}\"}}\n"));
     }
-    conf.push_str(
-        "routes:\n  - {path: /api/user/sse/events, sources: [desk, care, agent, voice], \
-         allow_errors_event: true}\n\
-         proxy:\n\
-         \x20 - {path: /desk/, source: desk, to: /api/rest/}\n\
-         \x20 - {path: /agent/, source: agent, to: /api/user/rest/}\n\
-         \x20 - {path: /care/, source: care, to: /iamessage/api/v2/}\n\
-         \x20 - {path: /voice/, source: voice}\n",
-    );
     conf
 }
 

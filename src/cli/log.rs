@@ -47,13 +47,15 @@ pub(super) fn init(conf: Log) {
     // It fails only where an embedder has installed a logger of its own, which then stands.
     if log::set_boxed_logger(Box::new(discreet)).is_ok() {
         log::set_max_level(most);
-        std::panic::set_hook(Box::new(|panic| log::error!("{}", panicked(panic.location()))));
+        std::panic::set_hook(Box::new(|panic| {
+            let at = place(panic.location());
+            log::error!(at = at.as_str(); "panicked: a bug of chatmux, please report this line");
+        }));
     }
 }
 
-fn panicked(at: Option<&Location<'_>>) -> String {
-    let at = at.map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    format!("panicked at {at}; this is a bug of chatmux, please report it with this line")
+fn place(at: Option<&Location<'_>>) -> String {
+    at.map_or_else(|| "an unknown place".to_owned(), ToString::to_string)
 }
 
 /// A logger that keeps what libraries tell of requests to itself, and does not repeat itself.
@@ -191,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_told_by_its_place_alone() {
-        let told = panicked(Some(Location::caller()));
-        assert!(told.starts_with("panicked at src/cli/log.rs:"), "{told}");
+        let told = place(Some(Location::caller()));
+        assert!(told.starts_with("src/cli/log.rs:"), "{told}");
     }
 }

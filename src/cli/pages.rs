@@ -42,7 +42,9 @@ pub(super) fn man(mut cli: Command, args: &ManArgs) -> Result<(), String> {
         }
     };
     let title = page.get_display_name().unwrap_or("chatmux").to_owned();
+    let source = format!("chatmux {}", env!("CARGO_PKG_VERSION"));
     let mut out = Vec::new();
-    clap_mangen::Man::new(page).title(title).render(&mut out).map_err(|error| error.to_string())?;
+    let page = clap_mangen::Man::new(page).title(title).source(source);
+    page.render(&mut out).map_err(|error| error.to_string())?;
     super::print(&out)
 }

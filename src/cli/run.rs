@@ -59,7 +59,10 @@ fn load(conf: &Path, on_log: impl FnOnce(config::Log)) -> Result<Config, String>
         .map_err(|errors| errors.to_string())?;
     on_log(loaded.config.log);
     for warning in &loaded.warnings {
-        ::log::warn!("{warning}");
+        let (line, column) = warning.position.map(|at| (at.line, at.column)).unzip();
+        let (file, path) = (&*warning.file, warning.path.as_str());
+        let warning = warning.message.as_str();
+        ::log::warn!(file, line, column, path, warning; "configuration is odd");
     }
     Ok(loaded.config)
 }

@@ -38,9 +38,10 @@ const CURSOR: &str = "selftest";
 Exit code 1: something is to be changed.")]
 pub(super) struct Args {
     /// The stream
+    #[arg(value_parser = stream::url)]
     url: String,
     /// A header to send along; may be given several times
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = stream::header)]
     headers: Vec<String>,
     /// The longest silence to try, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = IDLE_DEFAULT_SECS,

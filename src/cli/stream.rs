@@ -26,6 +26,17 @@ pub(super) struct Opened {
     pub(super) headers: HeaderMap,
 }
 
+/// An argument that is no URL is a mistake in the command, not a stream that is away.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    Url::parse(text.split('?').next().unwrap_or_default()).map(|_| text.to_owned())
+}
+
+/// One that is no header, too.
+pub(super) fn header(text: &str) -> Result<String, String> {
+    let is_pair = text.split_once(':').is_some_and(|(name, _)| !name.trim().is_empty());
+    if is_pair { Ok(text.to_owned()) } else { Err("a header is NAME: VALUE".to_owned()) }
+}
+
 /// A URL as it was given, with its query.
 pub(super) fn parse(text: &str) -> Result<(Url, &str), String> {
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
@@ -38,7 +49,7 @@ pub(super) async fn open(
     url: &Url,
     request: RequestHeader,
 ) -> Result<Opened, String> {
-    let lost = |error: pingora::BError| error.to_string();
+    let lost = |error: pingora::BError| words(&error);
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
     let address = match tokio::net::lookup_host((host, url.port)).await {
         Ok(mut addresses) => addresses.next(),
@@ -47,7 +58,10 @@ pub(super) async fn open(
     let address = address.ok_or_else(|| format!("{host} has no address"))?;
     let mut peer = HttpPeer::new(address, url.scheme == Scheme::Https, url.host.clone());
     peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
-    let (mut session, _) = connector.get_http_session(&peer).await.map_err(lost)?;
+    let (mut session, _) = connector
+        .get_http_session(&peer)
+        .await
+        .map_err(|error| format!("cannot connect to {address}: {}", words(&error)))?;
     session.write_request_header(Box::new(request)).await.map_err(lost)?;
     session.finish_request_body().await.map_err(lost)?;
     session.read_response_header().await.map_err(lost)?;
@@ -60,7 +74,7 @@ pub(super) async fn open(
 impl Opened {
     /// The next piece of the body; `None` at its end.
     pub(super) async fn read(&mut self) -> Result<Option<bytes::Bytes>, String> {
-        self.session.read_response_body().await.map_err(|error| error.to_string())
+        self.session.read_response_body().await.map_err(|error| words(&error))
     }
 
     /// The start of the body, for people.
@@ -96,4 +110,33 @@ pub(super) fn request(
         header.append_header(name.trim().to_owned(), value.trim().to_owned()).map_err(text)?;
     }
     Ok(header)
+}
+
+/// What is behind an error, without the way that it took.
+fn words(error: &pingora::Error) -> String {
+    let Some(cause) = &error.cause else {
+        return error.etype().as_str().to_owned();
+    };
+    match cause.downcast_ref::<pingora::BError>() {
+        Some(inner) => words(inner),
+        None => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_by_what_is_behind_it() {
+        use pingora::{Error, ErrorType};
+
+        let cause = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody is there");
+        let inner = Error::because(ErrorType::ConnectRefused, "a long way", cause);
+        let outer = Error::because(ErrorType::ConnectError, "a longer way", inner);
+        assert_eq!(words(&outer), "nobody is there");
+        assert_eq!(words(&Error::explain(ErrorType::ReadError, "here")), "ReadError");
+    }
 }

@@ -32,9 +32,10 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
   chatmux tail -H 'Authorization: Bearer ...' --once URL")]
 pub(super) struct Args {
     /// The stream
+    #[arg(value_parser = stream::url)]
     pub(super) url: String,
     /// A header to send along; may be given several times
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = stream::header)]
     pub(super) headers: Vec<String>,
     /// Do not come back when the stream ends
     #[arg(long)]

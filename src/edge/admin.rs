@@ -23,6 +23,7 @@ use super::console::{self, Console};
 use super::digest::Digest as KeyDigest;
 use super::gate::{Whose, key_in_header};
 use super::proxy::Edge;
+use super::readiness;
 use super::strict;
 use crate::telemetry::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
 
@@ -130,26 +131,14 @@ impl Admin {
         answer(StatusCode::OK, media, body.into_bytes())
     }
 
-    /// Whether clients should be sent here, and why not.
-    pub(super) fn ready(&self) -> Result<(), Value> {
-        if self.edge.is_draining() {
-            return Err(json!({"ready": false, "reason": "draining"}));
-        }
-        if !self.is_started.load(Ordering::SeqCst) {
-            return Err(json!({"ready": false, "reason": "starting"}));
-        }
-        let failing = self.edge.hub().failing_sources();
-        let config = self.edge.config();
-        for route in &config.routes {
-            let names: Vec<_> = route.sources.iter().map(|source| source.name.as_str()).collect();
-            if names.iter().all(|name| failing.contains(*name)) {
-                let reason = "every source of a route has failed repeatedly";
-                return Err(json!({
-                    "ready": false, "reason": reason, "route": route.path, "sources": names,
-                }));
-            }
-        }
-        Ok(())
+    /// Whether clients should be sent here, and how all that this depends on is.
+    pub(super) fn ready(&self) -> (bool, Value) {
+        let reason = match () {
+            () if self.edge.is_draining() => Some("draining"),
+            () if !self.is_started.load(Ordering::SeqCst) => Some("starting"),
+            () => None,
+        };
+        readiness::told(reason, &self.edge.config().routes, &self.edge.hub().health())
     }
 
     fn streams(&self) -> Value {
@@ -291,10 +280,11 @@ impl ServeHttp for Admin {
                 self.metrics(accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default())
             }
             "/live" => json_answer(StatusCode::OK, &json!({"live": true})),
-            "/ready" => match self.ready() {
-                Ok(()) => json_answer(StatusCode::OK, &json!({"ready": true})),
-                Err(why) => json_answer(StatusCode::SERVICE_UNAVAILABLE, &why),
-            },
+            "/ready" => {
+                let (is_ready, told) = self.ready();
+                let failed = StatusCode::SERVICE_UNAVAILABLE;
+                json_answer(if is_ready { StatusCode::OK } else { failed }, &told)
+            }
             "/streams" => json_answer(StatusCode::OK, &self.streams()),
             "/streams/close" => match self.close_streams(session).await {
                 Ok(closed) => json_answer(StatusCode::OK, &closed),

@@ -28,9 +28,13 @@ async fn a_process_is_ready_from_when_clients_can_come_in_until_it_leaves() {
     let edge = edge();
     let is_started = Arc::new(AtomicBool::new(false));
     let admin = Admin::new(edge.clone(), is_started.clone(), ([127, 0, 0, 1], 9090).into());
-    assert_eq!(admin.ready(), Err(json!({"ready": false, "reason": "starting"})));
+    let sources = json!([{"source": "agent", "state": "unused", "streams": 0}]);
+    let routes = json!([{"route": "/events", "usable": true, "sources": sources}]);
+    let not = |reason| (false, json!({"ready": false, "reason": reason, "routes": routes}));
+    assert_eq!(admin.ready(), not("starting"));
     is_started.store(true, Ordering::SeqCst);
-    assert_eq!(admin.ready(), Ok(()), "a source that nobody has asked for is usable");
+    let ready = (true, json!({"ready": true, "routes": routes}));
+    assert_eq!(admin.ready(), ready, "a source that nobody has asked for is usable");
     edge.drain(Duration::ZERO);
-    assert_eq!(admin.ready(), Err(json!({"ready": false, "reason": "draining"})));
+    assert_eq!(admin.ready(), not("draining"));
 }

@@ -5,7 +5,7 @@
 //! included: safe by construction. What nobody listens to any more stays for `linger`, then
 //! goes. Locks are held for short, never across an await. Not here: sockets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,7 +15,7 @@ use super::bell::Bell;
 use super::channel::{ChannelCell, SourceStanding};
 use super::clock;
 use super::gate::Resolved;
-use super::upstream::{Dialer, UpstreamCell, Wanted};
+use super::upstream::{Dialer, Health, UpstreamCell, Wanted};
 use crate::config::{Replay, Source, Url};
 use crate::proto::backend::{HistoryCalls, Request, SessionValues};
 use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
@@ -165,18 +165,16 @@ impl Hub {
         HubCounts { channels: tables.channels.len(), upstreams: tables.upstreams.len() }
     }
 
-    /// Sources of which every upstream stream has failed repeatedly. A source that nobody asks
-    /// for has none and counts as usable.
+    /// How the upstream streams of each source are. A source that nobody asks for has none.
     #[must_use]
-    pub(crate) fn failing_sources(&self) -> HashSet<String> {
+    pub(super) fn health(&self) -> HashMap<String, Vec<Health>> {
         let tables = self.tables();
-        let mut failing = HashSet::new();
-        let mut usable = HashSet::new();
+        let mut sources: HashMap<String, Vec<Health>> = HashMap::new();
         for upstream in tables.upstreams.values() {
-            let set = if upstream.is_failing() { &mut failing } else { &mut usable };
-            set.insert(upstream.source_name().to_owned());
+            let name = upstream.source_name().to_owned();
+            sources.entry(name).or_default().push(upstream.health());
         }
-        failing.difference(&usable).cloned().collect()
+        sources
     }
 
     /// The answer to a passed call: its events enter the logs of the conversation that the poll

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::handed::Sockets;
 use super::proxy::Edge;
+use super::supervisor;
 
 /// How often a draining process looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -135,6 +136,7 @@ impl Signals {
     async fn drain(&self, ends: &mut Ends) {
         let open_streams = self.edge.open_streams();
         log::info!(open_streams, over_secs = self.drain.as_secs_f64(); "draining");
+        supervisor::on_leave(grace(self.drain));
         let was_idle = self.edge.is_idle();
         self.edge.drain(spread(self.drain));
         let drained = async {
@@ -167,6 +169,7 @@ impl BackgroundService for Leaver {
             }
         }
         log::info!(open_streams = self.edge.open_streams(); "handed over, draining");
+        supervisor::on_leave(grace(self.drain));
         self.edge.leave(spread(self.drain));
         let drained = async {
             tokio::time::sleep(LATE_REQUESTS).await;

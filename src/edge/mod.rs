@@ -5,10 +5,12 @@
 //! streams feed. Not here: what events mean (`proto`), what was configured (`config`).
 
 mod clock;
+mod readiness;
 mod refusal;
 mod cors;
 mod digest;
 mod strict;
+mod supervisor;
 mod jwks;
 mod filters;
 mod gate;
@@ -33,7 +35,9 @@ mod server;
 
 pub use admin::Admin;
 pub(crate) use clock::{now, wall};
+pub(crate) use door::{H2_STREAMS_MAX, connections_max};
 pub use filters::Proxy;
+pub(crate) use jwks::count_keys;
 pub use passthrough::Passing;
 pub use proxy::Edge;
 pub use server::{Bound, Hooks, RunOptions, run};

@@ -262,7 +262,7 @@ impl Edge {
         };
         let begun = self.begin(session, decided, (request_id(), answering), passing).await;
         begun.unwrap_or_else(|error| {
-            log::debug!("the client left before its answer was written: {error}");
+            log::debug!(error:%; "the client left before its answer was written");
             true
         })
     }

@@ -23,6 +23,7 @@ use super::door::{Crowd, Door, Entrance};
 use super::handed::{self, Handed, Sockets, WithSockets};
 use super::leaving::{Leaver, Patient, Signals, grace};
 use super::proxy::Edge;
+use super::supervisor;
 use crate::config::{Config, Listen};
 
 /// Kernel send buffer of a client: with the default of the system a reader that has stalled
@@ -207,7 +208,8 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
     Ok(config.tls(settings))
 }
 
-/// Says where clients come in, as soon as they can; then reads the configuration anew on SIGHUP.
+/// Says where clients come in, as soon as they can; then reads the configuration anew on SIGHUP,
+/// and lives on after SIGUSR1.
 /// One after the other, since whoever has read the line may send the signal.
 struct Keeper {
     edge: Arc<Edge>,
@@ -225,15 +227,18 @@ impl BackgroundService for Keeper {
         if hangup.is_none() {
             log::error!("SIGHUP cannot be watched; the configuration is not reloaded");
         }
+        // What rotates logs sends it to whoever has a log file. Unwatched, it would end the process.
+        let mut reopen = signal(SignalKind::user_defined1()).ok();
         self.edge.start();
         self.announce(&mut shutdown).await;
-        let next_hangup = async |hangup: &mut Option<Signal>| match hangup {
-            Some(hangup) => hangup.recv().await,
+        let next = async |signal: &mut Option<Signal>| match signal {
+            Some(signal) => signal.recv().await,
             None => std::future::pending().await,
         };
         while !*shutdown.borrow() {
             tokio::select! {
-                _ = next_hangup(&mut hangup) => self.reload(),
+                _ = next(&mut hangup) => self.reload(),
+                _ = next(&mut reopen) => log::info!("SIGUSR1: there is no log file to reopen"),
                 _ = shutdown.changed() => return,
             }
         }
@@ -263,10 +268,17 @@ impl Keeper {
         let urls: Vec<_> = self.bound.listen.iter().map(|(url, _)| url.as_str()).collect();
         let admin = self.bound.admin.map_or_else(|| "none".to_owned(), |at| format!("http://{at}"));
         log::info!(streams = urls.join(",").as_str(), admin = admin.as_str(); "listening");
+        supervisor::on_ready();
         (self.hooks.on_ready)(&self.bound);
     }
 
     fn reload(&self) {
+        supervisor::on_reload();
+        self.read_anew();
+        supervisor::on_ready();
+    }
+
+    fn read_anew(&self) {
         let Some(reload) = &self.hooks.reload else {
             log::warn!("SIGHUP: there is no conf file to read anew");
             return;
@@ -277,8 +289,9 @@ impl Keeper {
         match reloaded {
             Ok(differing) => {
                 log::info!("configuration reloaded");
-                for name in differing {
-                    log::warn!("configuration: a change of `{name}` needs a restart or an upgrade");
+                for path in differing {
+                    let path = path.as_str();
+                    log::warn!(path; "configuration: a change needs a restart or an upgrade");
                 }
             }
             Err(errors) => {

@@ -143,6 +143,45 @@ fn names(query: &str) -> Vec<String> {
     words.filter(is_name).map(str::to_owned).collect()
 }
 
+/// Labels that Prometheus itself adds, and that of buckets.
+const ADDED: [&str; 3] = ["instance", "job", "le"];
+
+/// What a query asks for in its selectors and groups that there is not: labels, and their values.
+fn unknown_labels(query: &str, families: &[MetricFamily]) -> Vec<String> {
+    let regex = |text: &str| regex::Regex::new(text).expect("an expression");
+    let (mut unknown, mut known_all) = (Vec::new(), BTreeSet::new());
+    for found in regex(r"\b((?:chatmux|process)_\w+)(?:\{([^}]*)\})?").captures_iter(query) {
+        let is_named = |family: &&MetricFamily| {
+            let parts = ["", "_bucket", "_sum", "_count"];
+            parts.iter().any(|part| found[1] == format!("{}{part}", family.name()))
+        };
+        let Some(family) = families.iter().find(is_named) else { continue };
+        let labels = labels(family);
+        known_all.extend(labels.keys().cloned());
+        let selector = found.get(2).map_or("", |text| text.as_str());
+        for one in regex(r#"(\w+)\s*(?:=~|!~|!=|=)\s*["']([^"']*)["']"#).captures_iter(selector) {
+            let (label, wanted) = (&one[1], &one[2]);
+            let is_chosen = CHOSEN.iter().any(|(name, _)| *name == label);
+            match labels.get(label) {
+                None if ADDED.contains(&label) => {}
+                None => unknown.push(format!("{} has no {label}", &found[1])),
+                Some(_) if is_chosen || wanted.contains('$') => {}
+                Some(values) => {
+                    let lacks = |value: &&str| !values.contains(*value);
+                    let lacking = wanted.split('|').filter(lacks);
+                    unknown.extend(lacking.map(|value| format!("{label} is never {value}")));
+                }
+            }
+        }
+    }
+    for group in regex(r"\b(?:by|on|without|ignoring)\s*\(([^)]*)\)").captures_iter(query) {
+        let labels = group[1].split(',').map(str::trim);
+        let is_known = |label: &&str| ADDED.contains(label) || known_all.contains(*label);
+        unknown.extend(labels.filter(|label| !is_known(label)).map(|label| format!("no {label}")));
+    }
+    unknown
+}
+
 /// The names that a scrape has.
 fn series() -> BTreeSet<String> {
     let mut series = BTreeSet::new();
@@ -162,6 +201,7 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
     let dashboard: serde_json::Value =
         serde_json::from_str(&read("packaging/grafana/chatmux.json")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
+    let families = families();
     let (series, mut asked, mut ids) = (series(), BTreeSet::new(), BTreeSet::new());
     for panel in panels {
         assert!(ids.insert(panel["id"].as_u64()), "an id twice: {panel}");
@@ -177,6 +217,7 @@ fn the_dashboard_asks_for_metrics_that_there_are() {
             let names = names(query);
             assert!(!names.is_empty(), "{query}");
             asked.extend(names);
+            assert_eq!(unknown_labels(query, &families), [""; 0], "{query}");
         }
     }
     for variable in dashboard["templating"]["list"].as_array().expect("variables") {
@@ -194,5 +235,35 @@ fn the_alerts_ask_for_metrics_that_there_are() {
         let unknown: Vec<_> = asked.difference(&series()).cloned().collect();
         assert!(asked.len() >= 8, "{asked:?}");
         assert!(unknown.is_empty(), "{path}: {unknown:?}");
+    }
+    let families = families();
+    let rules = read("packaging/prometheus/alerts.yaml");
+    // An expression is one line, or all that stand further in.
+    let exprs: Vec<_> = rules.split("\n        expr: ").skip(1).collect();
+    assert!(exprs.len() >= 9, "{} rules", exprs.len());
+    for expr in exprs {
+        let end = expr.find("\n        ").filter(|_| !expr.starts_with('|'));
+        let end = end.or_else(|| expr.find("\n        for:")).unwrap_or(expr.len());
+        let expr = expr.get(..end).unwrap_or(expr);
+        assert_eq!(unknown_labels(expr, &families), [""; 0], "{expr}");
+    }
+}
+
+#[test]
+fn labels_and_values_that_there_are_not_are_found() {
+    let families = families();
+    for (query, want) in [
+        ("chatmux_gaps_total{reason=\"restarted\"}", &[][..]),
+        ("chatmux_gaps_total{reason=\"restarting\"}", &["reason is never restarting"]),
+        ("chatmux_gaps_total{cause=\"restarted\"}", &["chatmux_gaps_total has no cause"]),
+        (
+            "chatmux_upstream_streams{state=~\"open|opened\",source=\"any\"}",
+            &["state is never opened"],
+        ),
+        ("sum by (instance, route) (chatmux_client_streams)", &[]),
+        ("sum by (source) (chatmux_client_streams)", &["no source"]),
+        ("sum by (le) (rate(chatmux_event_latency_seconds_bucket[5m]))", &[]),
+    ] {
+        assert_eq!(unknown_labels(query, &families), want, "{query}");
     }
 }

@@ -244,7 +244,7 @@ async fn the_demo_is_a_stream_that_others_can_read_too() {
 #[tokio::test]
 async fn a_tail_waits_out_a_refusal_and_goes_on() {
     let one =
-        One::start_with(Kind::Xians, |conf| conf.line("limits: {address: {opens: 1/s, burst: 1}}"))
+        One::start_with(Kind::Xians, |conf| conf.line("limits: {address: {opens: 6/m, burst: 1}}"))
             .await;
     // Takes what there is of the limit.
     let _first = one.edge.open(&Client::new("jane")).await;

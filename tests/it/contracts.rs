@@ -12,7 +12,7 @@ use chatmux::scripted::Kind;
 use serde_json::{Value, json};
 
 use crate::shipped::{blocks, pages};
-use crate::support::{Client, KEY, One, Scratch, npm, run, say, soon};
+use crate::support::{Ask, Client, KEY, One, Scratch, npm, run, say, soon};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -88,18 +88,66 @@ fn the_asyncapi_document_is_one_to_its_own_parser() {
     let found = asyncapi(&document);
     assert_eq!(found["findings"], json!([]));
     assert_eq!(found["version"], "3.0.0");
-    assert_eq!(found["channels"], json!(["/api/user/sse/events"]));
+    let stream = "/api/user/sse/events";
+    let channels = json!(["/streams/close", stream, format!("{stream}/ticket")]);
+    assert_eq!(found["channels"], channels);
     let messages = found["messages"].as_array().expect("messages");
     let has = |id: &str, name: &str, kind: &str| messages.contains(&json!([id, name, kind]));
     for name in ["connected", "gap", "refused", "Chat", "Token", "Raw"] {
         assert!(has(name, name, "object"), "{name}: {messages:?}");
     }
     assert!(has("CoreTyping", "Data", "object") && has("CoreGap", "Data", "object"));
-    let count = messages.len();
-    assert_eq!(found["operations"], json!([["events", "send", count - 1], ["open", "receive", 1]]));
+    // Less what opens a stream, and the two calls with their answers and the refusal.
+    let events = messages.len() - 6;
+    let operations = [("close", 1), ("events", events), ("open", 1), ("ticket", 1)];
+    let action = |name| if name == "events" { "send" } else { "receive" };
+    let operations: Vec<_> =
+        operations.iter().map(|(name, count)| json!([name, action(*name), count])).collect();
+    assert_eq!(found["operations"], json!(operations));
     assert_eq!(found["security"], json!(["access_token", "apiKey", "apikey", "bearer", "ticket"]));
     let query = found["query"].as_array().expect("parameters");
     assert!(query.contains(&json!("participantId")) && query.contains(&json!("errors")));
+}
+
+#[tokio::test]
+async fn calls_are_asked_and_answered_as_the_asyncapi_document_says() {
+    let text = std::fs::read_to_string(root().join("docs/schema/asyncapi.json")).expect("a file");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let check = |name: &str, body: &Value, want: bool| {
+        let payload = &document["components"]["messages"][name]["payload"];
+        let validator = jsonschema::validator_for(payload).expect("a schema");
+        assert_eq!(validator.is_valid(body), want, "{name}: {body}");
+    };
+    let one = One::start(Kind::Xians).await;
+    let client = Client::new("jane");
+    let mut stream = one.edge.open(&client).await;
+    stream.all_up(&["agent"]).await;
+    let target = client.without("apikey").target().replacen('?', "/ticket?", 1);
+    let ask = |key: &str| Ask::new("POST", target.clone()).header("X-API-Key", key);
+    let ticket = ask(KEY).send(one.edge.streams()).await;
+    assert_eq!(ticket.head.status, 200, "{ticket:?}");
+    check("Ticket", &ticket.json(), true);
+    check("Refusal", &ask("nonsense").send(one.edge.streams()).await.json(), true);
+    for (body, want) in [
+        (json!({"participantId": "jane"}), 400),
+        (json!({"issuer": "i"}), 400),
+        (json!({"tenantId": "acme"}), 400),
+        (json!({"key": 1}), 400),
+        (json!({"key": "k", "more": "k"}), 400),
+        (json!({}), 400),
+        (json!({"subject": "s", "issuer": "i"}), 200),
+        (json!({"key": "no such key"}), 200),
+        (json!({"participantId": "jane", "tenantId": "acme"}), 200),
+    ] {
+        let close = Ask::new("POST", "/streams/close".to_owned());
+        let close = close.header("Content-Type", "application/json").body(body.to_string());
+        let closed = close.send(one.edge.admin_address()).await;
+        assert_eq!(closed.head.status, want, "{body}");
+        check("Close", &body, want == 200);
+        check(if want == 200 { "Closed" } else { "Refusal" }, &closed.json(), true);
+    }
+    stream.next_of(&["disconnected"]).await;
+    one.check_law().await;
 }
 
 #[test]

@@ -97,6 +97,71 @@ async fn a_dead_backend_writes_a_few_lines_whoever_waits_for_it() {
     one.edge.check_law(&[]).await;
 }
 
+/// Every line that our code can write, with the level where it is fixed.
+fn written() -> Vec<String> {
+    let call = r#"(?s)log::(?:error|warn|info|debug|trace|log)!\(([^;]*;)??\s*"([^"]*)"\s*,?\s*\)"#;
+    let call = regex::Regex::new(call).expect("an expression");
+    let begun = regex::Regex::new(r"log::(?:error|warn|info|debug|trace|log)!\(").expect("one");
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut messages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let found: Vec<_> = call.captures_iter(&text).map(|one| one[2].to_owned()).collect();
+            let all = begun.find_iter(&text).count();
+            assert_eq!(found.len(), all, "{}: a line without a plain message", path.display());
+            messages.extend(found);
+        }
+    }
+    messages.sort();
+    messages.dedup();
+    messages
+}
+
+#[test]
+fn no_line_holds_a_value_in_its_message_and_each_stands_in_the_docs() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let page = std::fs::read_to_string(page).expect("a page");
+    let table = page.split_once("\n## Log lines\n").expect("a section").1;
+    let table = table.split_once("\n## ").expect("an end").0;
+    let messages = written();
+    assert!(messages.len() >= 25, "{messages:#?}");
+    for message in messages {
+        assert!(!message.contains('{'), "what varies is a field: {message}");
+        assert!(table.contains(&format!("`{message}`")), "no row for: {message}");
+    }
+}
+
+#[tokio::test]
+async fn what_rotates_log_files_ends_nothing() {
+    let one = One::start(Kind::Xians).await;
+    let mut client = one.edge.open(&Client::new("jane")).await;
+    client.all_up(&["agent"]).await;
+    one.edge.signal("USR1").await;
+    one.edge.logged("SIGUSR1: there is no log file to reopen").await;
+    say(&one.backend, "still here");
+    client.chat("still here").await;
+    one.check_law().await;
+}
+
+#[tokio::test]
+async fn what_is_odd_about_a_conf_is_logged_by_file_line_and_path() {
+    let one =
+        One::start_with(Kind::Xians, |conf| conf.line("log: {level: info, format: json}")).await;
+    let line = one.edge.logged("configuration is odd").await;
+    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!((&line["level"], &line["path"]), (&"warn".into(), &"sources.agent.api_key".into()));
+    assert!(line["line"].is_u64() && line["column"].is_u64(), "{line}");
+    assert!(line["file"].as_str().is_some_and(|file| file.ends_with("chatmux.yaml")), "{line}");
+    assert!(line["warning"].as_str().is_some_and(|text| text.starts_with("a secret stands")));
+    one.edge.check_law(&[]).await;
+}
+
 fn lines(edge: &Edge, what: &str) -> usize {
     edge.log().lines().filter(|line| line.contains(what)).count()
 }

@@ -50,6 +50,7 @@ mod between;
 mod browser;
 mod clients;
 mod shipped;
+mod tutorial;
 mod contracts;
 mod console;
 mod tidy;

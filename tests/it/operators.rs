@@ -3,7 +3,8 @@
 use chatmux::scripted::{Fault, Kind, On};
 
 use crate::support::{
-    Ask, Client, Conf, Edge, Four, KEY, One, Scratch, backend, chatmux, chatmux_with, say, soon,
+    Ask, Client, Conf, Edge, Four, Jwks, KEY, One, Scratch, Signer, backend, chatmux, chatmux_with,
+    jwk_set, say, soon,
 };
 
 /// Runs a conf file that cannot work: the line of its error.
@@ -100,7 +101,9 @@ async fn secrets_come_from_variables_and_files() {
 async fn operators_see_streams_and_nobody_in_the_clear() {
     let four = Four::start().await;
     assert_eq!(four.edge.admin("/live").await.json(), serde_json::json!({"live": true}));
-    assert_eq!(four.edge.admin("/ready").await.json(), serde_json::json!({"ready": true}));
+    let ready = four.edge.admin("/ready").await.json();
+    assert_eq!((&ready["ready"], ready.get("reason")), (&true.into(), None), "{ready}");
+    assert_eq!(ready["routes"][0]["sources"][0]["state"], "unused", "{ready}");
     let mut first = four.edge.open(&Client::new("jane")).await;
     let mut second = four.edge.open(&Client::new("jane")).await;
     let _other = four.edge.open(&Client::new("a-very-private-person")).await;
@@ -149,12 +152,22 @@ async fn a_route_whose_sources_all_fail_is_not_ready() {
     one.backend.fault_on(On::Events, usize::MAX, Fault::Reset);
     let _client = one.edge.open(&Client::new("jane")).await;
     let why = until_ready_says(&one, 503).await;
-    assert_eq!((&why["ready"], &why["route"]), (&false.into(), &"/events".into()), "{why}");
+    assert_eq!((&why["ready"], &why["reason"]), (&false.into(), &"sources_failed".into()));
+    let route = &why["routes"][0];
+    assert_eq!((&route["route"], &route["usable"]), (&"/events".into(), &false.into()), "{why}");
+    let source = &route["sources"][0];
+    assert_eq!((&source["source"], &source["state"]), (&"agent".into(), &"failed".into()));
+    assert_eq!((&source["reason"], &source["streams"]), (&"reset".into(), &1.into()), "{why}");
+    assert!(source["failures"].as_u64().is_some_and(|failures| failures >= 3), "{why}");
+    assert!(source["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{why}");
     let labels = [("source", "agent"), ("outcome", "reset")];
     let failed = one.edge.metrics().await.sum("chatmux_upstream_connects_total", &labels);
     assert!(failed >= 3, "once is no reason: {failed}");
     one.backend.clear_faults();
-    until_ready_says(&one, 200).await;
+    let good = until_ready_says(&one, 200).await;
+    let source = &good["routes"][0]["sources"][0];
+    let state = (&source["state"], source.get("reason"), source.get("since"));
+    assert_eq!(state, (&"up".into(), None, None), "{good}");
     one.check_law().await;
 }
 
@@ -320,6 +333,8 @@ async fn a_check_says_what_the_limits_may_take_of_the_machine() {
     assert_eq!(resources["limits"][0]["fits"], false, "{report}");
     assert!(resources["machine"]["descriptors"].as_u64().is_some_and(|count| count > 0));
     assert!(resources["machine"]["bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    let all = &resources["limits"][1];
+    assert_eq!((&all["path"], &all["isSet"]), (&"limits.connections.total".into(), &false.into()));
 }
 
 #[tokio::test]
@@ -366,6 +381,43 @@ async fn a_check_can_try_the_sources() {
     let said = chatmux(&["check", "--online", "-c", bad]).await;
     assert_eq!(said.code, 1);
     assert!(said.err.contains("sources.refused: ") && said.err.contains("refused"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_check_can_try_the_issuers() {
+    let (backend, jwks) = (backend(Kind::Xians).await, Jwks::start(&jwk_set(&[])).await);
+    let scratch = Scratch::new();
+    let entry = format!(
+        "{{jwt: [{{issuer: \"https://id.example.com/\", algorithms: [RS256], jwks_url: \"{}\", \
+         bind: {{participantId: sub}}}}]}}",
+        jwks.url()
+    );
+    let conf = scratch.write("edge.yaml", &Conf::new().backend(&backend).auth(&entry).yaml());
+    let conf = conf.to_str().expect("a path");
+    let tried = async || {
+        let said = chatmux(&["check", "--online", "--format", "json", "-c", conf]).await;
+        let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        assert_eq!(report["online"][1]["path"], "auth.jwt[0].jwks_url", "{report}");
+        (said.code, report)
+    };
+    let rsa = Signer::Rsa.jwk("one");
+    jwks.answer(200, &jwk_set(std::slice::from_ref(&rsa)));
+    let (code, report) = tried().await;
+    assert_eq!((code, &report["online"][1]["keys"]), (0, &1.into()), "{report}");
+    let said = chatmux(&["check", "--online", "-c", conf]).await;
+    assert!(said.out.contains("jwks") && said.out.contains(", 1 usable keys"), "{said:?}");
+    for (status, body, want) in [
+        (200, jwk_set(&[Signer::Ed.jwk("two")]), "gives no key that `algorithms`"),
+        (200, "[]".to_owned(), "gives no set of keys"),
+        (404, String::new(), "another status than 200"),
+        (503, String::new(), "answers 503"),
+    ] {
+        jwks.answer(status, &body);
+        let (code, report) = tried().await;
+        assert_eq!((code, report["errors"].as_array().map(Vec::len)), (1, Some(1)), "{report}");
+        let text = report["errors"][0]["text"].as_str().expect("a text");
+        assert!(text.starts_with("auth.jwt[0].jwks_url: ") && text.contains(want), "{text}");
+    }
 }
 
 #[tokio::test]

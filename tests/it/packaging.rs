@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use chatmux::scripted::Kind;
 use tokio::process::Command;
@@ -57,6 +58,7 @@ fn the_unit_drains_reloads_and_hands_over() {
     assert_eq!(value("EnvironmentFile"), ["-/run/chatmux/upgrade.env"]);
     assert!(value("ExecStart")[0].ends_with(" $CHATMUX_OPTIONS"));
     assert!(read("packaging/debian/chatmux.yaml").contains("/run/chatmux/upgrade.sock"));
+    assert_eq!(value("Type"), ["notify"]);
     let drain: u32 = 30;
     assert!(read("conf/chatmux.yaml").contains(&format!("drain: {drain}s")), "the default");
     let stop: u32 = value("TimeoutStopSec")[0].parse().expect("seconds");
@@ -76,10 +78,12 @@ impl Drop for Ended {
 
 /// Stands for systemd: `a` runs, `b` is started, what is to be killed is.
 const SYSTEMCTL: &str = r#"#!/bin/sh
-case "$1 $2 $3" in
-  "is-active --quiet chatmux@a") exit 0 ;;
-  "is-active --quiet chatmux@b") exit 3 ;;
-  "start chatmux@b ")
+case "$*" in
+  "show --property=ActiveState --value chatmux@a") echo active ;;
+  "show --property=ActiveState --value chatmux@b")
+    if grep -q listening "$CHATMUX_RUN/new.log" 2> /dev/null; then echo active
+    else echo "${CHATMUX_B:-inactive}"; fi ;;
+  "start --no-block chatmux@b")
     . "$CHATMUX_RUN/upgrade.env"
     "$CHATMUX" run -c "$CHATMUX_CONF" $CHATMUX_OPTIONS > /dev/null 2> "$CHATMUX_RUN/new.log" &
     echo $! > "$CHATMUX_RUN/new.pid" ;;
@@ -111,7 +115,10 @@ async fn an_upgrade_hands_the_listeners_to_the_other_instance() {
         .env("CHATMUX", env!("CARGO_BIN_EXE_chatmux"))
         .env("CHATMUX_CONF", &conf)
         .env("CHATMUX_OLD", old.pid().to_string());
-    let (is_done, said) = run(&mut upgrade).await;
+    // The last upgrade is still draining: another one would have nowhere to go.
+    let (is_done, said) = run(upgrade.env("CHATMUX_B", "deactivating")).await;
+    assert!(!is_done && said.contains("chatmux@b is deactivating"), "{said}");
+    let (is_done, said) = run(upgrade.env_remove("CHATMUX_B")).await;
     let file = |name: &str| std::fs::read_to_string(scratch.path().join(name)).unwrap_or_default();
     let new = Ended(file("new.pid").trim().to_owned());
     assert!(is_done, "{said} {}", file("new.log"));
@@ -121,6 +128,41 @@ async fn an_upgrade_hands_the_listeners_to_the_other_instance() {
     let reply = Client::new("jane").without("apikey").ask("GET").send(to).await;
     assert_eq!(reply.head.status, 401, "the new process answers: {}", file("new.log"));
     drop(new);
+}
+
+/// What the process tells the service manager next.
+async fn told(manager: &tokio::net::UnixDatagram) -> Vec<String> {
+    let mut bytes = [0; 1024];
+    let length = soon("the manager is told", manager.recv(&mut bytes)).await.expect("a datagram");
+    let text = std::str::from_utf8(&bytes[..length]).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_service_manager_is_told_when_it_is_ready_reloads_and_leaves() {
+    let scratch = Scratch::new();
+    let socket = scratch.path().join("notify.sock");
+    let manager = tokio::net::UnixDatagram::bind(&socket).expect("a socket");
+    let backend = backend(Kind::Xians).await;
+    let yaml = Conf::new().backend(&backend).yaml();
+    let variable = [("NOTIFY_SOCKET", socket.to_str().expect("a path"))];
+    let mut edge = Edge::start_with(&yaml, &[], &variable).await;
+    assert_eq!(told(&manager).await, ["READY=1"]);
+    assert_eq!(edge.admin("/ready").await.head.status, 200);
+    for conf in ["nonsense: true\n", yaml.as_str()] {
+        edge.reload(conf).await;
+        let reloading = told(&manager).await;
+        assert_eq!((reloading.len(), reloading[0].as_str()), (2, "RELOADING=1"), "{reloading:?}");
+        let since = reloading[1].strip_prefix("MONOTONIC_USEC=").expect("a time");
+        assert!(since.parse::<u64>().is_ok_and(|micros| micros > 0), "{since}");
+        assert_eq!(told(&manager).await, ["READY=1"], "refused or taken, it goes on");
+    }
+    edge.signal("TERM").await;
+    let leaving = told(&manager).await;
+    assert_eq!(leaving[0], "STOPPING=1");
+    let within = leaving[1].strip_prefix("EXTEND_TIMEOUT_USEC=").expect("a time");
+    assert!(within.parse::<u64>().is_ok_and(|micros| micros > 1_000_000), "over server.drain");
+    assert_eq!(edge.wait_exit().await, 0);
 }
 
 #[tokio::test]
@@ -167,11 +209,70 @@ fn everything_that_the_debian_package_holds_is_there() {
     assert!(manifest.contains("conf-files = [\"/etc/chatmux/chatmux.yaml\"]"));
 }
 
+/// The binary under test is ten times as large as a released one, and is compressed.
+const PACKAGE_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Builds the package of the binary under test, where `cargo deb` is there.
+#[tokio::test]
+async fn the_debian_package_is_built_and_holds_what_it_names() {
+    let (has_tool, _) = run(Command::new("cargo").args(["deb", "--version"])).await;
+    if !has_tool {
+        // What it would put in is looked at above in any case.
+        println!("not built: there is no `cargo deb` (cargo install cargo-deb)");
+        return;
+    }
+    let scratch = Scratch::new();
+    // It looks for the binary of a release build below the target folder.
+    let release = scratch.path().join("release");
+    std::fs::create_dir(&release).expect("a folder");
+    std::fs::copy(env!("CARGO_BIN_EXE_chatmux"), release.join("chatmux")).expect("a copy");
+    let mut deb = Command::new("cargo");
+    deb.args(["deb", "--no-build", "--no-strip", "--fast", "--offline", "--output"])
+        .arg(scratch.path().join("chatmux.deb"))
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", scratch.path());
+    let built = tokio::time::timeout(PACKAGE_TIME_MAX, deb.kill_on_drop(true).output()).await;
+    let built = built.expect("it is built in time").expect("cargo runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let deb = scratch.path().join("chatmux.deb");
+    let (is_read, control) = run(Command::new("dpkg-deb").arg("--info").arg(&deb)).await;
+    assert!(is_read, "{control}");
+    for field in [" Package: chatmux\n", "ca-certificates", "libssl3", "conffiles"] {
+        assert!(control.contains(field), "{field} is not in {control}");
+    }
+    let (is_read, files) = run(Command::new("dpkg-deb").arg("--contents").arg(&deb)).await;
+    assert!(is_read, "{files}");
+    for (mode, file) in [
+        ("-rwxr-xr-x", "./usr/bin/chatmux"),
+        ("-rw-r--r--", "./usr/lib/systemd/system/chatmux@.service"),
+        ("-rwxr-xr-x", "./usr/lib/chatmux/upgrade"),
+        ("-rw-r--r--", "./etc/chatmux/chatmux.yaml"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/README.md"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/docs/operating.md"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/docs/schema/asyncapi.json"),
+        ("-rw-r--r--", "./usr/share/chatmux/prometheus/alerts.yaml"),
+        ("-rw-r--r--", "./usr/share/chatmux/grafana/chatmux.json"),
+    ] {
+        let has = |line: &str| line.starts_with(mode) && line.ends_with(&format!(" {file}"));
+        assert!(files.lines().any(has), "{mode} {file} is not in\n{files}");
+    }
+    let unit = read("packaging/systemd/chatmux@.service");
+    let page = unit.lines().find_map(|line| line.strip_prefix("Documentation=file://"));
+    assert!(files.contains(&format!(" .{}\n", page.expect("a page"))), "the unit's page");
+}
+
 #[tokio::test]
 async fn the_image_runs_as_nobody_and_its_health_check_asks_the_process() {
     let docker = read("packaging/docker/Dockerfile");
     let stages: Vec<_> = docker.lines().filter(|line| line.starts_with("FROM ")).collect();
     assert_eq!(stages, ["FROM rust:1.95-bookworm AS build", "FROM debian:bookworm-slim"]);
+    // What is copied from the build stage is made there, from what is not left out of it.
+    assert!(docker.contains("\nCOPY . .\nRUN cargo build --release --locked --bin chatmux\n"));
+    let ignored = read(".dockerignore");
+    for needed in ["src", "Cargo.toml", "Cargo.lock", "examples", ".cargo"] {
+        assert!(root().join(needed).exists(), "{needed}");
+        assert!(ignored.lines().all(|line| line.trim_end_matches('/') != needed), "{needed}");
+    }
     let last = docker.rsplit_once("\nFROM ").expect("stages").1;
     let user = last.lines().find_map(|line| line.strip_prefix("USER ")).expect("a user");
     assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");

@@ -1,12 +1,14 @@
 //! What a conf may need at worst, and what the machine has: file descriptors and memory.
 //!
 //! At worst means: no two clients share anything, every ring is full, every source has sent the
-//! largest event it may. Real needs are a small part of it. Not here: measuring.
+//! largest event it may, and every connection that speaks HTTP/2 holds as many streams as it may.
+//! Real needs are a small part of it. Not here: measuring.
 
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use crate::config::{Config, Limit};
+use crate::edge::{H2_STREAMS_MAX, connections_max};
 
 /// Descriptors of a process that serves nobody: listeners, runtime, log.
 const DESCRIPTORS_BASE: u64 = 64;
@@ -25,7 +27,8 @@ struct Machine {
 /// What is needed.
 pub(super) struct Needs {
     machine: Machine,
-    descriptors_each: u64,
+    /// Upstream streams of a client stream.
+    sources_max: u64,
     bytes_each: u64,
     limits: Vec<Bound>,
 }
@@ -35,6 +38,10 @@ struct Bound {
     path: &'static str,
     whose: &'static str,
     streams: u64,
+    /// Of clients. Streams of HTTP/1.1 have one each.
+    connections: u64,
+    /// The conf does not say it; this much is let in all the same.
+    is_default: bool,
 }
 
 /// What a conf needs for each stream and within each of its limits.
@@ -51,17 +58,35 @@ pub(super) fn needs(config: &Config) -> Needs {
     let mut limits = Vec::new();
     let mut add = |path, whose, limit: &Limit| {
         if let Some(streams) = limit.concurrent {
-            limits.push(Bound { path, whose, streams: streams.into() });
+            let streams = streams.into();
+            limits.push(Bound { path, whose, streams, connections: streams, is_default: false });
         }
     };
     add("limits.address.concurrent", "one address", &config.limits.address);
     add("limits.subject.concurrent", "one key or subject", &config.limits.subject);
     add("limits.tenant.concurrent", "one tenant", &config.limits.tenant);
+    let machine = machine();
+    limits.push(everybody(config, machine.descriptors));
     Needs {
-        machine: machine(),
-        descriptors_each: 1 + sources_max,
+        machine,
+        sources_max,
         bytes_each: CLIENT_BYTES + config.replay.bytes as u64 + bytes_max,
         limits,
+    }
+}
+
+/// The one limit for all clients together: that of connections.
+fn everybody(config: &Config, descriptors: Option<u64>) -> Bound {
+    let configured = config.limits.connections.total;
+    let connections = configured.unwrap_or_else(|| connections_max(descriptors));
+    let speaks_h2 = config.listen.iter().any(|listen| listen.tls.is_some() || listen.h2c);
+    let streams_each = if speaks_h2 { u64::from(H2_STREAMS_MAX) } else { 1 };
+    Bound {
+        path: "limits.connections.total",
+        whose: "all clients",
+        streams: u64::from(connections) * streams_each,
+        connections: connections.into(),
+        is_default: configured.is_none(),
     }
 }
 
@@ -85,24 +110,32 @@ fn meminfo(text: &str) -> Option<u64> {
 }
 
 impl Needs {
-    const fn descriptors(&self, streams: u64) -> u64 {
-        DESCRIPTORS_BASE + self.descriptors_each.saturating_mul(streams)
+    const fn descriptors(&self, bound: &Bound) -> u64 {
+        let upstreams = self.sources_max.saturating_mul(bound.streams);
+        DESCRIPTORS_BASE.saturating_add(bound.connections).saturating_add(upstreams)
     }
 
-    const fn bytes(&self, streams: u64) -> u64 {
-        self.bytes_each.saturating_mul(streams)
+    const fn bytes(&self, bound: &Bound) -> u64 {
+        self.bytes_each.saturating_mul(bound.streams)
+    }
+
+    /// Of one client stream with a connection of its own.
+    const fn descriptors_each(&self) -> u64 {
+        1 + self.sources_max
     }
 
     /// How many streams the machine holds at worst; `None` if it does not tell.
     fn streams_max(&self) -> Option<u64> {
         let descriptors = self.machine.descriptors?.saturating_sub(DESCRIPTORS_BASE);
-        let by_descriptors = descriptors / self.descriptors_each;
+        let by_descriptors = descriptors / self.descriptors_each();
         let by_bytes = self.machine.bytes.map_or(u64::MAX, |bytes| bytes / self.bytes_each);
         Some(by_descriptors.min(by_bytes))
     }
 
-    fn fits(&self, streams: u64) -> bool {
-        self.streams_max().is_none_or(|max| streams <= max)
+    fn fits(&self, bound: &Bound) -> bool {
+        let has = |needed: u64, there: Option<u64>| there.is_none_or(|there| needed <= there);
+        has(self.descriptors(bound), self.machine.descriptors)
+            && has(self.bytes(bound), self.machine.bytes)
     }
 
     /// For people.
@@ -111,18 +144,25 @@ impl Needs {
             |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
         let mut lines = vec![format!(
             "at worst a stream takes {} descriptors and {}; this machine has {} and {}: {} streams",
-            self.descriptors_each,
+            self.descriptors_each(),
             mebibytes(self.bytes_each),
             show(self.machine.descriptors),
             self.machine.bytes.map_or_else(|| "?".to_owned(), mebibytes),
             show(self.streams_max()),
         )];
-        for Bound { path, whose, streams } in &self.limits {
-            let verdict = if self.fits(*streams) { "" } else { ", more than this machine has" };
+        for bound in &self.limits {
+            let Bound { path, whose, streams, connections, is_default } = bound;
+            let verdict = if self.fits(bound) { "" } else { ", more than this machine has" };
+            let is_default = if *is_default { " (not set)" } else { "" };
+            let over = match streams == connections {
+                true => String::new(),
+                false => format!(" over {connections} connections"),
+            };
             lines.push(format!(
-                "{path}: {streams} streams of {whose} take at worst {} descriptors and {}{verdict}",
-                self.descriptors(*streams),
-                mebibytes(self.bytes(*streams)),
+                "{path}{is_default}: {streams} streams of {whose}{over} take at worst \
+                 {} descriptors and {}{verdict}",
+                self.descriptors(bound),
+                mebibytes(self.bytes(bound)),
             ));
         }
         lines
@@ -130,18 +170,20 @@ impl Needs {
 
     /// For pipelines.
     pub(super) fn json(&self) -> Value {
-        let limits = self.limits.iter().map(|Bound { path, streams, .. }| {
+        let limits = self.limits.iter().map(|bound| {
             json!({
-                "path": path,
-                "streams": streams,
-                "descriptors": self.descriptors(*streams),
-                "bytes": self.bytes(*streams),
-                "fits": self.fits(*streams),
+                "path": bound.path,
+                "isSet": !bound.is_default,
+                "streams": bound.streams,
+                "connections": bound.connections,
+                "descriptors": self.descriptors(bound),
+                "bytes": self.bytes(bound),
+                "fits": self.fits(bound),
             })
         });
         json!({
             "machine": {"descriptors": self.machine.descriptors, "bytes": self.machine.bytes},
-            "stream": {"descriptors": self.descriptors_each, "bytes": self.bytes_each},
+            "stream": {"descriptors": self.descriptors_each(), "bytes": self.bytes_each},
             "streamsMax": self.streams_max(),
             "limits": limits.collect::<Vec<_>>(),
         })
@@ -171,7 +213,7 @@ routes:
         let loaded = crate::config::parse(conf, "c", std::path::Path::new(""), &|_| None);
         let config = loaded.expect("a conf").config;
         let mut needs = needs(&config);
-        assert_eq!(needs.descriptors_each, 3);
+        assert_eq!(needs.descriptors_each(), 3);
         let mib = 1024 * 1024;
         assert_eq!(
             needs.bytes_each,
@@ -185,8 +227,35 @@ routes:
         assert!(needs.lines()[1].contains("3064 descriptors") && needs.lines()[1].contains("more"));
         needs.machine =
             Machine { descriptors: Some(1 << 20), bytes: Some(needs.bytes_each * 1000) };
-        assert_eq!((needs.streams_max(), needs.fits(1000)), (Some(1000), true));
+        assert_eq!((needs.streams_max(), needs.fits(&needs.limits[0])), (Some(1000), true));
         assert!(!needs.lines()[1].contains("more than"));
+    }
+
+    #[test]
+    fn connections_bound_all_clients_and_http2_holds_a_hundred_streams_in_one() {
+        let of = |listen: &str, limits: &str| {
+            let conf = format!(
+                "listen: [{{address: '127.0.0.1:0'{listen}}}]\nauth: {{anonymous: true}}\n\
+                 limits: {{{limits}}}\n\
+                 sources: {{a: {{backend: openfire, url: 'https://a', token: '{{query.token}}'}}}}\n\
+                 routes: [{{path: /a, sources: [a]}}]"
+            );
+            let loaded = crate::config::parse(&conf, "c", std::path::Path::new(""), &|_| None);
+            needs(&loaded.expect("a conf").config)
+        };
+        let plain = of("", "connections: {total: 500}");
+        assert_eq!(plain.json()["limits"][0]["descriptors"], 64 + 500 + 500);
+        assert!(plain.lines()[1].starts_with("limits.connections.total: 500 streams of all"));
+        let h2 = of(", h2c: true", "connections: {total: 500}");
+        let all = &h2.json()["limits"][0];
+        assert_eq!((&all["connections"], &all["streams"]), (&500.into(), &50_000.into()));
+        assert_eq!(all["descriptors"], 64 + 500 + 50_000);
+        assert!(h2.lines()[1].contains(" over 500 connections "), "{:?}", h2.lines());
+        let unset = of("", "");
+        let Some(descriptors) = unset.machine.descriptors else { return };
+        assert_eq!(unset.json()["limits"][0]["isSet"], false);
+        assert_eq!(unset.limits[0].connections, u64::from(connections_max(Some(descriptors))));
+        assert!(unset.lines()[1].starts_with("limits.connections.total (not set): "));
     }
 
     #[test]

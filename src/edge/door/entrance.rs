@@ -35,6 +35,13 @@ const CLIENTS_OF_DESCRIPTORS: (u64, u64) = (7, 8);
 /// Where the machine does not say how many descriptors there are.
 const DESCRIPTORS_UNKNOWN: u64 = 1024;
 
+/// How many connections of clients may be open, where the conf does not say. At least 1.
+pub(crate) fn connections_max(descriptors: Option<u64>) -> u32 {
+    let (part, of) = CLIENTS_OF_DESCRIPTORS;
+    let clients = (descriptors.unwrap_or(DESCRIPTORS_UNKNOWN) / of).saturating_mul(part);
+    u32::try_from(clients).unwrap_or(u32::MAX).max(1)
+}
+
 /// The open connections of all client listeners.
 pub(in crate::edge) struct Crowd {
     total: Arc<Table>,
@@ -46,13 +53,11 @@ pub(in crate::edge) struct Crowd {
 impl Crowd {
     /// Nobody yet.
     pub(in crate::edge) fn new() -> Arc<Self> {
-        let (part, of) = CLIENTS_OF_DESCRIPTORS;
-        let descriptors = getrlimit(Resource::RLIMIT_NOFILE);
-        let descriptors = descriptors.map_or(DESCRIPTORS_UNKNOWN, |(soft, _)| soft);
-        let total_max = u32::try_from((descriptors / of).saturating_mul(part)).unwrap_or(u32::MAX);
+        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft);
         // Open connections are bounded by themselves; nothing is ever forgotten here.
         let table = || Table::new(crate::edge::gate::KEYS_MAX);
-        Arc::new(Self { total: table(), address: table(), total_max: total_max.max(1) })
+        let total_max = connections_max(descriptors);
+        Arc::new(Self { total: table(), address: table(), total_max })
     }
 
     /// Lets one more in.

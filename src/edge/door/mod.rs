@@ -35,6 +35,7 @@ use super::filters::Proxy;
 use super::proxy::{Edge, http_date};
 use super::refusal::Refusal;
 
+pub(crate) use entrance::connections_max;
 pub(super) use entrance::{Crowd, Entrance};
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
@@ -48,7 +49,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: u64 = 1 << 20;
 
 /// Streams of one HTTP/2 connection at once: what RFC 9113 recommends at least.
-const H2_STREAMS_MAX: u32 = 100;
+pub(crate) const H2_STREAMS_MAX: u32 = 100;
 /// Streams that a client has reset before they were looked at. More of them end the connection.
 const H2_RESET_STREAMS_MAX: usize = 20;
 /// Streams ended for the client's errors. More of them end the connection.

@@ -195,7 +195,7 @@ async fn keep(set: Arc<Inner>) {
     loop {
         set.state().is_fetching = true;
         let begun = Instant::now();
-        let fetched = set.fetch().await;
+        let fetched = fetch(&set.dialer, &set.issuer, &set.from).await;
         let (free_at, due_at) = match &fetched {
             Ok(_) => {
                 backoff.reset();
@@ -254,35 +254,48 @@ impl Inner {
         drop(state);
         self.fetched.send_modify(|count| *count = count.wrapping_add(1));
     }
+}
 
-    async fn fetch(&self) -> Result<Keys, Failed> {
-        let message = Message {
-            method: Method::Get,
-            target: self.from.target.clone(),
-            has_query: self.from.target.contains('?'),
-            fresh_query: None,
-            headers: vec![
-                ("Accept", "application/jwk-set+json, application/json".to_owned()),
-                ("Accept-Encoding", "identity".to_owned()),
-            ],
-            body: None,
-        };
-        let called = self.dialer.call(&self.from, &message, KEY_SET_BYTES_MAX).await;
-        let (head, answered) = called.map_err(|_| Failed::new(JwksOutcome::Unreachable))?;
-        // Another place than the configured one is not followed to.
-        if head.status != 200 {
-            let retry_after = head.retry_after;
-            return Err(Failed { outcome: JwksOutcome::BadStatus, retry_after });
-        }
-        if answered.is_oversize {
-            return Err(Failed::new(JwksOutcome::TooLarge));
-        }
-        Keys::parse(&answered.body, &self.issuer).map_err(|fault| {
-            Failed::new(match fault {
-                SetFault::TooLarge | SetFault::TooMany => JwksOutcome::TooLarge,
-                SetFault::NoSet => JwksOutcome::Malformed,
-                SetFault::NoneUsable => JwksOutcome::NoneUsable,
-            })
-        })
+/// How many keys of the set that this issuer publishes can be used.
+///
+/// # Errors
+/// Why there are none.
+pub(crate) async fn count_keys(
+    dialer: &Dialer,
+    issuer: &Issuer,
+    from: &KeySetUrl,
+) -> Result<usize, JwksOutcome> {
+    let fetched = fetch(dialer, issuer, from).await;
+    fetched.map(|keys| keys.len()).map_err(|failed| failed.outcome)
+}
+
+async fn fetch(dialer: &Dialer, issuer: &Issuer, from: &KeySetUrl) -> Result<Keys, Failed> {
+    let message = Message {
+        method: Method::Get,
+        target: from.target.clone(),
+        has_query: from.target.contains('?'),
+        fresh_query: None,
+        headers: vec![
+            ("Accept", "application/jwk-set+json, application/json".to_owned()),
+            ("Accept-Encoding", "identity".to_owned()),
+        ],
+        body: None,
+    };
+    let called = dialer.call(from, &message, KEY_SET_BYTES_MAX).await;
+    let (head, answered) = called.map_err(|_| Failed::new(JwksOutcome::Unreachable))?;
+    // Another place than the configured one is not followed to.
+    if head.status != 200 {
+        let retry_after = head.retry_after;
+        return Err(Failed { outcome: JwksOutcome::BadStatus, retry_after });
     }
+    if answered.is_oversize {
+        return Err(Failed::new(JwksOutcome::TooLarge));
+    }
+    Keys::parse(&answered.body, issuer).map_err(|fault| {
+        Failed::new(match fault {
+            SetFault::TooLarge | SetFault::TooMany => JwksOutcome::TooLarge,
+            SetFault::NoSet => JwksOutcome::Malformed,
+            SetFault::NoneUsable => JwksOutcome::NoneUsable,
+        })
+    })
 }

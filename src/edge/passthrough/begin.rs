@@ -133,7 +133,11 @@ impl Edge {
         let Some(fault) = call.fault_of(error) else {
             return 0;
         };
-        log::warn!(
+        // What the client did wrong it is told; nobody else can mend it.
+        let is_clients = fault.status().is_client_error();
+        let level = if is_clients { log::Level::Debug } else { log::Level::Warn };
+        log::log!(
+            level,
             request_id = call.request_id.as_str(),
             route = call.label.as_str(),
             source = call.passed.route.source.name.as_str(),
@@ -156,7 +160,7 @@ impl Edge {
         // It is counted as it is written.
         passing.0 = None;
         if let Err(error) = self.refuse(down, &Refusal::Pass(fault), &answered).await {
-            log::debug!("the client left before its answer was written: {error}");
+            log::debug!(error:%; "the client left before its answer was written");
         }
         status
     }

@@ -47,8 +47,9 @@ struct Shared {
     lost_at: Option<UnixMillis>,
     /// When the last byte came: from then on events may be missing once it is lost.
     last_byte: Option<UnixMillis>,
-    /// Failures since it was last up.
+    /// Failures since it was last up, and when the first of them was.
     failures: u32,
+    failing_since: Option<UnixMillis>,
     /// The path that is polled, if it is.
     polled: Option<String>,
     /// Where a client that comes back wants it to go on.
@@ -85,6 +86,20 @@ const OVERLAP_MILLIS: i64 = 60_000;
 const PACE_MAX: Duration = Duration::from_secs(1);
 /// So many failures in a row are no hiccup.
 const FAILING_AFTER: u32 = 3;
+
+/// How an upstream stream is.
+#[derive(Clone, Copy)]
+pub(in crate::edge) struct Health {
+    /// It has failed repeatedly, and not for what a client brought.
+    pub(in crate::edge) is_failing: bool,
+    /// It is open.
+    pub(in crate::edge) is_up: bool,
+    /// Why it is down, if it is.
+    pub(in crate::edge) down: Option<DownReason>,
+    /// Failures since it was last up, and when the first was.
+    pub(in crate::edge) failures: u32,
+    pub(in crate::edge) since: Option<UnixMillis>,
+}
 
 /// Logs that may have missed something.
 pub(super) struct Behind {
@@ -156,6 +171,7 @@ impl UpstreamCell {
                 lost_at: None,
                 last_byte: None,
                 failures: 0,
+                failing_since: None,
                 polled: None,
                 replay_id: String::new(),
                 replays_before: None,
@@ -423,7 +439,7 @@ impl UpstreamCell {
             shared.replays_before = Some(clock::wall());
         }
         shared.standing = Some(told);
-        shared.failures = 0;
+        (shared.failures, shared.failing_since) = (0, None);
         if told == (Told::Up { again: true }) {
             log::info!(source = self.source.name.as_str(); "source is up again");
         }
@@ -581,12 +597,23 @@ impl UpstreamCell {
         if is_ours {
             let mut shared = self.shared();
             shared.failures = shared.failures.saturating_add(1);
+            shared.failing_since.get_or_insert_with(clock::wall);
         }
     }
 
-    /// Whether it has failed repeatedly.
-    pub(in crate::edge) fn is_failing(&self) -> bool {
-        self.shared().failures >= FAILING_AFTER
+    /// How it is, for whoever decides whether clients should be sent here.
+    pub(in crate::edge) fn health(&self) -> Health {
+        let shared = self.shared();
+        Health {
+            is_failing: shared.failures >= FAILING_AFTER,
+            is_up: shared.standing.is_some_and(|told| matches!(told, Told::Up { .. })),
+            down: shared.standing.and_then(|told| match told {
+                Told::Up { .. } => None,
+                Told::Down { reason, .. } => Some(reason),
+            }),
+            failures: shared.failures,
+            since: shared.failing_since,
+        }
     }
 
     /// The source's name.

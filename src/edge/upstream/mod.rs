@@ -24,6 +24,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(in crate::edge) use cell::Health;
 pub(crate) use cell::{UpstreamCell, Wanted};
 pub(crate) use http::{Dialer, parse_retry_after};
 pub(crate) use pass::PassKey;

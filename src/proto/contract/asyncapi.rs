@@ -1,4 +1,4 @@
-//! The AsyncAPI 3 document: the channel, what is asked of it, what is sent.
+//! The AsyncAPI 3 document: the stream, what is asked of it, what is sent; the calls beside it.
 //!
 //! AsyncAPI has a binding for HTTP but none for server-sent events. So the request and the head
 //! of the answer are bound as HTTP, the `event:` and `id:` lines stand as headers of a message,
@@ -6,9 +6,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::VERSION;
 use super::request::{Kind, PARAMETERS, Parameter, types_pattern};
 use super::schema::{CORE_GAP, core_name, definitions, message_name};
+use super::{VERSION, calls};
 use crate::proto::event::MessageType;
 use crate::proto::event::describe::{CONTROLS, MESSAGES};
 
@@ -33,6 +33,10 @@ pub fn asyncapi() -> Value {
         (name.clone(), json!({"$ref": format!("#/components/messages/{name}")}))
     };
     let channel_messages: Map<_, _> = messages.iter().map(refer).collect();
+    let mut channels = Map::from_iter(calls::channels());
+    channels.insert("stream".to_owned(), stream(channel_messages));
+    let of_calls = calls::messages().into_iter();
+    messages.extend(of_calls.map(|(name, message)| (name.to_owned(), message)));
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -43,32 +47,40 @@ pub fn asyncapi() -> Value {
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"edge": {
-            "host": "chat.example.com",
-            "protocol": "https",
-            "description": "Wherever the operator has put it.",
-            "security": security(),
-        }},
-        "channels": {"stream": {
-            "address": "/api/user/sse/events",
-            "title": "The stream of a subscription",
-            "description": "The path is the operator's choice; this one is that of XiansAi.",
-            "messages": channel_messages,
-            "x-sse": {
-                "contentType": "text/event-stream",
-                "charset": "utf-8",
-                "framing": "LF; each event has an event line, at most one id line, one data line \
-                    of compact JSON and a blank line; one space after each colon; no comments",
-                "retry": "milliseconds, before the first event and with disconnected and refused",
-                "reconnect": "header Last-Event-ID, or the parameter lastEventId",
-                "over": "204: do not come back",
+        "servers": {
+            "edge": {
+                "host": "chat.example.com",
+                "protocol": "https",
+                "description": "Wherever the operator has put it.",
+                "security": security(),
             },
-        }},
+            "operators": calls::operators(),
+        },
+        "channels": channels,
         "operations": operations(&sent),
         "components": {
             "messages": messages,
             "schemas": definitions(SCHEMAS),
             "securitySchemes": security_schemes(),
+        },
+    })
+}
+
+fn stream(messages: Map<String, Value>) -> Value {
+    json!({
+        "address": "/api/user/sse/events",
+        "title": "The stream of a subscription",
+        "description": "The path is the operator's choice; this one is that of XiansAi.",
+        "servers": [{"$ref": "#/servers/edge"}],
+        "messages": messages,
+        "x-sse": {
+            "contentType": "text/event-stream",
+            "charset": "utf-8",
+            "framing": "LF; each event has an event line, at most one id line, one data line \
+                of compact JSON and a blank line; one space after each colon; no comments",
+            "retry": "milliseconds, before the first event and with disconnected and refused",
+            "reconnect": "header Last-Event-ID, or the parameter lastEventId",
+            "over": "204: do not come back",
         },
     })
 }
@@ -145,8 +157,10 @@ fn operations(sent: &[Sent]) -> Value {
     let channel = json!({"$ref": "#/channels/stream"});
     let refer = |name: &str| json!({"$ref": format!("#/channels/stream/messages/{name}")});
     let all: Vec<_> = sent.iter().map(|one| refer(&one.name)).collect();
-    json!({
-        "open": {
+    let mut operations = Map::from_iter(calls::operations());
+    operations.insert(
+        "open".to_owned(),
+        json!({
             "action": "receive",
             "channel": channel,
             "title": "Open a stream",
@@ -155,31 +169,32 @@ fn operations(sent: &[Sent]) -> Value {
             "messages": [refer("Open")],
             "bindings": {"http": {
                 "method": "GET",
-                "query": query(),
+                "query": query_of(PARAMETERS),
                 "bindingVersion": "0.3.0",
             }},
             "reply": {"channel": channel, "messages": all},
-        },
-        "events": {
+        }),
+    );
+    operations.insert(
+        "events".to_owned(),
+        json!({
             "action": "send",
             "channel": channel,
             "title": "Send events",
             "description": "Every event of a stream that is open.",
             "messages": all,
-        },
-    })
+        }),
+    );
+    Value::Object(operations)
 }
 
-fn query() -> Value {
-    let properties: Map<_, _> = PARAMETERS
-        .iter()
-        .map(|parameter| (parameter.name.to_owned(), parameter_schema(parameter)))
-        .collect();
-    let required: Vec<_> = PARAMETERS
-        .iter()
-        .filter(|parameter| parameter.is_required)
-        .map(|parameter| parameter.name)
-        .collect();
+/// The query that these parameters make.
+pub(super) fn query_of(parameters: impl IntoIterator<Item = &'static Parameter>) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for parameter in parameters {
+        properties.insert(parameter.name.to_owned(), parameter_schema(parameter));
+        required.extend(parameter.is_required.then_some(parameter.name));
+    }
     json!({"type": "object", "properties": properties, "required": required})
 }
 

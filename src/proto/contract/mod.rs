@@ -6,6 +6,7 @@
 //! conf files (`config`).
 
 mod asyncapi;
+mod calls;
 mod request;
 mod schema;
 #[cfg(test)]
