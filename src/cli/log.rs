@@ -19,12 +19,8 @@ use crate::config::{Log, LogFormat, LogLevel};
 use crate::edge;
 use crate::telemetry::Repeats;
 
-/// How Pingora's lines begin about clients whose TLS handshake came to nothing. Scanners do that
-/// all day; nobody has to come for it.
-const HANDSHAKE: &str = "Downstream handshake";
-
 /// The fields that say what a line is about; others are about its moment.
-const SUBJECTS: [&str; 6] = ["source", "route", "reason", "issuer", "path", "address"];
+const SUBJECTS: [&str; 7] = ["source", "route", "reason", "issuer", "path", "address", "listener"];
 
 /// Installs the logger and the panic hook. A second call changes nothing.
 pub(super) fn init(conf: Log) {
@@ -73,10 +69,16 @@ impl Discreet {
     /// Whether to write a warning or an error, and how many of the same were left out before it.
     /// Ours are the same with the same message about the same thing; a library's with the same
     /// place, since its messages hold addresses and the like. News of sources counts, too: each
-    /// of their streams has it. All else that was asked for, as the ends of streams, does not.
+    /// of their streams has it; and of listeners: anybody may fail there. All else that was asked
+    /// for, as the ends of streams, does not.
     fn admit(&self, record: &Record<'_>) -> Option<u64> {
-        let is_about_source = || record.key_values().get(Key::from_str("source")).is_some();
-        if record.level() > Level::Warn && !(record.level() == Level::Info && is_about_source()) {
+        let is_about = |key| record.key_values().get(Key::from_str(key)).is_some();
+        let is_news = match record.level() {
+            Level::Error | Level::Warn => true,
+            Level::Info => is_about("source") || is_about("listener"),
+            Level::Debug | Level::Trace => is_about("listener"),
+        };
+        if !is_news {
             return Some(0);
         }
         let mut hash = self.hasher.build_hasher();
@@ -105,10 +107,6 @@ impl log::Log for Discreet {
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
-            return;
-        }
-        let is_pingoras = record.target().starts_with("pingora");
-        if is_pingoras && record.args().to_string().starts_with(HANDSHAKE) {
             return;
         }
         // Errors of ours want somebody to come: each is told.

@@ -19,8 +19,8 @@ use super::pattern::OriginRule;
 use super::read::{ConfFile, Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
-    Admin, Config, Connections, Cors, ForwardedHeader, Limit, Limits, Listen, Log, LogFormat,
-    LogLevel, Replay, Server, Timeouts, Tls, auth, include, proxy, route, source, spec, yaml,
+    Admin, Config, Connections, Cors, ForwardedHeader, Limit, Limits, Log, LogFormat, LogLevel,
+    Replay, Server, Timeouts, auth, include, listen, proxy, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 
@@ -149,8 +149,9 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     let root = reader.table(&Value { node: root, path: String::new() }, spec::ROOT)?;
     reader.number(&root, "version");
     let are_proxies_trusted = root.has("trusted_proxies");
-    let listen =
-        reader.list_of(&root, "listen", |reader, value| listen(reader, value, are_proxies_trusted));
+    let listen = reader.list_of(&root, "listen", |reader, value| {
+        listen::listen(reader, value, are_proxies_trusted)
+    });
     let admin = admin(reader, &root);
     refuse_twins(reader, &root);
     let server = server(reader, &root);
@@ -192,52 +193,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     })
 }
 
-fn listen(reader: &mut Reader<'_>, value: &Value<'_>, are_proxies_trusted: bool) -> Option<Listen> {
-    let table = reader.table(value, spec::LISTEN)?;
-    let address = reader.text(&table, "address", parse_address);
-    let h2c = reader.bool(&table, "h2c");
-    let tls = table.get("tls").and_then(|value| listen_tls(reader, &value));
-    if table.has("tls") && h2c == Some(true) {
-        let message = "with tls, HTTP/2 is there already; leave h2c out";
-        reader.error(table.at("h2c"), &format!("{}.h2c", table.path), message);
-    }
-    let proxy_protocol = reader.bool(&table, "proxy_protocol");
-    if proxy_protocol == Some(true) && !are_proxies_trusted {
-        let message = "nobody may send it; name who does in trusted_proxies";
-        let path = format!("{}.proxy_protocol", table.path);
-        reader.error(table.at("proxy_protocol"), &path, message);
-    }
-    Some(Listen { address: address?, tls, h2c: h2c?, proxy_protocol: proxy_protocol? })
-}
-
-fn listen_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Tls> {
-    let table = reader.table(value, spec::LISTEN_TLS)?;
-    let cert = pem_file(reader, &table, "cert", CERTIFICATE);
-    let key = pem_file(reader, &table, "key", PRIVATE_KEY);
-    check_pair(reader, &table, cert.as_deref(), key.as_deref());
-    Some(Tls { cert: cert?, key: key? })
-}
-
-/// Whether a certificate and a key belong together, how long the certificate is good, and whom
-/// the key is shown to.
-pub(super) fn check_pair(
-    reader: &mut Reader<'_>,
-    table: &Table<'_>,
-    cert: Option<&Path>,
-    key: Option<&Path>,
-) {
-    if let Some(value) = table.get("key")
-        && let yaml::Data::Scalar(scalar) = &value.node.data
-    {
-        reader.warn_if_open(&value, &scalar.text);
-    }
-    #[cfg(feature = "openssl")]
-    super::certificate::check(reader, table, cert, key);
-    #[cfg(not(feature = "openssl"))]
-    let _no_tls = (cert, key);
-}
-
-fn parse_address(text: &str) -> Result<String, String> {
+pub(super) fn parse_address(text: &str) -> Result<String, String> {
     check_address(text).map(|()| text.to_ascii_lowercase())
 }
 

@@ -18,6 +18,9 @@ mod include;
 mod proof;
 #[cfg(feature = "openssl")]
 mod certificate;
+#[cfg(feature = "openssl")]
+mod names;
+mod listen;
 mod schema;
 mod document;
 mod error;
@@ -47,10 +50,14 @@ use crate::proto::time::UnixMillis;
 
 pub(crate) use auth::parse_time;
 #[cfg(feature = "openssl")]
+pub(crate) use certificate::Pair;
+#[cfg(feature = "openssl")]
 pub use certificate::{EXPIRY_NEAR_DAYS, days_left};
 pub use document::document;
 pub use error::{ConfErrors, ERRORS_MAX, Finding, Position};
 pub use file::{FILE_BYTES_MAX, Input, Loaded, load, parse, read};
+#[cfg(feature = "openssl")]
+pub(crate) use names::Names;
 pub use net::{IpNet, Rate, Scheme, Url};
 pub use pattern::{OriginRule, Pattern};
 pub use schema::schema;
@@ -97,12 +104,22 @@ pub struct Listen {
     /// `host:port`; a port of 0 binds a free one.
     pub address: String,
     /// With it: HTTPS, HTTP/2 and HTTP/1.1.
-    pub tls: Option<Tls>,
+    pub tls: Option<ListenTls>,
     /// HTTP/2 by prior knowledge, without TLS. Invariant: never with `tls`.
     pub h2c: bool,
     /// Each connection begins with a PROXY protocol header. Invariant: then there are trusted
     /// proxies, the only ones who may send it.
     pub proxy_protocol: bool,
+}
+
+impl Listen {
+    /// Whether the same socket serves both. What TLS is spoken with may differ: that is taken up
+    /// while the process runs.
+    #[must_use]
+    pub fn is_same_socket(&self, other: &Self) -> bool {
+        (&self.address, self.tls.is_some(), self.h2c, self.proxy_protocol)
+            == (&other.address, other.tls.is_some(), other.h2c, other.proxy_protocol)
+    }
 }
 
 /// The header in which proxies name their client. One alone is read: a proxy passes on the other
@@ -115,7 +132,38 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// A listener's certificate.
+/// What TLS is spoken with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ListenTls {
+    /// Never empty. The first is for clients whose name none of them covers.
+    pub certificates: Vec<Certificate>,
+    /// Whether clients are refused whose name no certificate covers, or that name none.
+    pub refuses_unknown_names: bool,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// How often the files are looked at.
+    pub watch: Duration,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    Tls12,
+    /// 1.3
+    Tls13,
+}
+
+/// One of a listener's certificates.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its files.
+    pub files: Tls,
+    /// The names that it is for, in lower case; empty = those in it.
+    pub names: Vec<String>,
+}
+
+/// The files of a certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tls {
     /// PEM file of the chain.

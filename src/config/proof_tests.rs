@@ -167,8 +167,7 @@ fn certificates_are_read_before_tls_does() {
         &listen("bad-cert.pem", "bad-key.pem"),
         &[
             "c:1:39: listen[0].tls.cert: a certificate in this file cannot be read",
-            "c:1:58: listen[0].tls.key: the private key in this file cannot be read; it may have \
-             a pass phrase, which must be taken off",
+            "c:1:58: listen[0].tls.key: the private key in this file cannot be read",
         ],
     );
     let folder = files();

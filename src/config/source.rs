@@ -14,7 +14,7 @@ use super::read::{
 use super::secret::Given;
 use super::spec;
 use super::yaml::join;
-use super::{Source, Tls, file};
+use super::{Source, Tls, file, listen};
 use crate::proto::backend::{
     Dialect, Keep, OptionKind, OptionSpec, OptionValue, Options, Plan, Policy,
 };
@@ -135,6 +135,8 @@ fn identity(reader: &mut Reader<'_>, tls: &Table<'_>) -> Option<Tls> {
     }
     let cert = file::pem_file(reader, tls, "client_cert", file::CERTIFICATE);
     let key = file::pem_file(reader, tls, "client_key", file::PRIVATE_KEY);
+    let names = ["client_cert", "client_key"];
+    listen::check_pair(reader, tls, names, [cert.as_deref(), key.as_deref()]);
     Some(Tls { cert: cert?, key: key? })
 }
 

@@ -189,7 +189,7 @@ pub(super) const LISTEN: &[Field] = &[
     optional(
         "tls",
         Kind::Table(LISTEN_TLS),
-        "The certificate; then HTTPS with HTTP/2 and HTTP/1.1.",
+        "The certificates; then HTTPS with HTTP/2 and HTTP/1.1.",
     ),
     default("h2c", Kind::Bool, "false", "HTTP/2 without TLS; only where all clients are trusted."),
     default(
@@ -200,9 +200,47 @@ pub(super) const LISTEN: &[Field] = &[
     ),
 ];
 
+/// The words that `min_version` takes.
+pub(super) const TLS_VERSIONS: &[&str] = &["1.2", "1.3"];
+
 pub(super) const LISTEN_TLS: &[Field] = &[
+    derived("cert", Kind::File, "those of certificates", "The certificate chain, PEM."),
+    derived("key", Kind::File, "those of certificates", "The private key of cert, PEM."),
+    optional(
+        "certificates",
+        Kind::List(&Kind::Table(CERTIFICATE)),
+        "In place of cert and key: several, among which the name that a client asks for chooses.",
+    ),
+    default(
+        "unknown_names",
+        Kind::Word(&["default", "refuse"]),
+        "default",
+        "What clients get that ask for no name, or for one that no certificate covers: the first \
+         certificate, or an alert.",
+    ),
+    default(
+        "min_version",
+        Kind::Word(TLS_VERSIONS),
+        "1.2",
+        "The oldest version of TLS that is spoken.",
+    ),
+    default(
+        "watch",
+        duration(1000, 24 * HOUR),
+        "1m",
+        "How often the files are looked at; changed ones are taken without a reload.",
+    ),
+];
+
+pub(super) const CERTIFICATE: &[Field] = &[
     required("cert", Kind::File, "The certificate chain, PEM."),
     required("key", Kind::File, "The private key, PEM."),
+    derived(
+        "names",
+        TEXTS,
+        "those in the certificate",
+        "The names that it is for; *.example.com is for those one label below.",
+    ),
 ];
 
 pub(super) const ADMIN: &[Field] = &[

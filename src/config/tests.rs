@@ -323,7 +323,10 @@ fn what_is_written_counts() {
     let Loaded { config, warnings } = accepted(MOST);
     assert_eq!(warnings, []);
     let tls = config.listen.first().and_then(|listen| listen.tls.as_ref()).expect("tls");
-    assert!(tls.cert.ends_with("cert.pem") && tls.cert.is_absolute());
+    let [Certificate { files, names }] = tls.certificates.as_slice() else {
+        panic!("{} certificates", tls.certificates.len());
+    };
+    assert!(files.cert.ends_with("cert.pem") && files.cert.is_absolute() && names.is_empty());
     assert!(config.cors.allows("https://x.b.example") && !config.cors.allows("https://xbbexample"));
     let key = config.auth.api_keys.first().expect("a key");
     assert_eq!((key.sha256.first(), key.sha256.last()), (Some(&0), Some(&0x1f)));
@@ -982,7 +985,7 @@ fn shown<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
     let value = |line: &'t str| {
         let line = line.trim_start_matches(['#', ' ', '-']);
         let value = line.strip_prefix(name)?.strip_prefix(':')?;
-        Some(value.split(" #").next().unwrap_or_default().trim())
+        Some(value.split(" #").next().unwrap_or_default().trim().trim_matches('"'))
     };
     text.lines().filter_map(value).collect()
 }

@@ -33,7 +33,8 @@ use super::passthrough::Passing;
 use super::refusal::Refusal;
 use super::selftest::{self, SelfTest};
 use super::streams::Streams;
-use super::upstream::Dialer;
+use super::tls::Certificates;
+use super::upstream::{Dialer, Trusts};
 use crate::config::{Config, IssuerKey, Listen};
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
@@ -60,6 +61,7 @@ pub struct Edge {
     /// Requests that are being answered, passed calls included.
     answering: Arc<AtomicUsize>,
     reloads: Reloads,
+    certificates: Certificates,
 }
 
 /// What one configuration came to.
@@ -88,7 +90,8 @@ impl Edge {
     /// Builds the edge of a configuration. Nothing is opened yet.
     ///
     /// # Errors
-    /// A key of a token issuer, or a file of certificate authorities, that cannot be used.
+    /// A key of a token issuer, a certificate, or a file of certificate authorities, that cannot
+    /// be used.
     pub fn new(config: Arc<Config>) -> Result<Arc<Self>, String> {
         let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
         let dialer = Arc::new(Dialer::new());
@@ -103,7 +106,8 @@ impl Edge {
         let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
         touch(&metrics, &config);
         metrics.on_start(clock::wall());
-        prepare(&dialer, &config)?;
+        dialer.adopt(renew(&dialer, &config)?);
+        let certificates = Certificates::new(&config, &metrics)?;
         Ok(Arc::new(Self {
             running: ArcSwap::from_pointee(Running { config, gate }),
             hub,
@@ -115,13 +119,21 @@ impl Edge {
             streams: Arc::default(),
             answering: Arc::new(AtomicUsize::new(0)),
             reloads,
+            certificates,
         }))
     }
 
-    /// Begins what goes on without clients: fetching the keys of issuers that publish them.
-    /// To be called in the runtime that serves; without it the first token begins it.
+    /// Begins what goes on without clients: fetching the keys of issuers that publish them, and
+    /// looking after certificate files. To be called in a runtime of the process; without it the
+    /// first token begins the one.
     pub(super) fn start(&self) {
         self.running.load().gate.start();
+        self.certificates.watch();
+    }
+
+    /// The certificates of the listeners.
+    pub(super) const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Ends the open streams that are meant, and takes their tickets back. Says how many streams
@@ -156,17 +168,24 @@ impl Edge {
     }
 
     /// Puts another configuration in force, whole or not at all. Open streams go on, but for
-    /// those that it no longer allows: they are `revoked`. Listeners, the admin listener, the
-    /// process's own settings and the log are as at the start; the names of those that differ
-    /// are given back.
+    /// those that it no longer allows: they are `revoked`. New handshakes are shown the new
+    /// certificates. The addresses of listeners, the admin listener, the process's own settings
+    /// and the log are as at the start; the names of those that differ are given back.
     ///
     /// # Errors
-    /// A key of a token issuer that cannot be used. Nothing was changed then.
+    /// A key of a token issuer, a certificate, or a file of certificate authorities, that cannot
+    /// be used. Nothing was changed then.
     pub fn reload(&self, config: Arc<Config>) -> Result<Vec<String>, String> {
         let before = self.running.load_full();
         let gate = before.gate.reloaded(config.clone());
-        let gate = gate.and_then(|gate| prepare(&self.dialer, &config).map(|()| gate));
-        let gate = gate.inspect_err(|_| self.metrics.on_reload(None))?;
+        let prepared = gate.and_then(|gate| {
+            let trusts = renew(&self.dialer, &config)?;
+            Ok((gate, trusts, self.certificates.renew(&config)?))
+        });
+        let (gate, trusts, certificates) =
+            prepared.inspect_err(|_| self.metrics.on_reload(None))?;
+        self.dialer.adopt(trusts);
+        self.certificates.adopt(certificates);
         touch(&self.metrics, &config);
         gate.start();
         forget_issuers(&self.metrics, &before.config, &config);
@@ -207,6 +226,13 @@ impl Edge {
     pub(super) fn leave(&self, spread: Duration) {
         self.drain.send_replace(Some(spread));
         self.hub.wake_all();
+    }
+
+    /// Until the process is to stop, or another takes its place.
+    pub(super) async fn leaving(&self) {
+        let mut drain = self.drain.subscribe();
+        // The sender lives as long as this.
+        let _is_leaving = drain.wait_for(Option::is_some).await.is_ok();
     }
 
     /// Whether the process is to stop.
@@ -671,7 +697,8 @@ pub(super) fn http_date() -> String {
 /// named one by one.
 fn differing(old: &Config, new: &Config) -> Vec<String> {
     let moved = |a: &[Listen], b: &[Listen]| {
-        let only_in_a = a.iter().filter(|one| !b.contains(one));
+        let is_in_b = |one: &Listen| b.iter().any(|other| other.is_same_socket(one));
+        let only_in_a = a.iter().filter(|one| !is_in_b(one));
         only_in_a.map(|one| format!("listen {}", one.address)).collect::<Vec<_>>()
     };
     let mut names = moved(&old.listen, &new.listen);
@@ -715,11 +742,20 @@ fn forget_issuers(metrics: &Metrics, old: &Config, new: &Config) {
     }
 }
 
-/// Makes sure that every source can be dialled.
-fn prepare(dialer: &Dialer, config: &Config) -> std::result::Result<(), String> {
-    config.sources.iter().try_for_each(|source| {
-        dialer.prepare(source).map_err(|error| format!("sources.{}.tls.{error}", source.name))
-    })
+/// Reads anew whom sources and issuers are trusted by, and what they are shown.
+fn renew(dialer: &Dialer, config: &Config) -> std::result::Result<Trusts, String> {
+    let mut trusts = Trusts::default();
+    for source in &config.sources {
+        let renewed = dialer.renew(source, &mut trusts);
+        renewed.map_err(|error| format!("sources.{}.tls.{error}", source.name))?;
+    }
+    for (index, issuer) in config.auth.jwt.iter().enumerate() {
+        if let IssuerKey::KeySetUrl(from) = &issuer.key {
+            let renewed = dialer.renew(from, &mut trusts);
+            renewed.map_err(|error| format!("auth.jwt[{index}].jwks_tls.{error}"))?;
+        }
+    }
+    Ok(trusts)
 }
 
 /// The trace of a request. Two of them contradict each other.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::protocols::TcpKeepalive;
 use pingora::server::configuration::{Opt, ServerConf};
@@ -24,6 +23,7 @@ use super::handed::{self, Handed, Sockets, WithSockets};
 use super::leaving::{Leaver, Patient, Signals, grace};
 use super::proxy::Edge;
 use super::supervisor;
+use super::tls::Slot;
 use crate::config::{Config, Listen};
 
 /// Kernel send buffer of a client: with the default of the system a reader that has stalled
@@ -84,13 +84,18 @@ impl Default for Hooks {
 pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), String> {
     let config = edge.config();
     let mut listen = Vec::new();
-    for one in &config.listen {
-        listen.push((one.clone(), Handed::bind(&one.address, options.is_upgrade)?));
+    for (index, one) in config.listen.iter().enumerate() {
+        let handed = Handed::bind(&one.address, options.is_upgrade)?;
+        listen.push(Listener {
+            listen: one.clone(),
+            handed,
+            slot: edge.certificates().slot(index),
+        });
     }
     let admin = config.admin.as_ref();
     let admin = admin.map(|admin| Handed::bind(&admin.address, options.is_upgrade)).transpose()?;
     let bound = Bound {
-        listen: listen.iter().map(|(one, handed)| (url(one, handed), handed.address)).collect(),
+        listen: listen.iter().map(|one| (one.url(), one.handed.address)).collect(),
         admin: admin.as_ref().map(|handed| handed.address),
     };
     let conf = server_conf(&config, options);
@@ -109,12 +114,14 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
     let crowd = Crowd::new();
     for kind in LISTENER_KINDS {
         let (alike, others): (Vec<_>, Vec<_>) =
-            listen.into_iter().partition(|(one, _)| (one.h2c, one.proxy_protocol) == kind);
+            listen.into_iter().partition(|one: &Listener| one.kind() == kind);
         listen = others;
         if !alike.is_empty() {
             let entrance = Entrance::new(edge.clone(), crowd.clone(), kind.1);
-            let door = Door::new(edge.clone(), &server.configuration, entrance.clone(), kind.0);
-            add_listeners(&mut server, (door, entrance), alike, &sockets)?;
+            let listeners = alike.iter().map(|one| (one.handed.address, one.slot.clone()));
+            let listeners = listeners.collect();
+            let door = Door::new(edge.clone(), &server.configuration, entrance, listeners, kind.0);
+            add_listeners(&mut server, door, alike, &sockets);
         }
     }
     if let Some(handed) = admin {
@@ -163,28 +170,36 @@ fn server_conf(config: &Config, options: &RunOptions) -> ServerConf {
 }
 
 /// One service for listeners that are alike: what they take is the service's.
-fn add_listeners(
-    server: &mut Server,
-    (door, entrance): (Door, Arc<Entrance>),
-    listen: Vec<(Listen, Handed)>,
-    sockets: &Sockets,
-) -> Result<(), String> {
+fn add_listeners(server: &mut Server, door: Door, listen: Vec<Listener>, sockets: &Sockets) {
     let mut service = Service::new("streams".to_owned(), Patient::new(door));
-    service.endpoints().set_pre_tls_callback(entrance);
-    for (one, handed) in &listen {
-        service.add_listener(listener(one, handed.address)?);
+    for one in &listen {
+        service.add_listener(endpoint(one.handed.address));
     }
-    let handed = listen.into_iter().map(|(_, handed)| handed);
+    let handed = listen.into_iter().map(|one| one.handed);
     server.add_service(WithSockets::new(service, handed, sockets));
-    Ok(())
 }
 
-fn url(listen: &Listen, handed: &Handed) -> String {
-    let scheme = if listen.tls.is_some() { "https" } else { "http" };
-    format!("{scheme}://{}", handed.address)
+/// Where clients come in: bound, with the certificates that they are shown.
+struct Listener {
+    listen: Listen,
+    handed: Handed,
+    slot: Option<Arc<Slot>>,
 }
 
-fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, String> {
+impl Listener {
+    const fn kind(&self) -> (bool, bool) {
+        (self.listen.h2c, self.listen.proxy_protocol)
+    }
+
+    fn url(&self) -> String {
+        let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.handed.address)
+    }
+}
+
+/// Pingora accepts; TLS is ours (`door`), since it would wait a minute for it, and log each
+/// failure as an error.
+fn endpoint(address: SocketAddr) -> ListenerConfig {
     let mut options = TcpSocketOptions::default();
     options.tcp_snd_buf = Some(SEND_BUFFER);
     options.tcp_keepalive = Some(TcpKeepalive {
@@ -194,18 +209,9 @@ fn listener(listen: &Listen, address: SocketAddr) -> Result<ListenerConfig, Stri
         #[cfg(target_os = "linux")]
         user_timeout: Duration::from_secs(60),
     });
-    let config = ListenerConfig::tcp(address.to_string())
+    ListenerConfig::tcp(address.to_string())
         .tcp_socket_options(options)
-        .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER));
-    let Some(tls) = &listen.tls else {
-        return Ok(config);
-    };
-    let (cert, key) = (tls.cert.display().to_string(), tls.key.display().to_string());
-    let mut settings = TlsSettings::intermediate(&cert, &key).map_err(|error| {
-        format!("cannot use the certificate {cert} with the key {key}: {error}")
-    })?;
-    settings.enable_h2();
-    Ok(config.tls(settings))
+        .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER))
 }
 
 /// Says where clients come in, as soon as they can; then reads the configuration anew on SIGHUP,

@@ -10,7 +10,7 @@ use super::Metrics;
 use crate::proto::backend::ROSTER;
 
 /// Labels whose values an operator chooses, or that are no closed list.
-const CHOSEN: [(&str, &str); 5] = [
+const CHOSEN: [(&str, &str); 7] = [
     (
         "route",
         "a path of the conf's `routes` or `proxy`, or `none`: a path that nothing is served under",
@@ -18,6 +18,8 @@ const CHOSEN: [(&str, &str); 5] = [
     ("source", "a name of the conf's `sources`"),
     ("issuer", "an `issuer` of the conf's `auth.jwt`"),
     ("code", "an HTTP status"),
+    ("listener", "an `address` of the conf's `listen`"),
+    ("certificate", "the place of a certificate in the listener's `tls`, from 0"),
     ("version", "the version of chatmux"),
 ];
 /// The `event` of frames is a name of a dialect's table, listed on the backend's page.
@@ -39,6 +41,7 @@ fn families() -> Vec<MetricFamily> {
         metrics.source(dialect.name, dialect);
     }
     metrics.touch_jwks("https://id.example.com/");
+    metrics.tls.on_certificates("0.0.0.0:443", &[0], 0);
     metrics.families()
 }
 
@@ -109,7 +112,9 @@ fn names_and_labels_keep_to_the_rules() {
         config_last_reload_success_timestamp_seconds client_streams{route} \
         client_streams_opened_total{resumed,route} client_streams_closed_total{reason,route} \
         client_stream_duration_seconds http_requests_total{code,route} \
-        auth_total{method,outcome} jwks_refresh_total{issuer,outcome} rate_limit_total{outcome,policy} rate_limit_keys{policy} \
+        auth_total{method,outcome} jwks_refresh_total{issuer,outcome} \
+        tls_handshakes_total{outcome} tls_certificate_expiry_timestamp_seconds{certificate,listener} \
+        tls_reloads_total{listener,outcome} tls_last_reload_successful{listener} rate_limit_total{outcome,policy} rate_limit_keys{policy} \
         upstream_streams{source,state} upstream_connects_total{outcome,source} \
         upstream_disconnects_total{reason,source} upstream_connect_duration_seconds \
         upstream_last_byte_timestamp_seconds{source} upstream_polls_total{outcome,source} \

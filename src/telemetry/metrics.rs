@@ -14,6 +14,7 @@ use prometheus::{
 };
 
 use super::sources::{SourceMetrics, SourceVectors};
+use super::tls::TlsMetrics;
 use crate::proto::backend::Dialect;
 use crate::proto::event::{DisconnectReason, GapReason, MessageType};
 use crate::proto::time::UnixMillis;
@@ -40,6 +41,8 @@ pub enum JwksOutcome {
     Success,
     /// No connection, no answer in time, or a broken one.
     Unreachable,
+    /// A certificate that is not trusted, or no TLS at all.
+    Tls,
     /// Another status than 200.
     BadStatus,
     /// More bytes or keys than any set has.
@@ -51,9 +54,10 @@ pub enum JwksOutcome {
 }
 
 impl JwksOutcome {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Success,
         Self::Unreachable,
+        Self::Tls,
         Self::BadStatus,
         Self::TooLarge,
         Self::Malformed,
@@ -66,6 +70,7 @@ impl JwksOutcome {
         match self {
             Self::Success => "success",
             Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
             Self::BadStatus => "bad_status",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
@@ -93,6 +98,8 @@ pub struct Metrics {
     pub replay_events: IntCounter,
     /// Open connections of clients, whatever they are for.
     pub client_connections: IntGauge,
+    /// TLS towards clients.
+    pub tls: TlsMetrics,
     connections_refused: IntCounterVec,
     reloads: IntCounterVec,
     last_reload: IntGauge,
@@ -184,6 +191,7 @@ impl Metrics {
                 "Connections of clients that were closed at once.",
                 &["reason"],
             )?,
+            tls: TlsMetrics::new(&build)?,
             reloads: build.counters(
                 "config_reloads_total",
                 "Reloads of the configuration.",

@@ -4,6 +4,7 @@
 
 mod metrics;
 mod sources;
+mod tls;
 mod open_metrics;
 mod notice;
 mod repeats;
@@ -15,3 +16,4 @@ pub use notice::{ACCESS, StreamEnded};
 pub use open_metrics::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
 pub use repeats::{REPEATS_MAX, REPEATS_WINDOW, Repeats};
 pub use sources::SourceMetrics;
+pub use tls::{Handshake, TlsMetrics};

@@ -13,18 +13,23 @@ use crate::support::{
 };
 
 /// A web page, and what it reports.
-struct Page {
-    origin: String,
+pub(crate) struct Page {
+    pub(crate) origin: String,
     reports: mpsc::Receiver<Value>,
 }
 
 impl Page {
     /// Serves a page that opens the stream and reports every event.
     async fn serve(listener: TcpListener, stream_url: String) -> Self {
+        Self::serve_text(listener, PAGE.replace("STREAM_URL", &stream_url))
+    }
+
+    /// Serves any page that posts its reports to `/report`, JSON with a `kind`.
+    pub(crate) fn serve_text(listener: TcpListener, page: String) -> Self {
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let (sender, reports) = mpsc::channel(1000);
         serve_web(listener, move |asked| {
-            let (reports, page) = (sender.clone(), PAGE.replace("STREAM_URL", &stream_url));
+            let (reports, page) = (sender.clone(), page.clone());
             async move {
                 if asked.method == "POST" {
                     let report = serde_json::from_slice(&asked.body).expect("a report");
@@ -39,7 +44,7 @@ impl Page {
     }
 
     /// The next report of this kind.
-    async fn next(&mut self, kind: &str) -> Value {
+    pub(crate) async fn next(&mut self, kind: &str) -> Value {
         soon(kind, async {
             loop {
                 let report = self.reports.recv().await.expect("the page is gone");

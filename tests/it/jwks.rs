@@ -4,7 +4,8 @@ use chatmux::scripted::{Backend, Kind};
 use serde_json::json;
 
 use crate::auth::{ISSUER, bearer, in_secs};
-use crate::support::{Client, Conf, Edge, Jwks, Signer, backend, jwk_set};
+use crate::support::{Client, Conf, Edge, Jwks, Scratch, Signer, backend, chatmux, jwk_set};
+use crate::tls_upstream::{acceptor, self_signed, terminate};
 
 /// A good token of Jane's, signed by this key under this name.
 fn token(signer: Signer, kid: &str) -> String {
@@ -176,4 +177,90 @@ async fn a_file_of_keys_is_read_anew_on_reload() {
     assert!(told.contains("refused") && told.contains("none of its keys"), "{told}");
     edge.open(&jane(Signer::Ec, "two")).await.expect("connected").await;
     edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn keys_behind_tls_are_taken_only_where_the_certificate_is_trusted() {
+    let scratch = Scratch::new();
+    for name in ["edge", "other"] {
+        self_signed(&scratch, name);
+    }
+    let jwks = Jwks::start(&jwk_set(&[Signer::Ec.jwk("one")])).await;
+    let tls = terminate(acceptor(scratch.path()), jwks.address()).await;
+    let trusting = |ca: &str, more: &str| {
+        let ca = scratch.path().join(ca).display().to_string();
+        format!(
+            "jwks_url: \"https://localhost:{}/keys?p=1\", jwks_tls: {{ca: \"{ca}\"{more}}}, \
+             jwks_pause: 1s",
+            tls.port()
+        )
+    };
+    let backend = backend(Kind::Xians).await;
+    let edge = Edge::start(&conf(&backend, &trusting("edge.pem", ""))).await;
+    edge.open(&jane(Signer::Ec, "one")).await.expect("connected").await;
+    edge.check_law(&[]).await;
+
+    let outcome = |outcome| [("issuer", ISSUER), ("outcome", outcome)];
+    for (ca, more) in [("other.pem", ""), ("edge.pem", ", sni: other.example.com")] {
+        let fetches = jwks.fetches();
+        let edge = Edge::start(&conf(&backend, &trusting(ca, more))).await;
+        edge.ask(&jane(Signer::Ec, "one")).await.refuses(401, "Unauthorized", "");
+        let line = edge.logged("keys of an issuer cannot be fetched").await;
+        assert!(line.contains("reason=tls"), "{line}");
+        let now = edge.metrics().await;
+        assert!(now.sum("chatmux_jwks_refresh_total", &outcome("tls")) > 0);
+        assert_eq!(now.sum("chatmux_jwks_refresh_total", &outcome("success")), 0);
+        assert_eq!(jwks.fetches(), fetches, "nothing is asked of whom nobody trusts");
+        edge.check_law(&[]).await;
+    }
+    // Its certificate is renewed by another authority: a reload is enough.
+    let edge = Edge::start(&conf(&backend, &trusting("other.pem", ""))).await;
+    edge.logged("keys of an issuer cannot be fetched").await;
+    let path = |name: &str| scratch.path().join(name);
+    std::fs::copy(path("edge.pem"), path("other.pem")).expect("a file");
+    edge.reload(&conf(&backend, &trusting("other.pem", ""))).await;
+    edge.until("the keys are there", |now| now.sum("chatmux_jwks_keys", &[]) == 1).await;
+    edge.open(&jane(Signer::Ec, "one")).await.expect("connected").await;
+    edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn a_check_can_try_the_issuers() {
+    let scratch = Scratch::new();
+    for name in ["edge", "other"] {
+        self_signed(&scratch, name);
+    }
+    let jwks = Jwks::start(&jwk_set(&[Signer::Ec.jwk("one")])).await;
+    let tls = terminate(acceptor(scratch.path()), jwks.address()).await;
+    let backend = backend(Kind::Xians).await;
+    let check = async |options: &str| {
+        let path = scratch.write("c.yaml", &conf(&backend, options)).display().to_string();
+        let said = chatmux(&["check", "--online", "--format", "json", "-c", &path]).await;
+        let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+        (said.code, report["online"][0].clone(), report)
+    };
+    let https = |ca: &str| {
+        format!("jwks_url: \"https://localhost:{}/keys?p=1\", jwks_tls: {{ca: {ca}}}", tls.port())
+    };
+    let (code, tried, report) = check(&https("edge.pem")).await;
+    assert_eq!((code, &tried["ok"], &tried["keys"]), (0, &json!(true), &json!(1)), "{report}");
+    assert_eq!(tried["path"], "auth.jwt[0].jwks_url");
+    assert_eq!(tried["url"], format!("https://localhost:{}/keys", tls.port()));
+    // Made for two days: it is spoken of.
+    assert!(tried["certificateDays"].as_i64().is_some_and(|days| days <= 2), "{tried}");
+    assert!(report["warnings"].to_string().contains("its certificate is good for"), "{report}");
+    let (code, tried, _) = check(&https("other.pem")).await;
+    assert_eq!((code, &tried["stage"], &tried["keys"]), (1, &json!("tls"), &json!(null)));
+
+    let plain = format!("jwks_url: \"{}\"", jwks.url());
+    for (status, body, want) in [
+        (404, "", "another status than 200"),
+        (200, "{}", "something else than a set of keys"),
+        (200, "{\"keys\":[]}", "no key that the algorithms"),
+    ] {
+        jwks.answer(status, body);
+        let (code, tried, report) = check(&plain).await;
+        assert_eq!((code, &tried["ok"]), (1, &json!(false)), "{report}");
+        assert!(report["errors"].to_string().contains(want), "{want}: {report}");
+    }
 }

@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, watch};
 use crate::support::{Ask, Client, Conf, Edge, KEY, Scratch, backend_with, say, soon};
 
 /// A certificate for `localhost` that only itself vouches for.
-fn self_signed(scratch: &Scratch, name: &str) {
+pub(crate) fn self_signed(scratch: &Scratch, name: &str) {
     let (key, cert) = (format!("{name}.key"), format!("{name}.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
@@ -33,7 +33,7 @@ fn self_signed(scratch: &Scratch, name: &str) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-fn acceptor(folder: &Path) -> SslAcceptorBuilder {
+pub(crate) fn acceptor(folder: &Path) -> SslAcceptorBuilder {
     let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).expect("TLS");
     acceptor.set_private_key_file(folder.join("edge.key"), SslFiletype::PEM).expect("a key");
     acceptor.set_certificate_chain_file(folder.join("edge.pem")).expect("a certificate");
@@ -48,7 +48,7 @@ async fn accept(acceptor: &SslAcceptor, socket: TcpStream) -> Option<SslStream<T
 }
 
 /// TLS in front of a backend.
-async fn terminate(acceptor: SslAcceptorBuilder, target: SocketAddr) -> SocketAddr {
+pub(crate) async fn terminate(acceptor: SslAcceptorBuilder, target: SocketAddr) -> SocketAddr {
     let acceptor = Arc::new(acceptor.build());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -162,8 +162,8 @@ async fn a_backend_that_wants_a_certificate_is_shown_the_one_of_its_source() {
     let mixed = shown("ours").replace("ours.key", "theirs.key");
     let conf = Conf::new().entry("mixed", trusting(&scratch, "mixed", tls, &mixed, ""));
     let log = edge.reload(&conf.yaml()).await;
-    assert!(log.contains("sources.mixed.tls.client_cert"), "{log}");
-    assert!(log.contains("this is the key of another certificate"), "{log}");
+    assert!(log.contains("sources.mixed.tls.client_key"), "{log}");
+    assert!(log.contains("this key does not belong to the certificate"), "{log}");
 }
 
 /// A backend that speaks XiansAi's stream in HTTP/2 alone.
@@ -301,6 +301,39 @@ async fn a_backend_without_http2_is_spoken_to_in_http1() {
     let edge = Edge::start(&Conf::new().entry("agent", entry).yaml()).await;
     let mut client = edge.open(&Client::new("jane")).await;
     client.all_up(&["agent"]).await;
+    say(&agent, "as ever");
+    client.chat("as ever").await;
+    edge.check_law(&[("agent", &agent)]).await;
+}
+
+#[tokio::test]
+async fn a_reload_trusts_what_stands_in_the_file_now() {
+    let scratch = Scratch::new();
+    for name in ["edge", "old"] {
+        self_signed(&scratch, name);
+    }
+    let ca = scratch.path().join("ca.pem");
+    let trust = |name: &str| {
+        std::fs::copy(scratch.path().join(format!("{name}.pem")), &ca).expect("a file");
+    };
+    trust("old");
+    let agent = backend_with(Kind::Xians, Options::default()).await;
+    let tls = terminate(acceptor(scratch.path()), agent.addr()).await;
+    let entry = trusting(&scratch, "agent", tls, "", "").replace("edge.pem", "ca.pem");
+    let yaml = Conf::new().entry("agent", entry).yaml();
+    let edge = Edge::start(&yaml).await;
+    assert_eq!(first_told(&edge, 1).await[0][1..], ["source_down", "tls"]);
+    trust("edge");
+    assert!(edge.reload(&yaml).await.contains("reloaded"));
+    let mut client = edge.open(&Client::new("jane")).await;
+    client.all_up(&["agent"]).await;
+    // What is open goes on, and a file that cannot be used changes nothing.
+    trust("old");
+    assert!(edge.reload(&yaml).await.contains("reloaded"));
+    std::fs::write(&ca, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .expect("a file");
+    let told = edge.reload(&yaml).await;
+    assert!(told.contains("sources.agent.tls.ca"), "{told}");
     say(&agent, "as ever");
     client.chat("as ever").await;
     edge.check_law(&[("agent", &agent)]).await;

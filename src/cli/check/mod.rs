@@ -1,5 +1,5 @@
 //! `chatmux check`: a conf file, all errors at once; what it needs of the machine; with
-//! `--online` whether its sources answer.
+//! `--online` whether its sources and issuers answer.
 //!
 //! What is wrong with a conf is found where it is read (`config`). Here it is reported: for
 //! people on a terminal, as JSON for pipelines. What the machine has is told and never fails the
@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Warnings are errors
     #[arg(long)]
     strict: bool,
-    /// Try each source, too: name, connection, certificate, answer, clock
+    /// Try each source and key set, too: name, connection, certificate, answer, clock
     #[arg(long)]
     online: bool,
 }

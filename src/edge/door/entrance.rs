@@ -9,14 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use nix::sys::resource::{Resource, getrlimit};
-use pingora::listeners::PreTlsProcess;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{GetSocketDigest as _, SocketDigest};
 use pingora::upstreams::peer::{Tracer, Tracing};
-use pingora::{Error, ErrorType, Result};
 use ppp::{PartialResult as _, v1, v2};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
@@ -146,16 +143,6 @@ impl Entrance {
     }
 }
 
-#[async_trait]
-impl PreTlsProcess for Entrance {
-    async fn process(&self, socket: &mut Socket) -> Result<()> {
-        match self.enter(socket).await {
-            Ok(()) => Ok(()),
-            Err(turned) => Error::e_explain(ErrorType::AcceptError, turned.as_str()),
-        }
-    }
-}
-
 fn peer(socket: &Socket) -> Option<IpAddr> {
     let digest = socket.get_socket_digest()?;
     digest.peer_addr()?.as_inet().map(|inet| inet.ip().to_canonical())
@@ -281,7 +268,7 @@ mod tests {
         let text = header.escape_ascii().to_string();
         let mut wire = header.to_vec();
         wire.extend_from_slice(b"GET /");
-        let got = parse(&wire).and_then(std::result::Result::ok);
+        let got = parse(&wire).and_then(Result::ok);
         let got = got.map(|(client, length)| {
             assert_eq!(length, header.len(), "{text}");
             client.map(|client| client.to_string())

@@ -1,7 +1,7 @@
 //! The way in of a connection, before anything of Pingora's reads from it.
 //!
 //! Whoever comes is counted, and refused where too many are there (`entrance`); a PROXY header is
-//! taken off; each HTTP/1.x request head is read here under a limit of bytes, fields and time
+//! taken off; where the listener has certificates, TLS begins, within bounds of ours; each HTTP/1.x request head is read here under a limit of bytes, fields and time
 //! (`head`) and only then handed on. Pingora alone would wait a minute for every byte and take a
 //! mebibyte of them. HTTP/2 is handed on once its preface is there, with limits of its own. Not
 //! here: listeners (`server`), what is asked for (`gate`).
@@ -10,6 +10,8 @@ mod entrance;
 mod head;
 mod replayed;
 
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use pingora::apps::{HttpPersistentSettings, HttpServerApp as _, HttpServerOption
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::l4::stream::Stream as Socket;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, GetSocketDigest as _, Stream};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -34,6 +36,7 @@ use super::cors;
 use super::filters::Proxy;
 use super::proxy::{Edge, http_date};
 use super::refusal::Refusal;
+use super::tls::Slot;
 
 pub(crate) use entrance::connections_max;
 pub(super) use entrance::{Crowd, Entrance};
@@ -62,6 +65,8 @@ pub(super) struct Door {
     edge: Arc<Edge>,
     proxy: Arc<HttpProxy<Proxy>>,
     entrance: Arc<Entrance>,
+    /// The listeners, by the addresses that they are bound to, and their certificates.
+    listeners: Vec<(SocketAddr, Option<Arc<Slot>>)>,
     /// HTTP/2 by prior knowledge is taken where TLS has not negotiated a version.
     is_h2c: bool,
     /// Connections that wait for another request are closed.
@@ -73,6 +78,7 @@ impl Door {
         edge: Arc<Edge>,
         conf: &Arc<ServerConf>,
         entrance: Arc<Entrance>,
+        listeners: Vec<(SocketAddr, Option<Arc<Slot>>)>,
         is_h2c: bool,
     ) -> Self {
         let mut options = HttpServerOptions::default();
@@ -82,7 +88,25 @@ impl Door {
         let mut proxy = http_proxy(conf, Proxy(edge.clone()));
         proxy.server_options = Some(options);
         proxy.h2_options = Some(h2_options());
-        Self { edge, proxy: Arc::new(proxy), entrance, is_h2c, closing: watch::Sender::new(false) }
+        let (proxy, closing) = (Arc::new(proxy), watch::Sender::new(false));
+        Self { edge, proxy, entrance, listeners, is_h2c, closing }
+    }
+
+    /// The certificates of the listener that a socket came by, if it has any; `None` = it is not
+    /// known which that was.
+    fn certificates(&self, socket: &Socket) -> Option<Option<&Arc<Slot>>> {
+        let listener = if let [only] = self.listeners.as_slice() {
+            only
+        } else {
+            let digest = socket.get_socket_digest()?;
+            let local = digest.local_addr()?.as_inet()?;
+            let is_it = |at: &SocketAddr| at.ip().to_canonical() == local.ip().to_canonical();
+            let ports = || self.listeners.iter().filter(|(at, _)| at.port() == local.port());
+            ports()
+                .find(|(at, _)| is_it(at))
+                .or_else(|| ports().find(|(at, _)| at.ip().is_unspecified()))?
+        };
+        Some(listener.1.as_ref())
     }
 
     fn patience(&self) -> Patience {
@@ -122,6 +146,21 @@ impl Door {
             (stream, settings) = reused.consume();
             early = BytesMut::new();
         }
+    }
+
+    /// Serves HTTP/2. As soon as the process is to leave, the client is told (GOAWAY): its open
+    /// streams go on to their ends, and it opens others on another connection, which comes to
+    /// whoever listens by then. On this one they would only be refused.
+    async fn serve_http2(&self, stream: Stream, mut shutdown: ShutdownWatch) {
+        let (leave, leaving) = watch::channel(false);
+        let mut serve = pin!(ServerApp::process_new(&self.proxy, stream, &leaving));
+        tokio::select! {
+            _ended = &mut serve => return,
+            () = self.edge.leaving() => {}
+            _ = shutdown.wait_for(|is_shutting_down| *is_shutting_down) => {}
+        }
+        leave.send_replace(true);
+        serve.await;
     }
 
     /// Answers a head that is not taken, and closes the connection.
@@ -196,23 +235,20 @@ impl ServerApp for Door {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let is_negotiated = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-        let mut stream: Stream = if stream.get_ssl_digest().is_some() {
-            // It was asked at the entrance before its handshake.
-            stream
-        } else {
-            let mut socket = stream.into_any().downcast::<Socket>().ok()?;
-            self.entrance.enter(&mut socket).await.ok()?;
-            socket
+        let mut socket = stream.into_any().downcast::<Socket>().ok()?;
+        self.entrance.enter(&mut socket).await.ok()?;
+        let mut stream: Stream = match self.certificates(&socket)? {
+            Some(certificates) => certificates.accept(*socket, self.patience().head).await.ok()?,
+            None => socket,
         };
+        let is_negotiated = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         let (is_http2, early) = if is_negotiated || self.is_h2c {
             self.read_preface(&mut stream).await?
         } else {
             (false, BytesMut::new())
         };
         if is_http2 {
-            let stream: Stream = Box::new(Replayed::new(stream, early));
-            ServerApp::process_new(&self.proxy, stream, shutdown).await;
+            self.serve_http2(Box::new(Replayed::new(stream, early)), shutdown.clone()).await;
         } else if !is_negotiated {
             self.serve_http1(stream, early, shutdown).await;
         }

@@ -14,24 +14,23 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use jiff::fmt::rfc2822;
-use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, ErrorType};
 
 use super::bare::Bare;
 use super::budget::{Allowance, Budget};
-use super::identity::Identities;
 use super::ring::Rings;
+use super::trust::{Trusted, Trusts};
 use super::{End, TRACE};
 use crate::config::{KeySetUrl, Scheme, Source, Tls, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
+use crate::proto::time::UnixMillis;
 
 /// How long an answer of the resolver is used.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
@@ -43,8 +42,6 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// As much of it as is looked at.
 const ERROR_BODY_BYTES: usize = 4096;
-/// Idle connections kept for polling.
-const POOL_SIZE: usize = 128;
 /// A pooled connection idles no longer.
 const POOL_IDLE: Duration = Duration::from_secs(55);
 /// Streams of one HTTP/2 connection. Common servers allow 100 to 250; with their connection all
@@ -54,21 +51,6 @@ const HTTP2_STREAMS_MAX: usize = 100;
 const HTTP2_PING_PERIOD: Duration = Duration::from_secs(30);
 /// For a whole call beside the stream, answer included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Certificates to trust, as Pingora takes them.
-type Authorities = Arc<CaType>;
-
-#[cfg(feature = "openssl")]
-fn authorities(pem: &[u8]) -> Result<Authorities, String> {
-    use pingora::tls::x509::X509;
-    let all = X509::stack_from_pem(pem).map_err(|error| error.to_string())?;
-    Ok(Arc::new(all.into_boxed_slice()))
-}
-
-#[cfg(not(feature = "openssl"))]
-fn authorities(_pem: &[u8]) -> Result<Authorities, String> {
-    Err("this build has no TLS".to_owned())
-}
 
 /// A connection to an issuer's key set may take this long, and again for TLS.
 const KEY_SET_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -126,10 +108,8 @@ pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
     /// By host and port: what a backend gives is shared by all sources that ask it.
     allowances: Mutex<HashMap<String, Arc<Allowance>>>,
-    identities: Identities,
+    trusted: Trusted,
     rings: Rings,
-    connectors: Mutex<HashMap<Option<PathBuf>, Arc<Connector>>>,
-    authorities: Mutex<HashMap<PathBuf, Authorities>>,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
     /// Conversations that are being polled.
     polled: Arc<Mutex<HashSet<String>>>,
@@ -174,10 +154,8 @@ impl Dialer {
         Self {
             budgets: Mutex::default(),
             allowances: Mutex::default(),
-            identities: Identities::default(),
+            trusted: Trusted::default(),
             rings: Rings::new(),
-            connectors: Mutex::default(),
-            authorities: Mutex::default(),
             resolved: Mutex::default(),
             polled: Arc::default(),
         }
@@ -243,17 +221,22 @@ impl Dialer {
         Err(DownReason::Reset)
     }
 
-    /// Makes sure that a place can be dialled at all.
+    /// Reads anew whom a place is trusted by and what it is shown, so that it can be dialled.
     ///
     /// # Errors
     /// Its certificate authorities cannot be read, or the certificate that it is to be shown.
-    pub(crate) fn prepare<'a>(&self, place: impl Into<Place<'a>>) -> Result<(), String> {
+    pub(crate) fn renew<'a>(
+        &self,
+        place: impl Into<Place<'a>>,
+        renewed: &mut Trusts,
+    ) -> Result<(), String> {
         let place = place.into();
-        self.connector(place.ca).map_err(|error| format!("ca: {error}"))?;
-        self.authorities(place.ca).map_err(|error| format!("ca: {error}"))?;
-        let identity = place.identity.map(|files| self.identities.renew(files));
-        identity.transpose().map_err(|error| format!("client_cert: {error}"))?;
-        Ok(())
+        self.trusted.renew(place.ca, place.identity, renewed)
+    }
+
+    /// Puts in use what was read anew.
+    pub(crate) fn adopt(&self, renewed: Trusts) {
+        self.trusted.adopt(renewed);
     }
 
     /// A peer for connections that Pingora opens by itself: with the authorities to trust, and
@@ -265,25 +248,11 @@ impl Dialer {
     ) -> Result<HttpPeer, DownReason> {
         let place = Place::from(source);
         let mut peer = peer(place, address);
-        peer.options.ca = self.authorities(place.ca).map_err(|_| DownReason::Tls)?;
-        let identity = place.identity.map(|files| self.identities.of(files));
+        let trust = self.trusted.trust(place.ca).map_err(|_| DownReason::Tls)?;
+        peer.options.ca.clone_from(&trust.authorities);
+        let identity = place.identity.map(|files| self.trusted.identity(files));
         peer.client_cert_key = identity.transpose().map_err(|_| DownReason::Tls)?;
         Ok(peer)
-    }
-
-    fn authorities(&self, ca: Option<&PathBuf>) -> Result<Option<Authorities>, String> {
-        let Some(path) = ca else {
-            return Ok(None);
-        };
-        let mut known = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(authorities) = known.get(path) {
-            return Ok(Some(authorities.clone()));
-        }
-        let read = std::fs::read(path).map_err(|error| error.to_string());
-        let read = read.and_then(|pem| authorities(&pem));
-        let read = read.map_err(|error| format!("{}: {error}", path.display()))?;
-        known.insert(path.clone(), read.clone());
-        Ok(Some(read))
     }
 
     /// Takes the right to poll a conversation; `None` if somebody has it.
@@ -304,8 +273,9 @@ impl Dialer {
         pooled: bool,
     ) -> Result<Connection, DownReason> {
         let place = place.into();
-        let connector = self.connector(place.ca).map_err(|_| DownReason::Tls)?;
-        let identity = place.identity.map(|files| self.identities.of(files));
+        let trust = self.trusted.trust(place.ca).map_err(|_| DownReason::Tls)?;
+        let connector = trust.connector.clone();
+        let identity = place.identity.map(|files| self.trusted.identity(files));
         let identity = identity.transpose().map_err(|_| DownReason::Tls)?;
         let mut last = DownReason::Dns;
         for address in self.resolve(&place.url.host, place.url.port).await? {
@@ -330,25 +300,6 @@ impl Dialer {
         // The addresses may have changed.
         self.forget(&place.url.host, place.url.port);
         Err(last)
-    }
-
-    fn connector(&self, ca: Option<&PathBuf>) -> Result<Arc<Connector>, String> {
-        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connector) = connectors.get(&ca.cloned()) {
-            return Ok(connector.clone());
-        }
-        let mut options = ConnectorOptions::new(POOL_SIZE);
-        options.ca_file = ca.map(|path| path.to_string_lossy().into_owned());
-        // Pingora panics over a file that it cannot use.
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            Connector::new(Some(options))
-        }));
-        let connector = Arc::new(made.map_err(|_| {
-            let path = ca.map_or_else(String::new, |path| path.display().to_string());
-            format!("{path}: no certificate authorities can be read from this file")
-        })?);
-        connectors.insert(ca.cloned(), connector.clone());
-        Ok(connector)
     }
 
     pub(super) async fn resolve(
@@ -531,6 +482,8 @@ pub(crate) struct Head {
     pub(super) is_encoded: bool,
     /// The pause that it asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// The clock of whoever answers.
+    pub(crate) date: Option<UnixMillis>,
 }
 
 impl Head {
@@ -540,6 +493,7 @@ impl Head {
             content_type: essence(text("content-type")),
             is_encoded: !matches!(text("content-encoding"), "" | "identity"),
             retry_after: parse_retry_after(text("retry-after")),
+            date: parse_date(text("date")),
         }
     }
 
@@ -645,9 +599,13 @@ pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
     if let Ok(secs) = text.trim().parse() {
         return Some(Duration::from_secs(secs));
     }
-    let date = rfc2822::parse(text).ok()?.timestamp().as_millisecond();
-    let millis = u64::try_from(date.saturating_sub(clock::wall().0)).unwrap_or(0);
-    Some(Duration::from_millis(millis))
+    let millis = parse_date(text)?.0.saturating_sub(clock::wall().0);
+    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+}
+
+fn parse_date(text: &str) -> Option<UnixMillis> {
+    let date = rfc2822::parse(text).ok()?;
+    Some(UnixMillis(date.timestamp().as_millisecond()))
 }
 
 #[cfg(test)]

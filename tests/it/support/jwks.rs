@@ -102,6 +102,10 @@ impl Jwks {
         format!("http://{}/keys?p=1", self.address)
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// From now on it answers with this.
     pub(crate) fn answer(&self, status: u16, body: &str) {
         *self.script.lock().expect("no poison") = (status, body.to_owned());
