@@ -404,6 +404,11 @@ on('what lies between is tested', {}, async ({ page, ...on }) => {
   await button.click();
   await page.locator('#selftest', { hasText: 'Something between buffers' }).waitFor();
   assert.equal(await button.isEnabled(), true);
+  await page.unroute(/\/events\/selftest\?/);
+  await button.click();
+  await page.locator('#selftest', { hasText: /^Listening for \d+ s…$/ }).waitFor();
+  // Nothing stands between this browser and the edge.
+  await page.locator('#selftest', { hasText: 'Nothing between buffers, compresses or cuts.' }).waitFor();
 });
 
 on('what comes is followed, but not by whoever reads further up', { viewport: NARROW }, async ({ page, said, ...on }) => {
