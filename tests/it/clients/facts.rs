@@ -82,7 +82,7 @@ struct Bench {
 pub(super) async fn find(desk: &Arc<Desk>, four: &Arc<Four>) -> Facts {
     let edge = &four.edge;
     let client = page().query("apikey", KEY).header("Origin", &desk.origin);
-    let head = four.edge.open(&client).await.head.clone();
+    let head = four.edge.open(&client).await.head;
     let bench = Arc::new(Bench {
         head: Reply { head, body: Vec::new() }.bytes(),
         desk: desk.clone(),
