@@ -28,7 +28,8 @@ pub(crate) struct Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        // In order, so that nginx takes its workers along; what is gone already is gone.
+        // In order, so that nginx takes its workers along: it must not be killed before it has.
+        // What is gone already is gone.
         let asked = std::process::Command::new("kill").arg(self.pid.to_string()).status();
         let _is_asked = asked.is_ok();
     }
@@ -67,7 +68,6 @@ impl Front {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(std::fs::File::create(&log).expect("a file"))
-                .kill_on_drop(true)
                 .spawn()
                 .unwrap_or_else(|_| panic!("{name} is there (.ci/setup test)"));
             let pid = child.id().expect("it runs");
