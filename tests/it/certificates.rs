@@ -119,7 +119,7 @@ async fn the_name_that_a_client_asks_for_chooses_the_certificate() {
         (Some("nobody.test"), &[], "first"),
         (None, &[], "first"),
     ] {
-        let name = asked.map_or(vec!["-noservername"], |asked| vec!["-servername", asked]);
+        let name = asked.map_or_else(|| vec!["-noservername"], |asked| vec!["-servername", asked]);
         let args = [&["-CAfile", &trusted][..], &name, more].concat();
         let shaken = s_client(edge.streams(), &args).await;
         assert_eq!(shaken.subject(), want, "{asked:?} {}", shaken.text);

@@ -2,8 +2,7 @@
 //! certificates last.
 //!
 //! No credential is sent: a source is asked for its base path, so that any answer will do; an
-//! issuer for its keys. All are tried at once, in bounded time. Not here: how a connection is
-//! made (`edge`).
+//! issuer for its keys, of which one must be usable. All are tried at once, in bounded time. Not here: how a connection is made (`edge`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::super::terminal::{Paint, Progress, colour};
 use crate::config::{Config, Issuer, IssuerKey, KeySetUrl, Scheme, Source, Url};
-use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, probe, probe_keys, wall};
+use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, count_keys, probe, wall};
 use crate::proto::event::DownReason;
 use crate::telemetry::JwksOutcome;
 
@@ -32,7 +31,7 @@ pub(super) struct Tried {
     stage: &'static str,
     skew_secs: Option<i64>,
     certificate_days: Option<i32>,
-    /// Of an issuer, how many can be used.
+    /// Of an issuer: keys that can be used.
     keys: Option<usize>,
     pub(super) errors: Vec<String>,
     pub(super) warnings: Vec<String>,
@@ -47,8 +46,9 @@ impl Tried {
             None => paint.paint(colour::RED, "no answer"),
         };
         let days = self.certificate_days.map(|days| format!(", certificate good for {days} days"));
-        let skew = self.skew_secs.map(|secs| format!(", clock off by {secs} s"));
-        let keys = self.keys.map(|keys| format!(", keys: {keys}"));
+        let is_off = |secs: &i64| Duration::from_secs(secs.unsigned_abs()) > SKEW_MAX;
+        let skew = self.skew_secs.filter(is_off).map(|secs| format!(", clock off by {secs} s"));
+        let keys = self.keys.map(|keys| format!(", {keys} usable keys"));
         format!(
             "{} {}: {verdict}{}{}{}",
             self.path,
@@ -57,6 +57,15 @@ impl Tried {
             days.unwrap_or_default(),
             skew.unwrap_or_default()
         )
+    }
+
+    /// Its certificate ends in so many days.
+    fn on_certificate(&mut self, days: Option<i32>) {
+        self.certificate_days = days;
+        #[cfg(feature = "openssl")]
+        if let Some(days) = days.filter(|days| *days < crate::config::EXPIRY_NEAR_DAYS) {
+            self.warnings.push(format!("its certificate is good for {days} days"));
+        }
     }
 
     /// For pipelines.
@@ -72,110 +81,99 @@ impl Tried {
             "keys": self.keys,
         })
     }
-
-    fn on_certificate(&mut self, days: Option<i32>) {
-        self.certificate_days = days;
-        #[cfg(feature = "openssl")]
-        if let Some(days) = days.filter(|days| *days < crate::config::EXPIRY_NEAR_DAYS) {
-            self.warnings.push(format!("its certificate is good for {days} days"));
-        }
-    }
 }
 
-/// Tries all issuers that publish keys, and all sources, in the order of the conf.
+/// Tries all sources and issuers, in the order of the conf.
 pub(super) fn try_all(config: &Config) -> Result<Vec<Tried>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    let tried = runtime.block_on(try_each(config));
+    let tried = runtime.block_on(try_places(config));
     // A name that is still being looked up is nobody's concern any more.
     runtime.shutdown_background();
     Ok(tried)
 }
 
-async fn try_each(config: &Config) -> Vec<Tried> {
+/// What is tried.
+enum Target {
+    Source(Arc<Source>),
+    /// By its place in the conf.
+    Issuer(usize, Arc<Issuer>, KeySetUrl),
+}
+
+async fn try_places(config: &Config) -> Vec<Tried> {
     let dialer = Arc::new(Dialer::new());
     let mut tasks = JoinSet::new();
-    let mut all = 0;
-    for (index, issuer) in config.auth.jwt.iter().enumerate() {
-        if let IssuerKey::KeySetUrl(from) = &issuer.key {
-            let (dialer, issuer, from, place) = (dialer.clone(), issuer.clone(), from.clone(), all);
-            let path = format!("auth.jwt[{index}].jwks_url");
-            tasks.spawn(async move { (place, try_issuer(&dialer, &issuer, &from, &path).await) });
-            all += 1;
-        }
+    let issuers = config.auth.jwt.iter().enumerate().filter_map(|(at, issuer)| {
+        let IssuerKey::KeySetUrl(from) = &issuer.key else {
+            return None;
+        };
+        Some(Target::Issuer(at, issuer.clone(), from.clone()))
+    });
+    let sources = config.sources.iter().cloned().map(Target::Source);
+    for (index, target) in sources.chain(issuers).enumerate() {
+        let dialer = dialer.clone();
+        tasks.spawn(async move {
+            let tried = match target {
+                Target::Source(source) => try_source(&dialer, &source).await,
+                Target::Issuer(at, issuer, from) => try_issuer(&dialer, at, &issuer, &from).await,
+            };
+            (index, tried)
+        });
     }
-    for source in &config.sources {
-        let (dialer, source, place) = (dialer.clone(), source.clone(), all);
-        tasks.spawn(async move { (place, try_source(&dialer, &source).await) });
-        all += 1;
-    }
+    let all = tasks.len();
     let mut tried = Vec::new();
     let mut progress = Progress::new();
     loop {
         match tokio::time::timeout(TICK, tasks.join_next()).await {
             Ok(Some(Ok(done))) => tried.push(done),
-            Ok(Some(Err(error))) => log::error!("a try has panicked: {error}"),
+            Ok(Some(Err(error))) => log::error!(error:%; "a try has panicked"),
             Ok(None) => break,
             Err(_) => progress.tell(|| format!("{} of {all} have answered", tried.len())),
         }
     }
     progress.clear();
-    tried.sort_by_key(|(place, _)| *place);
+    tried.sort_by_key(|(index, _)| *index);
     tried.into_iter().map(|(_, tried)| tried).collect()
 }
 
 async fn try_source(dialer: &Dialer, source: &Arc<Source>) -> Tried {
-    let shown = Shown {
-        url: source.url.clone(),
-        server_name: source.server_name().to_owned(),
-        connect_timeout: source.connect_timeout,
-    };
-    let (result, days) = tokio::join!(probe(dialer, source), certificate_days(shown));
+    let shown = Shown::new(&source.url, source.server_name(), source.connect_timeout);
+    let (result, days) =
+        tokio::join!(probe(dialer, source, &source.url.path), certificate_days(shown));
     let mut tried = judged(&format!("sources.{}", source.name), &source.url.to_string(), result);
     tried.on_certificate(days);
     tried
 }
 
-async fn try_issuer(dialer: &Dialer, issuer: &Issuer, from: &KeySetUrl, path: &str) -> Tried {
-    let shown = Shown {
-        url: from.url.clone(),
-        server_name: from.server_name().to_owned(),
-        connect_timeout: PROBE_TIMEOUT,
-    };
-    let probed = probe_keys(dialer, issuer, from);
-    let (result, days) = tokio::join!(probed, certificate_days(shown));
-    // Without its query, which may hold what is nobody's business.
-    let url = from.url.to_string();
-    let (result, keys) = match result {
-        Ok((probed, keys)) => (Ok(probed), Some(keys)),
-        Err(reason) => (Err(reason), None),
-    };
-    let mut tried = judged(path, &url, result);
+async fn try_issuer(dialer: &Dialer, at: usize, issuer: &Issuer, from: &KeySetUrl) -> Tried {
+    let shown = Shown::new(&from.url, from.server_name(), PROBE_TIMEOUT);
+    let keys = tokio::time::timeout(PROBE_TIMEOUT, count_keys(dialer, issuer, from));
+    let (result, days, keys) =
+        tokio::join!(probe(dialer, from, &from.target), certificate_days(shown), keys);
+    let mut tried = judged(&format!("auth.jwt[{at}].jwks_url"), &from.url.to_string(), result);
     tried.on_certificate(days);
-    match keys {
-        Some(Ok(keys)) => tried.keys = Some(keys),
-        Some(Err(outcome)) if tried.errors.is_empty() => {
-            tried.errors.push(format!("{url} {}", no_keys(outcome)));
+    match keys.unwrap_or(Err(JwksOutcome::Unreachable)) {
+        Ok(keys) => tried.keys = Some(keys),
+        // Why there was no answer is said already, and so is a fault of its own.
+        Err(_) if !tried.errors.is_empty() => {}
+        Err(outcome) => {
+            let (url, fault) = (&tried.url, no_keys(outcome));
+            tried.errors.push(format!("{url} {fault}: no token of this issuer is taken"));
         }
-        Some(Err(_)) | None => {}
     }
     tried
 }
 
-/// What is to be said where no keys came.
 const fn no_keys(outcome: JwksOutcome) -> &'static str {
     match outcome {
-        JwksOutcome::Success => "has keys",
-        JwksOutcome::Unreachable => "does not answer",
+        JwksOutcome::Success | JwksOutcome::Unreachable => "breaks off",
         JwksOutcome::Tls => "cannot be trusted",
-        JwksOutcome::BadStatus => {
-            "answers with another status than 200; redirects are not followed"
-        }
-        JwksOutcome::TooLarge => "answers with more than a set of keys may have",
-        JwksOutcome::Malformed => "answers with something else than a set of keys",
-        JwksOutcome::NoneUsable => "has no key that the algorithms of this issuer can use",
+        JwksOutcome::BadStatus => "answers with another status than 200",
+        JwksOutcome::TooLarge => "gives more than 512 KiB or 100 keys",
+        JwksOutcome::Malformed => "gives no set of keys",
+        JwksOutcome::NoneUsable => "gives no key that `algorithms` can be checked with",
     }
 }
 
@@ -206,9 +204,9 @@ fn judged(path: &str, url: &str, result: Result<Probed, DownReason>) -> Tried {
     }
     if let Some(date) = date {
         let secs = (wall().0 - date.0) / 1000;
+        tried.skew_secs = Some(secs);
         // A date has whole seconds and was on its way: what is near is right.
         if Duration::from_secs(secs.unsigned_abs()) > SKEW_MAX {
-            tried.skew_secs = Some(secs);
             tried.warnings.push(format!(
                 "its clock and this machine's differ by {} s; tokens are refused over that",
                 secs.unsigned_abs()
@@ -237,19 +235,32 @@ const fn failed(reason: DownReason) -> (&'static str, &'static str) {
     }
 }
 
-/// Where a certificate is looked at.
-#[cfg_attr(not(feature = "openssl"), expect(dead_code, reason = "there is none to look at"))]
+/// Who shows a certificate, and by which name.
+#[cfg_attr(not(feature = "openssl"), expect(dead_code, reason = "nobody looks at certificates"))]
 struct Shown {
-    url: Url,
+    is_https: bool,
+    host: String,
+    port: u16,
     server_name: String,
     connect_timeout: Duration,
 }
 
-/// How many days the certificate that is shown there is good for. Whether it is trusted says
-/// `probe`.
+impl Shown {
+    fn new(url: &Url, server_name: &str, connect_timeout: Duration) -> Self {
+        Self {
+            is_https: url.scheme == Scheme::Https,
+            host: url.host.clone(),
+            port: url.port,
+            server_name: server_name.to_owned(),
+            connect_timeout,
+        }
+    }
+}
+
+/// How many days the certificate that it shows is good for. Whether it is trusted says `probe`.
 #[cfg(feature = "openssl")]
 async fn certificate_days(shown: Shown) -> Option<i32> {
-    if shown.url.scheme != Scheme::Https {
+    if !shown.is_https {
         return None;
     }
     let looked = tokio::task::spawn_blocking(move || shown_days(&shown));
@@ -257,7 +268,7 @@ async fn certificate_days(shown: Shown) -> Option<i32> {
 }
 
 #[cfg(not(feature = "openssl"))]
-async fn certificate_days(_: Shown) -> Option<i32> {
+async fn certificate_days(_shown: Shown) -> Option<i32> {
     None
 }
 
@@ -267,11 +278,12 @@ fn shown_days(shown: &Shown) -> Option<i32> {
 
     use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 
-    let mut addresses = (shown.url.host.as_str(), shown.url.port).to_socket_addrs().ok()?;
-    let stream = addresses
-        .find_map(|address| TcpStream::connect_timeout(&address, shown.connect_timeout).ok())?;
-    stream.set_read_timeout(Some(shown.connect_timeout)).ok()?;
-    stream.set_write_timeout(Some(shown.connect_timeout)).ok()?;
+    let mut addresses = (shown.host.as_str(), shown.port).to_socket_addrs().ok()?;
+    let timeout = shown.connect_timeout;
+    let stream =
+        addresses.find_map(|address| TcpStream::connect_timeout(&address, timeout).ok())?;
+    stream.set_read_timeout(Some(timeout)).ok()?;
+    stream.set_write_timeout(Some(timeout)).ok()?;
     let mut builder = SslConnector::builder(SslMethod::tls_client()).ok()?;
     // Nothing is sent: this looks at what is shown, good or not.
     builder.set_verify(SslVerifyMode::NONE);
@@ -296,6 +308,7 @@ mod tests {
         for status in [200, 401, 404] {
             let tried = answer(status, 2);
             assert!(tried.errors.is_empty() && tried.warnings.is_empty(), "{status}");
+            assert!(tried.skew_secs.is_some_and(|secs| secs.abs() <= 3), "told, near or not");
         }
         assert_eq!(answer(503, 0).errors.len(), 1);
         for off in [-3600, 3600] {

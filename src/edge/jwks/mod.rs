@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::clock;
-use super::upstream::{Answered, Dialer, Head, PROBE_TIMEOUT, Probed};
+use super::upstream::Dialer;
 use crate::config::{Algorithm, Issuer, IssuerKey, KEY_SET_BYTES_MAX, KeySetUrl};
 use crate::proto::backend::{Message, Method};
 use crate::proto::backoff::{Backoff, asked_wait};
@@ -195,7 +195,7 @@ async fn keep(set: Arc<Inner>) {
     loop {
         set.state().is_fetching = true;
         let begun = Instant::now();
-        let fetched = set.fetch().await;
+        let fetched = fetch(&set.dialer, &set.issuer, &set.from).await;
         let (free_at, due_at) = match &fetched {
             Ok(_) => {
                 backoff.reset();
@@ -254,20 +254,22 @@ impl Inner {
         drop(state);
         self.fetched.send_modify(|count| *count = count.wrapping_add(1));
     }
-
-    async fn fetch(&self) -> Result<Keys, Failed> {
-        let asked = ask(&self.dialer, &self.from).await;
-        let (head, answered) = asked.map_err(|reason| {
-            Failed::new(match reason {
-                DownReason::Tls => JwksOutcome::Tls,
-                _ => JwksOutcome::Unreachable,
-            })
-        })?;
-        keys_of(&head, &answered, &self.issuer)
-    }
 }
 
-async fn ask(dialer: &Dialer, from: &KeySetUrl) -> Result<(Head, Answered), DownReason> {
+/// How many keys of the set that this issuer publishes can be used.
+///
+/// # Errors
+/// Why there are none.
+pub(crate) async fn count_keys(
+    dialer: &Dialer,
+    issuer: &Issuer,
+    from: &KeySetUrl,
+) -> Result<usize, JwksOutcome> {
+    let fetched = fetch(dialer, issuer, from).await;
+    fetched.map(|keys| keys.len()).map_err(|failed| failed.outcome)
+}
+
+async fn fetch(dialer: &Dialer, issuer: &Issuer, from: &KeySetUrl) -> Result<Keys, Failed> {
     let message = Message {
         method: Method::Get,
         target: from.target.clone(),
@@ -279,10 +281,13 @@ async fn ask(dialer: &Dialer, from: &KeySetUrl) -> Result<(Head, Answered), Down
         ],
         body: None,
     };
-    dialer.call(from, &message, KEY_SET_BYTES_MAX).await
-}
-
-fn keys_of(head: &Head, answered: &Answered, issuer: &Issuer) -> Result<Keys, Failed> {
+    let called = dialer.call(from, &message, KEY_SET_BYTES_MAX).await;
+    let (head, answered) = called.map_err(|reason| {
+        Failed::new(match reason {
+            DownReason::Tls => JwksOutcome::Tls,
+            _ => JwksOutcome::Unreachable,
+        })
+    })?;
     // Another place than the configured one is not followed to.
     if head.status != 200 {
         let retry_after = head.retry_after;
@@ -298,20 +303,4 @@ fn keys_of(head: &Head, answered: &Answered, issuer: &Issuer) -> Result<Keys, Fa
             SetFault::NoneUsable => JwksOutcome::NoneUsable,
         })
     })
-}
-
-/// Asks an issuer for its keys once: what it answered, and how many of them can be used.
-///
-/// # Errors
-/// Why there is no answer.
-pub(crate) async fn probe_keys(
-    dialer: &Dialer,
-    issuer: &Issuer,
-    from: &KeySetUrl,
-) -> Result<(Probed, Result<usize, JwksOutcome>), DownReason> {
-    let asked = tokio::time::timeout(PROBE_TIMEOUT, ask(dialer, from)).await;
-    let (head, answered) = asked.unwrap_or(Err(DownReason::Timeout))?;
-    let keys = keys_of(&head, &answered, issuer);
-    let keys = keys.map(|keys| keys.len()).map_err(|failed| failed.outcome);
-    Ok((Probed { status: head.status, date: head.date }, keys))
 }

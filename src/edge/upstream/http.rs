@@ -30,7 +30,6 @@ use crate::config::{KeySetUrl, Scheme, Source, Tls, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
-use crate::proto::time::UnixMillis;
 
 /// How long an answer of the resolver is used.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
@@ -482,8 +481,6 @@ pub(crate) struct Head {
     pub(super) is_encoded: bool,
     /// The pause that it asks for.
     pub(crate) retry_after: Option<Duration>,
-    /// The clock of whoever answers.
-    pub(crate) date: Option<UnixMillis>,
 }
 
 impl Head {
@@ -493,7 +490,6 @@ impl Head {
             content_type: essence(text("content-type")),
             is_encoded: !matches!(text("content-encoding"), "" | "identity"),
             retry_after: parse_retry_after(text("retry-after")),
-            date: parse_date(text("date")),
         }
     }
 
@@ -599,13 +595,9 @@ pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
     if let Ok(secs) = text.trim().parse() {
         return Some(Duration::from_secs(secs));
     }
-    let millis = parse_date(text)?.0.saturating_sub(clock::wall().0);
-    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
-}
-
-fn parse_date(text: &str) -> Option<UnixMillis> {
-    let date = rfc2822::parse(text).ok()?;
-    Some(UnixMillis(date.timestamp().as_millisecond()))
+    let date = rfc2822::parse(text).ok()?.timestamp().as_millisecond();
+    let millis = u64::try_from(date.saturating_sub(clock::wall().0)).unwrap_or(0);
+    Some(Duration::from_millis(millis))
 }
 
 #[cfg(test)]
