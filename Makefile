@@ -1,6 +1,8 @@
 # Two commands do all set-up themselves, on a Debian-like machine with Rust:
 #   make demo   the main job, on embedded scripted backends
 #   make test   everything that CI checks
+# A third wants valgrind for its last part:
+#   make bench  times of what runs for each event, and the instructions that it takes
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -9,7 +11,7 @@ export CHATMUX_CHROMIUM ?= /usr/bin/chromium
 # Passed to the demo, e.g. make demo DEMO="--seconds 20 --port 8080"
 DEMO ?=
 
-.PHONY: help demo test setup setup-test fmt lint doc unit
+.PHONY: help demo test bench setup setup-test fmt lint doc unit
 
 help:
 	@grep -E '^#   make' Makefile | sed 's/^# *//'
@@ -18,6 +20,10 @@ demo: setup
 	cargo run --quiet -- demo $(DEMO)
 
 test: setup-test fmt lint unit doc
+
+bench: setup
+	cargo bench --bench hot
+	cargo bench --bench instructions
 
 setup:
 	@.ci/setup build

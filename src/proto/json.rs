@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -349,16 +350,38 @@ pub(super) fn string_bytes(text: &[u8]) -> usize {
 
 /// Appends a JSON string.
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
-    if special_at(text.as_bytes()).is_none() {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-        return;
+    let mut rest = text.as_bytes();
+    out.reserve(rest.len() + 2);
+    out.push(b'"');
+    while let Some(plain) = special_at(rest) {
+        let (run, special) = rest.split_at(plain);
+        let [byte, after @ ..] = special else { break };
+        out.extend_from_slice(run);
+        write_escape(out, *byte);
+        rest = after;
     }
-    // Writing to a vector cannot fail, and neither can encoding a string.
-    if serde_json::to_writer(&mut *out, text).is_err() {
-        out.extend_from_slice(b"\"\"");
-    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+/// Appends a byte that a string cannot hold as it is.
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        8 => b'b',
+        12 => b'f',
+        _ => {
+            let digit = |number: u8| HEX.get(usize::from(number)).copied().unwrap_or(b'0');
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[digit(byte >> 4), digit(byte & 0xF)]);
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
 }
 
 /// Appends what stands between the quotes of a JSON string.
@@ -373,27 +396,41 @@ pub fn push_escaped(out: &mut String, text: &str) {
 
 /// Where the first byte stands that a string cannot hold as it is: a quote, a backslash or a
 /// control character. Eight bytes at a time, since nearly all bytes of a chat are of strings.
+/// Never inlined: where registers are scarce, its constants would be loaded for each eight bytes.
+#[inline(never)]
 pub(super) fn special_at(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    const fn below(word: u64, limit: u8) -> u64 {
-        // The high bit of each byte below the limit; a borrow only spoils bytes after a hit.
-        word.wrapping_sub(ONES * limit as u64) & !word & HIGHS
-    }
+    let first = |eight: &[u8; 8], at: usize| {
+        let hits = special(u64::from_le_bytes(*eight));
+        (hits != 0).then(|| at + hits.trailing_zeros() as usize / 8)
+    };
+    let (words, tail) = bytes.as_chunks();
     let mut at = 0;
-    let mut rest = bytes;
-    while let Some((eight, after)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*eight);
-        let quote = below(word ^ (ONES * b'"' as u64), 1);
-        let backslash = below(word ^ (ONES * b'\\' as u64), 1);
-        let hits = quote | backslash | below(word, 0x20);
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize / 8);
+    for eight in words {
+        if let Some(found) = first(eight, at) {
+            return Some(found);
         }
-        at += 8;
-        rest = after;
+        at += eight.len();
     }
-    rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).map(|found| at + found)
+    if tail.is_empty() {
+        return None;
+    }
+    match bytes.last_chunk() {
+        // Nothing special is in the part of them that was seen before.
+        Some(eight) => first(eight, bytes.len() - eight.len()),
+        None => tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)),
+    }
+}
+
+/// The high bit of the first byte of eight, in the order of the text, that a string cannot hold
+/// as it is; bits of bytes after it mean nothing. 0 if there is none.
+#[inline]
+pub(super) const fn special(word: u64) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // With bit 1 turned over, the quote (0x22) stands right behind the control characters.
+    let controls_and_quote = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    // A borrow sets the high bit of a byte below the limit; bytes beyond ASCII have their own.
+    (controls_and_quote | backslash) & !word & (ONES * 0x80)
 }
 
 /// Writes one JSON object, field by field.
@@ -416,6 +453,7 @@ impl<'o> Fields<'o> {
 
     /// Writes a key of ours, which holds nothing that must be escaped; the caller appends the
     /// value to what this returns.
+    #[inline]
     pub fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
         debug_assert!(special_at(key.as_bytes()).is_none(), "{key}");
         self.out.extend_from_slice(if self.is_first { b"\"" } else { b",\"" });
@@ -437,11 +475,23 @@ impl<'o> Fields<'o> {
     }
 
     /// A string.
+    #[inline]
     pub fn text(&mut self, key: &'static str, text: &str) {
         write_text(self.key(key), text);
     }
 
+    /// A word of ours, which holds nothing that must be escaped.
+    #[inline]
+    pub fn word(&mut self, key: &'static str, word: &'static str) {
+        debug_assert!(special_at(word.as_bytes()).is_none(), "{word}");
+        let out = self.key(key);
+        out.push(b'"');
+        out.extend_from_slice(word.as_bytes());
+        out.push(b'"');
+    }
+
     /// A string, if there is one.
+    #[inline]
     pub fn maybe<T: AsRef<str>>(&mut self, key: &'static str, text: Option<T>) {
         if let Some(text) = text {
             self.text(key, text.as_ref());
@@ -473,6 +523,26 @@ impl<'o> Fields<'o> {
         let mut inner = Fields::open(self.key(key));
         fill(&mut inner);
         inner.close();
+    }
+
+    /// A nested object, taken back if it came out empty; else the place where it stands.
+    pub fn nested_unless_empty(
+        &mut self,
+        key: &'static str,
+        fill: impl FnOnce(&mut Fields<'_>),
+    ) -> Option<Range<usize>> {
+        let (before, was_first) = (self.out.len(), self.is_first);
+        let start = self.key(key).len();
+        let mut inner = Fields::open(self.out);
+        fill(&mut inner);
+        let is_empty = inner.is_first;
+        inner.close();
+        if is_empty {
+            self.out.truncate(before);
+            self.is_first = was_first;
+            return None;
+        }
+        Some(start..self.out.len())
     }
 
     /// An array of objects.

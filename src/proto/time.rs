@@ -52,29 +52,35 @@ impl UnixMillis {
     }
 }
 
-impl fmt::Display for UnixMillis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl UnixMillis {
+    /// As on the wire: RFC 3339 in UTC, with milliseconds.
+    #[must_use]
+    pub fn to_rfc3339(self) -> [u8; 24] {
         const DAY: i64 = 86_400_000;
         let (days, millis) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
         let (year, month, day) = civil(days);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let parts = [
-            (0..4, year),
-            (5..7, month),
-            (8..10, day),
-            (11..13, millis / 3_600_000),
-            (14..16, millis / 60_000 % 60),
-            (17..19, millis / 1000 % 60),
-            (20..23, millis % 1000),
-        ];
-        for (at, mut number) in parts {
-            for digit in text.get_mut(at).into_iter().flatten().rev() {
-                // Below ten, so it fits.
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        let ([y1, y2], [y3, y4]) = (two(year / 100), two(year));
+        let ([m1, m2], [d1, d2]) = (two(month), two(day));
+        let ([h1, h2], [n1, n2]) = (two(millis / 3_600_000), two(millis / 60_000 % 60));
+        let ([s1, s2], [f1, f2]) = (two(millis / 1000 % 60), two(millis / 10));
+        let [_, f3] = two(millis);
+        [
+            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2,
+            b'.', f1, f2, f3, b'Z',
+        ]
+    }
+}
+
+/// The last two digits of a number.
+const fn two(number: i64) -> [u8; 2] {
+    // Below a hundred, so it fits.
+    let number = number.rem_euclid(100) as u8;
+    [b'0' + number / 10, b'0' + number % 10]
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.to_rfc3339()).unwrap_or_default())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::proto::event::{
 use crate::proto::json::{self, Object};
 use crate::proto::template::{Place, Template, Variable, Variables, percent_encode};
 use crate::proto::time::UnixMillis;
-use crate::proto::view::{Index, View};
+use crate::proto::view::{Index, View, pick};
 
 /// The dialect.
 pub static DIALECT: Dialect = Dialect {
@@ -278,29 +278,71 @@ fn read<'a>(answer: &'a str, wanted: &Wanted<'_>) -> Option<Page<'a>> {
     Some(Page { entries, next: next.map(|page| page.to_string()) })
 }
 
-/// The message object, read where it is needed.
-#[derive(Clone, Copy)]
-struct Message<'a>(View<'a>);
+/// The message object: what is told of it, to be read where it is needed.
+struct Message<'a> {
+    id: Option<View<'a>>,
+    thread_id: Option<View<'a>>,
+    participant_id: Option<View<'a>>,
+    workflow_id: Option<View<'a>>,
+    workflow_type: Option<View<'a>>,
+    direction: Option<View<'a>>,
+    text: Option<View<'a>>,
+    data: Option<View<'a>>,
+    hint: Option<View<'a>>,
+    scope: Option<View<'a>>,
+    request_id: Option<View<'a>>,
+    created_at: Option<View<'a>>,
+    created_by: Option<View<'a>>,
+}
 
 impl<'a> Message<'a> {
-    /// A string; numbers become their digits.
-    fn string(&self, key: &str) -> Option<Text<'a>> {
-        self.0.text(key).or_else(|| self.0.id(key))
+    fn new(object: View<'a>) -> Self {
+        pick!(
+            object,
+            id = "id",
+            thread_id = "threadId",
+            participant_id = "participantId",
+            workflow_id = "workflowId",
+            workflow_type = "workflowType",
+            direction = "direction",
+            text = "text",
+            data = "data",
+            hint = "hint",
+            scope = "scope",
+            request_id = "requestId",
+            created_at = "createdAt",
+            created_by = "createdBy",
+        );
+        Self {
+            id,
+            thread_id,
+            participant_id,
+            workflow_id,
+            workflow_type,
+            direction,
+            text,
+            data,
+            hint,
+            scope,
+            request_id,
+            created_at,
+            created_by,
+        }
     }
 
     fn direction(&self) -> Direction {
-        match self.0.text("direction").as_deref() {
+        match self.direction.and_then(|word| word.as_text()).as_deref() {
             Some("Incoming") => Direction::Incoming,
             _ => Direction::Outgoing,
         }
     }
 
     fn created_at(&self) -> Option<UnixMillis> {
-        UnixMillis::parse_rfc3339(&self.0.text("createdAt")?)
+        UnixMillis::parse_rfc3339(&self.created_at?.as_text()?)
     }
 
     fn data(&self, unwraps: bool) -> Option<Json<'a>> {
-        let data = self.0.get("data")?;
+        let data = self.data?;
         if unwraps
             && let Some(text) = data.as_text()
             && let Some(inner) = Index::scan(&text)
@@ -310,6 +352,16 @@ impl<'a> Message<'a> {
         }
         Some(Cow::Borrowed(data.raw()))
     }
+}
+
+/// A string; numbers become their digits.
+fn string(value: Option<View<'_>>) -> Option<Text<'_>> {
+    let value = value?;
+    value.as_text().or_else(|| value.as_id())
+}
+
+fn id(value: Option<View<'_>>) -> Option<Text<'_>> {
+    value?.as_id()
 }
 
 /// What a frame's name says.
@@ -365,12 +417,13 @@ impl Xians {
             Reject::Discard(Discard::Foreign, "names no participant, or another");
         // JSON without an owner is somebody else's; what is no JSON may be.
         let index = index.ok_or(Reject::Ownerless("no JSON"))?;
-        let owner = index.root().text("participantId").ok_or(FOREIGN)?;
+        let message = Message::new(index.root());
+        let owner = message.participant_id.and_then(|owner| owner.as_text()).ok_or(FOREIGN)?;
         // The backend writes the id in lower case, whatever the client sent.
         if !unicase::eq(&*owner, &self.subscription.participant_id) {
             return Err(FOREIGN);
         }
-        Ok(Message(index.root()))
+        Ok(message)
     }
 }
 
@@ -392,14 +445,13 @@ impl Xians {
         };
         let index = Index::scan(input.data);
         let message = self.own(index.as_ref())?;
-        let object = message.0;
-        let (id, thread_id) = (object.id("id"), object.id("threadId"));
+        let (own_id, thread_id) = (id(message.id), id(message.thread_id));
         // The stream never tells what the participant said.
         if is_past && message.direction() == Direction::Incoming {
             return Err(Reject::Discard(Discard::Filtered, "said by the participant"));
         }
         let thread = thread_id.as_deref().unwrap_or_default();
-        let is_repeat = id.as_deref().is_some_and(|id| match is_past {
+        let is_repeat = own_id.as_deref().is_some_and(|id| match is_past {
             true => self.memory.is_known(thread, id),
             false => self.memory.is_repeat(thread, id, input.data),
         });
@@ -410,7 +462,7 @@ impl Xians {
             return Err(Reject::Unmapped { conversation_id: thread_id.map(Cow::into_owned) });
         };
         let direction = message.direction();
-        let created_by = message.string("createdBy");
+        let created_by = string(message.created_by);
         let sender = created_by.as_ref().filter(|name| !name.is_empty()).map(|name| Sender {
             id: Some(name.clone()),
             name: None,
@@ -419,7 +471,7 @@ impl Xians {
                 Direction::Incoming => Role::Participant,
             },
         });
-        let scope = message.string("scope");
+        let scope = string(message.scope);
         if let Some(scope) = scope.as_deref().filter(|scope| !scope.is_empty())
             && !self.scopes.contains(scope)
         {
@@ -431,16 +483,16 @@ impl Xians {
         }
         let payload = Payload::Passed { message_type, data: message.data(self.unwraps) };
         out.emit(Event {
-            id: id.map_or_else(EventId::minted, EventId::given),
+            id: own_id.map_or_else(EventId::minted, EventId::given),
             conversation_id: thread_id.clone(),
             thread_id,
-            workflow_id: object.id("workflowId"),
-            workflow_type: object.id("workflowType"),
+            workflow_id: id(message.workflow_id),
+            workflow_type: id(message.workflow_type),
             direction,
-            text: message.string("text"),
-            hint: message.string("hint"),
+            text: string(message.text),
+            hint: string(message.hint),
             scope,
-            request_id: message.string("requestId"),
+            request_id: string(message.request_id),
             sender,
             created_by,
             created_at: message.created_at(),
@@ -693,7 +745,7 @@ mod tests {
         ] {
             let data = format!(r#"{{"data":{sent}}}"#);
             let index = Index::scan(&data).expect("JSON");
-            let message = Message(index.root());
+            let message = Message::new(index.root());
             assert_eq!(message.data(false).as_deref(), plain, "{sent}");
             assert_eq!(message.data(true).as_deref(), unwrapped, "{sent}");
         }

@@ -83,6 +83,8 @@ pub struct Channel {
     /// The same for gaps, which everybody must be told.
     gap_lost_before: u64,
     completed: LruCache<Box<str>, u64>,
+    /// How many tokens the ring holds: without any, nothing is completed.
+    tokens: usize,
     places: Vec<Place>,
     cursors: CursorWriter,
     /// The sequence after the last event that was restored.
@@ -111,6 +113,13 @@ pub enum ControlKind {
 }
 
 impl Entry {
+    fn is_token(&self) -> bool {
+        match &self.body {
+            Body::Message { framed, .. } => framed.label.message_type == MessageType::Token,
+            Body::Control { .. } => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match &self.body {
             Body::Message { framed, .. } => framed.full().len(),
@@ -185,6 +194,7 @@ impl Channel {
             lost_before: [1; MessageType::ALL.len()],
             gap_lost_before: 1,
             completed: LruCache::sparse(COMPLETED_MAX),
+            tokens: 0,
             cursors: CursorWriter::new(epoch, Some(owner), &marks),
             places: marks.into_iter().map(Place::new).collect(),
             restored_before: 1,
@@ -448,7 +458,10 @@ impl Channel {
         }
         let framed = encoded.frame(Some(self.cursors.write(sequence)));
         let label = &framed.label;
-        if let (Some(message), true) = (&label.token_of, label.completes_tokens) {
+        if label.message_type == MessageType::Token {
+            self.tokens += 1;
+        }
+        if let (Some(message), true, 1..) = (&label.token_of, label.completes_tokens, self.tokens) {
             self.completed.put(message.clone(), sequence);
         }
         let body = Body::Message { source, is_restored, framed, core: OnceLock::new() };
@@ -488,6 +501,9 @@ impl Channel {
                 self.gap_lost_before = sequence + 1;
             }
             Body::Message { .. } | Body::Control { .. } => {}
+        }
+        if entry.is_token() {
+            self.tokens -= 1;
         }
     }
 

@@ -1,9 +1,10 @@
 //! The only place that spells the vocabulary: field names, words, their order.
 //!
 //! An event is written once as a JSON text ([`Encoded`]) and framed for the wire by
-//! [`Encoded::block`]; the `core` form is spliced out of the full one, so no event is encoded
+//! [`Encoded::frame`]; the `core` form is spliced out of the full one, so no event is encoded
 //! twice. Hot path: runs once per event.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ use super::{Direction, Event, EventId, MessageType, Part, Payload, Role, Sender,
 use crate::proto::cursor::Trace;
 use crate::proto::json::{Fields, write_text};
 use crate::proto::redact::Redaction;
-use crate::proto::sse::{write_event, write_frame};
+use crate::proto::sse::{write_frame, write_json_event};
 use crate::proto::time::UnixMillis;
 
 /// Which names a client knows.
@@ -101,7 +102,7 @@ impl Encoded {
             event.workflow_type.as_deref().unwrap_or(&subscription.workflow_type),
         );
         fields.text("participantId", &subscription.participant_id);
-        fields.text("direction", event.direction.as_str());
+        fields.word("direction", event.direction.as_str());
         let message_type_at =
             span(fields.key("messageType"), |out| write_text(out, message_type.as_str()));
         let text_at =
@@ -114,7 +115,10 @@ impl Encoded {
             fields.nested("sender", |fields| write_sender(fields, sender));
         }
         let at = event.created_at.unwrap_or(envelope.arrived);
-        fields.text("createdAt", &at.to_string());
+        let out = fields.key("createdAt");
+        out.push(b'"');
+        out.extend_from_slice(&at.to_rfc3339());
+        out.push(b'"');
         fields.maybe("createdBy", event.created_by.as_deref());
         fields.nested("source", |fields| {
             fields.text("name", envelope.source);
@@ -123,7 +127,7 @@ impl Encoded {
         });
         fields.close();
         let trace = match &event.id.base {
-            Some(_) => FixedState::with_seed(TRACE_SEED).hash_one(id.as_str()),
+            Some(_) => FixedState::with_seed(TRACE_SEED).hash_one(&*id),
             // A minted id is another one each time.
             None => {
                 let part = |at: &Option<Range<usize>>| json.get(at.clone().unwrap_or_default());
@@ -211,7 +215,7 @@ impl Encoded {
             };
         }
         let name = self.label.message_type.as_str();
-        write_event(&mut full, name, cursor, self.json());
+        write_json_event(&mut full, name, cursor, &self.json);
         let json_at = "event: \ndata: ".len() + name.len();
         let moved = |at: Range<usize>| json_at + at.start..json_at + at.end;
         Framed {
@@ -321,13 +325,13 @@ fn span(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
     start..out.len()
 }
 
-fn full_id(id: &EventId<'_>, minted: &mut dyn FnMut() -> String) -> String {
-    let base = id.base.as_deref().map_or_else(&mut *minted, str::to_owned);
+fn full_id<'e>(id: &'e EventId<'_>, minted: &mut dyn FnMut() -> String) -> Cow<'e, str> {
+    let base = id.base.as_deref().map_or_else(|| Cow::Owned(minted()), Cow::Borrowed);
     match id.part {
         Part::First => base,
-        Part::Nth(n) => format!("{base}.{n}"),
-        Part::Handoff(1) => format!("{base}.handoff"),
-        Part::Handoff(n) => format!("{base}.handoff.{n}"),
+        Part::Nth(n) => Cow::Owned(format!("{base}.{n}")),
+        Part::Handoff(1) => Cow::Owned(format!("{base}.handoff")),
+        Part::Handoff(n) => Cow::Owned(format!("{base}.handoff.{n}")),
     }
 }
 
@@ -357,7 +361,7 @@ fn token_of(event: &Event<'_>, id: &str) -> Option<Box<str>> {
 fn write_sender(fields: &mut Fields<'_>, sender: &Sender<'_>) {
     fields.maybe("id", sender.id.as_deref());
     fields.maybe("name", sender.name.as_deref());
-    fields.text("role", sender.role.as_str());
+    fields.word("role", sender.role.as_str());
 }
 
 /// Writes `data`, or takes it back where it came out empty.
@@ -382,12 +386,7 @@ fn write_data(fields: &mut Fields<'_>, payload: &Payload<'_>) -> Option<Range<us
         | Payload::Signal { .. }
         | Payload::Notice(_)
         | Payload::Raw { .. } => {
-            let mut object = Vec::new();
-            let mut inner = Fields::open(&mut object);
-            write_typed(&mut inner, payload);
-            inner.close();
-            (object != b"{}")
-                .then(|| span(fields.key("data"), |out| out.extend_from_slice(&object)))
+            fields.nested_unless_empty("data", |fields| write_typed(fields, payload))
         }
     }
 }
@@ -625,8 +624,6 @@ words!(NoticeLevel { Info = "info", Warning = "warning", Error = "error" });
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::super::*;
     use super::*;
 
@@ -741,8 +738,9 @@ mod tests {
 
     #[test]
     fn ids_are_numbered_within_a_frame() {
-        let id =
-            |part| full_id(&EventId { base: Some(Cow::Borrowed("a")), part }, &mut String::new);
+        let id = |part| {
+            full_id(&EventId { base: Some("a".into()), part }, &mut String::new).into_owned()
+        };
         assert_eq!(id(Part::First), "a");
         assert_eq!(id(Part::Nth(2)), "a.2");
         assert_eq!(id(Part::Handoff(1)), "a.handoff");

@@ -12,15 +12,20 @@ use memchr::{memchr2, memchr3};
 /// CR, LF and NUL are removed from `event` and `id`: an empty event is written as `message`,
 /// an empty id is left out. CR and LF in `data`, which compact JSON never has, become spaces.
 pub fn write_event(out: &mut Vec<u8>, event: &str, id: Option<&str>, data: &str) {
+    write_json_event(out, event, id, data.as_bytes());
+}
+
+/// The same, for JSON as the bytes that it was written in.
+pub(crate) fn write_json_event(out: &mut Vec<u8>, event: &str, id: Option<&str>, json: &[u8]) {
     /// The most that the field names, spaces and line ends of an event take.
     const FRAMING_BYTES: usize = "event: message\ndata: \nid: \n\n".len();
-    out.reserve(FRAMING_BYTES + event.len() + id.map_or(0, str::len) + data.len());
+    out.reserve(FRAMING_BYTES + event.len() + id.map_or(0, str::len) + json.len());
 
     if !write_name(out, b"event: ", event) {
         out.extend_from_slice(b"event: message\n");
     }
     out.extend_from_slice(b"data: ");
-    write_data(out, data.as_bytes());
+    write_data(out, json);
     out.push(b'\n');
     if let Some(id) = id {
         write_name(out, b"id: ", id);

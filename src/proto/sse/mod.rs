@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 
 pub use decode::{Decoder, Frame, Item, Limits};
+pub(crate) use encode::write_json_event;
 pub use encode::{write_event, write_frame, write_retry};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
+use memchr::memchr;
 
 use super::JID_PART_BYTES_MAX;
 use crate::proto::event::{Direction, Event, EventId, Payload, Role, Sender, Text};
@@ -34,7 +35,7 @@ pub(super) struct Jid<'x> {
 impl<'x> Jid<'x> {
     /// `None` for an empty text.
     pub(super) fn new(full: &'x str) -> Option<Self> {
-        let (bare, resource) = match full.split_once('/') {
+        let (bare, resource) = match split(full, b'/') {
             Some((bare, resource)) => {
                 (bare, Some(resource).filter(|resource| !resource.is_empty()))
             }
@@ -44,15 +45,16 @@ impl<'x> Jid<'x> {
     }
 
     fn local(self) -> Option<&'x str> {
-        self.bare.split_once('@').map(|(local, _)| local).filter(|local| !local.is_empty())
+        split(self.bare, b'@').map(|(local, _)| local).filter(|local| !local.is_empty())
     }
 
     pub(super) fn domain(self) -> &'x str {
-        self.bare.split_once('@').map_or(self.bare, |(_, domain)| domain)
+        split(self.bare, b'@').map_or(self.bare, |(_, domain)| domain)
     }
 
     fn is_system(self) -> bool {
-        let label = self.domain().split('.').next().unwrap_or_default();
+        let domain = self.domain();
+        let label = split(domain, b'.').map_or(domain, |(label, _)| label);
         self.local().is_none() || is_same(label, WORKGROUP_LABEL)
     }
 }
@@ -82,8 +84,18 @@ impl<'x> Own<'x> {
     }
 }
 
+/// What stands before and after the first of an ASCII character. Each event looks into its
+/// addresses many times over, for which `str::split_once` is dear.
+fn split(text: &str, ascii: u8) -> Option<(&str, &str)> {
+    let at = memchr(ascii, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// Whether two texts differ in case only.
 fn is_same(a: &str, b: &str) -> bool {
+    if a == b {
+        return true;
+    }
     // There and back: `ß` and `SS`, final and other sigma come out the same.
     fn fold(text: &str) -> impl Iterator<Item = char> {
         text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)

@@ -8,7 +8,53 @@ use std::borrow::Cow;
 use super::role;
 use crate::proto::event::{Direction, Event, EventId, Payload, Role, Sender, Text};
 use crate::proto::time::UnixMillis;
-use crate::proto::view::View;
+use crate::proto::view::{View, pick};
+
+/// What is read of a conversation entry.
+pub(super) struct Entry<'a> {
+    pub(super) identifier: Option<View<'a>>,
+    pub(super) payload: Option<View<'a>>,
+    sender: Option<View<'a>>,
+    sender_name: Option<View<'a>>,
+    related: Option<View<'a>>,
+    created: Option<View<'a>>,
+    sent: Option<View<'a>>,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(entry: View<'a>) -> Self {
+        pick!(
+            entry,
+            identifier = "identifier",
+            payload = "entryPayload",
+            sender = "sender",
+            sender_name = "senderDisplayName",
+            related = "relatedRecords",
+            created = "transcriptedTimestamp",
+            sent = "clientTimestamp",
+        );
+        Self { identifier, payload, sender, sender_name, related, created, sent }
+    }
+
+    fn created_at(&self) -> Option<UnixMillis> {
+        let time = |view: Option<View<'a>>| view?.as_int().and_then(UnixMillis::from_millis);
+        time(self.created).or_else(|| time(self.sent))
+    }
+
+    fn sender(&self) -> Option<Sender<'a>> {
+        let sender = self.sender?.as_object()?;
+        pick!(sender, role_word = "role", subject = "subject");
+        let role_word = role_word.and_then(|word| word.as_text());
+        let role = role(role_word.as_deref().unwrap_or_default());
+        Some(Sender {
+            // The end user is the subscription's participant; the vendor's name for them is its
+            // own.
+            id: subject.filter(|_| role != Role::Participant).and_then(|id| id.as_id()),
+            name: self.sender_name.and_then(|name| name.as_text()).filter(|name| !name.is_empty()),
+            role,
+        })
+    }
+}
 
 /// One conversation entry, its payload apart.
 pub(super) struct Frame<'a> {
@@ -28,16 +74,16 @@ impl<'a> Frame<'a> {
         name: &'a str,
         conversation_id: Option<Text<'a>>,
         id: Option<Text<'a>>,
-        entry: View<'a>,
+        entry: &Entry<'a>,
     ) -> Self {
-        let time = |key| entry.int(key).and_then(UnixMillis::from_millis);
+        let related = |related: View<'a>| related.as_array()?.next()?.as_id();
         Self {
             name,
             conversation_id,
             id,
-            sender: sender(entry),
-            related: entry.array("relatedRecords").and_then(|mut records| records.next()?.as_id()),
-            created_at: time("transcriptedTimestamp").or_else(|| time("clientTimestamp")),
+            sender: entry.sender(),
+            related: entry.related.and_then(related),
+            created_at: entry.created_at(),
         }
     }
 
@@ -62,19 +108,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-fn sender<'a>(entry: View<'a>) -> Option<Sender<'a>> {
-    let sender = entry.object("sender")?;
-    let role = role(sender.text("role").as_deref().unwrap_or_default());
-    Some(Sender {
-        // The end user is the subscription's participant; the vendor's name for them is its own.
-        id: sender.id("subject").filter(|_| role != Role::Participant),
-        name: entry.word("senderDisplayName"),
-        role,
-    })
-}
-
 /// The payload's JSON where it is text inside the JSON; `None` where it is part of the frame's.
 /// Absent reads as empty, since some entries say all by their name.
-pub(super) fn payload_text<'a>(entry: View<'a>) -> Option<Cow<'a, str>> {
-    entry.get("entryPayload").map_or(Some(Cow::Borrowed("{}")), |payload| payload.as_text())
+pub(super) fn payload_text<'a>(entry: &Entry<'a>) -> Option<Cow<'a, str>> {
+    entry.payload.map_or(Some(Cow::Borrowed("{}")), |payload| payload.as_text())
 }

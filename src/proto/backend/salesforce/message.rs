@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::{Fault, Told};
 use crate::proto::event::{Chat, Choice, FileItem, Form, Json, Link, Payload, Text};
 use crate::proto::json::Fields;
-use crate::proto::view::View;
+use crate::proto::view::{View, pick};
 
 /// Reads the message in a payload. `identifier` is the entry's; `usual` the message type that
 /// the event's name stands for, if it stands for one.
@@ -19,10 +19,12 @@ pub(super) fn read<'a>(
 ) -> Result<Told<'a>, Fault> {
     let message =
         payload.object("abstractMessage").ok_or(Fault::Malformed("no abstractMessage"))?;
-    let message_type = message.text("messageType").or_else(|| usual.map(Cow::Borrowed));
+    pick!(message, message_type = "messageType", in_reply_to = "inReplyToMessageId");
+    let message_type = message_type.and_then(|word| word.as_text());
+    let message_type = message_type.or_else(|| usual.map(Cow::Borrowed));
     let message_type = message_type.ok_or(Fault::Malformed("no messageType"))?;
     let message = Message {
-        in_reply_to: message.id("inReplyToMessageId"),
+        in_reply_to: in_reply_to.and_then(|id| id.as_id()),
         reason: payload.get("messageReason"),
         object: message,
     };

@@ -25,7 +25,7 @@ use crate::proto::event::{Direction, Event, Payload, Role, Text};
 use crate::proto::template::{Place, Template, Variable, Variables};
 use crate::proto::view::{Index, View};
 
-use frame::Frame;
+use frame::{Entry, Frame};
 
 /// The dialect.
 pub static DIALECT: Dialect = Dialect {
@@ -437,17 +437,18 @@ impl Salesforce {
                 None => Reject::Unmapped { conversation_id: owned() },
             });
         };
-        let payload_text = frame::payload_text(entry);
+        let entry = Entry::new(entry);
+        let payload_text = frame::payload_text(&entry);
         let payload_index = payload_text.as_deref().map(Index::scan);
         let payload = match &payload_index {
             Some(index) => index.as_ref().and_then(Index::object),
-            None => entry.object("entryPayload"),
+            None => entry.payload.and_then(View::as_object),
         };
         let id = match kind {
             Some(Kind::Token) => payload.and_then(|payload| payload.id("id")),
-            _ => entry.id("identifier"),
+            _ => entry.identifier.and_then(|id| id.as_id()),
         };
-        let frame = Frame::new(input.event, conversation_id, id, entry);
+        let frame = Frame::new(input.event, conversation_id, id, &entry);
         let is_repeat = frame.id.as_deref().is_some_and(|id| {
             let conversation = frame.conversation();
             match is_past {

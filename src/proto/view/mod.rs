@@ -2,63 +2,38 @@
 //!
 //! [`View`]s look things up in it without reading the text again, so nested objects cost no
 //! second pass, as they do with [`Object`](crate::proto::json::Object). The same rules: strict
-//! JSON, depth bounded at [`DEPTH_MAX`], the last of equal keys counts, values stay the text they came as, strings
-//! that are read lose only unpaired surrogates. Hot path: runs once per frame.
-//! Not here: writing.
+//! JSON, depth bounded at [`DEPTH_MAX`](crate::proto::json::DEPTH_MAX), the last of equal keys counts, values stay the text
+//! they came as, strings that are read lose only unpaired surrogates. Strings with escapes are
+//! unescaped while they are scanned. Hot path: runs once per frame.
+//! Not here: the scan itself (`scan`), writing.
+
+mod scan;
 
 use std::borrow::Cow;
 
-use super::json::{DEPTH_MAX, int_of, special_at};
+use self::scan::{Kind, Node, Scanner, unescape};
+use super::json::int_of;
 
 /// Where the values of one JSON text stand, in order; a value's parts follow it.
 #[derive(Clone, Debug)]
 pub struct Index<'a> {
     text: &'a str,
     nodes: Vec<Node>,
-}
-
-/// One value, or the key in front of one.
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    kind: Kind,
-    /// Where it stands in the text, quotes and brackets included.
-    start: u32,
-    end: u32,
-    /// The node after this one and all its parts.
-    next: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Null,
-    True,
-    False,
-    Number,
-    /// A string that is what stands between its quotes.
-    Plain,
-    /// A string with escapes.
-    Escaped,
-    Array,
-    Object,
+    /// What the strings with escapes say, one after another.
+    unescaped: String,
 }
 
 impl<'a> Index<'a> {
     /// Scans one whole JSON value; `None` if the text is none or nested too deep.
     #[must_use]
     pub fn scan(text: &'a str) -> Option<Self> {
-        /// Seldom is there more than a value in so many bytes.
-        const BYTES_PER_NODE: usize = 12;
-        u32::try_from(text.len()).ok()?;
-        let nodes = Vec::with_capacity(text.len() / BYTES_PER_NODE + 1);
-        let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, nodes };
-        scanner.value(DEPTH_MAX)?;
-        scanner.skip_space();
-        (scanner.at == text.len()).then_some(Self { text, nodes: scanner.nodes })
+        let (nodes, unescaped) = Scanner::scan(text)?;
+        Some(Self { text, nodes, unescaped })
     }
 
     /// The value itself.
     #[must_use]
-    pub fn root(&self) -> View<'_> {
+    pub const fn root(&self) -> View<'_> {
         View { index: self, at: 0 }
     }
 
@@ -72,14 +47,20 @@ impl<'a> Index<'a> {
         self.nodes.get(at)
     }
 
+    /// The key in front of a value.
+    fn key(&self, node: &Node) -> Cow<'_, str> {
+        let key = self.text.get(node.key_start as usize..node.key_end as usize);
+        let key = key.unwrap_or_default();
+        if node.is_key_escaped { Cow::Owned(unescape(key)) } else { Cow::Borrowed(key) }
+    }
+
     fn is_key(&self, node: &Node, key: &str) -> bool {
-        // Between two quotes; a comparison of lengths settles most.
-        let (start, end) = (node.start as usize + 1, (node.end as usize).saturating_sub(1));
-        if node.kind == Kind::Plain {
-            let bytes = self.text.as_bytes();
-            return end - start == key.len() && bytes.get(start..end) == Some(key.as_bytes());
+        if node.is_key_escaped {
+            return self.key(node) == key;
         }
-        self.text.get(start..end).is_some_and(|inner| unescape(inner) == key)
+        // A comparison of lengths settles most.
+        let (start, end) = (node.key_start as usize, node.key_end as usize);
+        end - start == key.len() && self.text.as_bytes().get(start..end) == Some(key.as_bytes())
     }
 }
 
@@ -89,6 +70,22 @@ pub struct View<'a> {
     index: &'a Index<'a>,
     at: usize,
 }
+
+/// Looks several keys of an object up in one pass: each name becomes what [`View::get`] would
+/// give for its key.
+macro_rules! pick {
+    ($view:expr, $($name:ident = $key:literal),+ $(,)?) => {
+        $(let mut $name = None;)+
+        for (key, value) in $view.fields() {
+            match key.as_ref() {
+                $($key => $name = Some(value),)+
+                _ => {}
+            }
+        }
+        $(let $name = $name.filter($crate::proto::view::View::is_told);)+
+    };
+}
+pub(crate) use pick;
 
 impl<'a> View<'a> {
     /// The value as it came.
@@ -107,11 +104,17 @@ impl<'a> View<'a> {
     /// A string; `None` for any other type.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'a, str>> {
-        let raw = self.raw();
-        let inner = || raw.get(1..raw.len().checked_sub(1)?);
-        match self.kind() {
-            Kind::Plain => inner().map(Cow::Borrowed),
-            Kind::Escaped => inner().map(|inner| Cow::Owned(unescape(inner))),
+        self.as_str().map(Cow::Borrowed)
+    }
+
+    fn as_str(&self) -> Option<&'a str> {
+        let node = self.index.node(self.at)?;
+        match node.kind {
+            Kind::Plain => self.index.text.get(node.start as usize + 1..node.end as usize - 1),
+            Kind::Escaped => {
+                let start = node.link as usize;
+                self.index.unescaped.get(start..start + node.text_bytes as usize)
+            }
             Kind::Null | Kind::True | Kind::False | Kind::Number | Kind::Array | Kind::Object => {
                 None
             }
@@ -137,24 +140,21 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn as_array(&self) -> Option<Parts<'a>> {
         let node = self.index.node(self.at).filter(|node| node.kind == Kind::Array)?;
-        Some(Parts { index: self.index, at: self.at + 1, end: node.next as usize })
+        Some(Parts { index: self.index, at: self.at + 1, end: node.link as usize })
+    }
+
+    /// Whether it is not `null`.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.kind() != Kind::Null
     }
 
     /// The value of a key; `None` where it is absent or `null`, or this is no object.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Self> {
         let index = self.index;
-        let object = index.node(self.at).filter(|node| node.kind == Kind::Object)?;
-        let mut hit = None;
-        let mut at = self.at + 1;
-        while at < object.next as usize {
-            if index.is_key(index.node(at)?, key) {
-                hit = Some(at + 1);
-            }
-            at = index.node(at + 1)?.next as usize;
-        }
-        let hit = Self { index, at: hit? };
-        (hit.kind() != Kind::Null).then_some(hit)
+        let is_hit = |part: &Self| index.node(part.at).is_some_and(|node| index.is_key(node, key));
+        self.parts().filter(is_hit).last().filter(Self::is_told)
     }
 
     /// A string.
@@ -210,13 +210,17 @@ impl<'a> View<'a> {
 
     /// All fields of an object as written, nulls and duplicates too.
     pub fn fields(&self) -> impl Iterator<Item = (Cow<'a, str>, Self)> + use<'a> {
-        self.pairs().map(|(key, value)| (key.as_text().unwrap_or_default(), value))
+        let index = self.index;
+        self.parts().map(move |part| {
+            (index.node(part.at).map(|node| index.key(node)).unwrap_or_default(), part)
+        })
     }
 
-    fn pairs(&self) -> Pairs<'a> {
+    /// The values of an object.
+    fn parts(&self) -> Parts<'a> {
         let node = self.index.node(self.at).filter(|node| node.kind == Kind::Object);
-        let end = node.map_or(0, |node| node.next as usize);
-        Pairs(Parts { index: self.index, at: self.at + 1, end })
+        let end = node.map_or(0, |node| node.link as usize);
+        Parts { index: self.index, at: self.at + 1, end }
     }
 
     fn kind(&self) -> Kind {
@@ -224,7 +228,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The elements of an array, one after another.
+/// The parts of an array or object, one after another.
 #[derive(Clone, Debug)]
 pub struct Parts<'a> {
     index: &'a Index<'a>,
@@ -240,234 +244,15 @@ impl<'a> Iterator for Parts<'a> {
             return None;
         }
         let view = View { index: self.index, at: self.at };
-        self.at = self.index.node(self.at)?.next as usize;
+        self.at = self.index.node(self.at)?.next(self.at);
         Some(view)
     }
-}
-
-/// The keys of an object with their values: its parts, two by two.
-struct Pairs<'a>(Parts<'a>);
-
-impl<'a> Iterator for Pairs<'a> {
-    type Item = (View<'a>, View<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        Some((self.0.next()?, self.0.next()?))
-    }
-}
-
-/// Reads the grammar of RFC 8259 and notes where values stand.
-struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    nodes: Vec<Node>,
-}
-
-impl Scanner<'_> {
-    /// One value, in which so many levels may be opened.
-    fn value(&mut self, levels: usize) -> Option<()> {
-        self.skip_space();
-        match self.peek()? {
-            b'"' => self.string(),
-            b'{' => self.object(levels.checked_sub(1)?),
-            b'[' => self.array(levels.checked_sub(1)?),
-            b't' => self.literal(b"true", Kind::True),
-            b'f' => self.literal(b"false", Kind::False),
-            b'n' => self.literal(b"null", Kind::Null),
-            _ => self.number(),
-        }
-    }
-
-    fn object(&mut self, levels: usize) -> Option<()> {
-        let node = self.open(Kind::Object);
-        self.skip_space();
-        if !self.take(b'}') {
-            loop {
-                self.skip_space();
-                (self.peek()? == b'"').then_some(())?;
-                self.string()?;
-                self.skip_space();
-                self.take(b':').then_some(())?;
-                self.value(levels)?;
-                self.skip_space();
-                if !self.take(b',') {
-                    break;
-                }
-            }
-            self.take(b'}').then_some(())?;
-        }
-        self.close(node)
-    }
-
-    fn array(&mut self, levels: usize) -> Option<()> {
-        let node = self.open(Kind::Array);
-        self.skip_space();
-        if !self.take(b']') {
-            loop {
-                self.value(levels)?;
-                self.skip_space();
-                if !self.take(b',') {
-                    break;
-                }
-            }
-            self.take(b']').then_some(())?;
-        }
-        self.close(node)
-    }
-
-    fn string(&mut self) -> Option<()> {
-        let start = self.at;
-        let mut kind = Kind::Plain;
-        self.at += 1;
-        loop {
-            let rest = self.bytes.get(self.at..)?;
-            self.at += special_at(rest)?;
-            match self.peek()? {
-                b'"' => break,
-                b'\\' => {
-                    kind = Kind::Escaped;
-                    self.at += 2;
-                    match self.bytes.get(self.at - 1)? {
-                        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                        b'u' => {
-                            let digits = self.bytes.get(self.at..self.at + 4)?;
-                            digits.iter().all(u8::is_ascii_hexdigit).then_some(())?;
-                            self.at += 4;
-                        }
-                        _ => return None,
-                    }
-                }
-                // A bare control character.
-                _ => return None,
-            }
-        }
-        self.at += 1;
-        self.push(kind, start)
-    }
-
-    fn number(&mut self) -> Option<()> {
-        let start = self.at;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        self.push(Kind::Number, start)
-    }
-
-    /// One digit or more.
-    fn digits(&mut self) -> Option<()> {
-        let rest = self.bytes.get(self.at..)?;
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        (count > 0).then_some(())
-    }
-
-    fn literal(&mut self, word: &[u8], kind: Kind) -> Option<()> {
-        let start = self.at;
-        self.bytes.get(start..)?.starts_with(word).then_some(())?;
-        self.at += word.len();
-        self.push(kind, start)
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let is_there = self.peek() == Some(byte);
-        self.at += usize::from(is_there);
-        is_there
-    }
-
-    /// Notes a value that ends here.
-    fn push(&mut self, kind: Kind, start: usize) -> Option<()> {
-        let next = u32::try_from(self.nodes.len() + 1).ok()?;
-        // The text's length fits, so what stands in it does.
-        self.nodes.push(Node { kind, start: start as u32, end: self.at as u32, next });
-        Some(())
-    }
-
-    /// Notes a value whose parts follow, and steps over its bracket.
-    fn open(&mut self, kind: Kind) -> usize {
-        let start = self.at as u32;
-        self.nodes.push(Node { kind, start, end: start, next: 0 });
-        self.at += 1;
-        self.nodes.len() - 1
-    }
-
-    /// Completes a value whose parts were read.
-    fn close(&mut self, at: usize) -> Option<()> {
-        let next = u32::try_from(self.nodes.len()).ok()?;
-        let node = self.nodes.get_mut(at)?;
-        node.end = self.at as u32;
-        node.next = next;
-        Some(())
-    }
-}
-
-/// The text that stands between the quotes of a valid string; unpaired surrogates are replaced.
-fn unescape(inner: &str) -> String {
-    let mut text = Vec::with_capacity(inner.len());
-    let mut rest = inner.as_bytes();
-    // Between the quotes of a valid string nothing but a backslash is special.
-    while let Some(at) = special_at(rest) {
-        let (plain, escape) = rest.split_at(at);
-        text.extend_from_slice(plain);
-        let mut used = 2;
-        match escape.get(1) {
-            Some(b'b') => text.push(8),
-            Some(b'f') => text.push(12),
-            Some(b'n') => text.push(b'\n'),
-            Some(b'r') => text.push(b'\r'),
-            Some(b't') => text.push(b'\t'),
-            Some(b'u') => {
-                let (c, bytes) = unicode_escape(escape);
-                used = bytes;
-                text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-            Some(byte) => text.push(*byte),
-            None => break,
-        }
-        rest = escape.get(used..).unwrap_or_default();
-    }
-    text.extend_from_slice(rest);
-    // Whole characters were copied and whole characters put in between.
-    String::from_utf8(text).unwrap_or_default()
-}
-
-/// The character of a `\uXXXX` or of a pair of them, and how many bytes it took.
-fn unicode_escape(escape: &[u8]) -> (char, usize) {
-    let unit = |from: usize| {
-        let digits = escape.get(from..from + 6)?.strip_prefix(b"\\u")?;
-        digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)?))
-    };
-    let Some(first) = unit(0) else { return (char::REPLACEMENT_CHARACTER, escape.len()) };
-    if let Some(c) = char::from_u32(first) {
-        return (c, 6);
-    }
-    let pair = unit(6).filter(|second| first < 0xDC00 && (0xDC00..0xE000).contains(second));
-    let paired = pair
-        .and_then(|second| char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)));
-    paired.map_or((char::REPLACEMENT_CHARACTER, 6), |c| (c, 12))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::json::{self, Object};
+    use crate::proto::json::{self, DEPTH_MAX, Object};
 
     /// What another parser says of the same text is the measure.
     #[track_caller]
