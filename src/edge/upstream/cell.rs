@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::covered::{Covered, Entry, When};
+use super::health::{Failures, Health};
 use super::history::PastEvent;
 use super::ready::{Minting, Ready};
 use crate::config::Source;
@@ -47,9 +48,7 @@ struct Shared {
     lost_at: Option<UnixMillis>,
     /// When the last byte came: from then on events may be missing once it is lost.
     last_byte: Option<UnixMillis>,
-    /// Failures since it was last up, and when the first of them was.
-    failures: u32,
-    failing_since: Option<UnixMillis>,
+    failures: Failures,
     /// The path that is polled, if it is.
     polled: Option<String>,
     /// Where a client that comes back wants it to go on.
@@ -84,22 +83,6 @@ const OVERLAP_MILLIS: i64 = 60_000;
 
 /// Nobody is waited for longer: a client that takes nothing for so long is stuck, not slow.
 const PACE_MAX: Duration = Duration::from_secs(1);
-/// So many failures in a row are no hiccup.
-const FAILING_AFTER: u32 = 3;
-
-/// How an upstream stream is.
-#[derive(Clone, Copy)]
-pub(in crate::edge) struct Health {
-    /// It has failed repeatedly, and not for what a client brought.
-    pub(in crate::edge) is_failing: bool,
-    /// It is open.
-    pub(in crate::edge) is_up: bool,
-    /// Why it is down, if it is.
-    pub(in crate::edge) down: Option<DownReason>,
-    /// Failures since it was last up, and when the first was.
-    pub(in crate::edge) failures: u32,
-    pub(in crate::edge) since: Option<UnixMillis>,
-}
 
 /// Logs that may have missed something.
 pub(super) struct Behind {
@@ -170,8 +153,7 @@ impl UpstreamCell {
                 state: "connecting",
                 lost_at: None,
                 last_byte: None,
-                failures: 0,
-                failing_since: None,
+                failures: Failures::default(),
                 polled: None,
                 replay_id: String::new(),
                 replays_before: None,
@@ -439,7 +421,7 @@ impl UpstreamCell {
             shared.replays_before = Some(clock::wall());
         }
         shared.standing = Some(told);
-        (shared.failures, shared.failing_since) = (0, None);
+        shared.failures = Failures::default();
         if told == (Told::Up { again: true }) {
             log::info!(source = self.source.name.as_str(); "source is up again");
         }
@@ -576,44 +558,15 @@ impl UpstreamCell {
         }
     }
 
-    /// A dial failed, or an open stream was lost. Counted for readiness only where no client's
-    /// own values can be the cause, such as a wrong token.
+    /// A dial failed, or an open stream was lost.
     pub(super) fn note_failure(&self, reason: DownReason, status: Option<u16>) {
-        let is_ours = match reason {
-            DownReason::Dns
-            | DownReason::Refused
-            | DownReason::Tls
-            | DownReason::Timeout
-            | DownReason::Reset
-            | DownReason::Silent => true,
-            // The backend says that the fault is its own.
-            DownReason::BadStatus => status.is_some_and(|status| status >= 500),
-            DownReason::Unauthorized
-            | DownReason::RateLimited
-            | DownReason::BadContentType
-            | DownReason::Closed
-            | DownReason::Ended => false,
-        };
-        if is_ours {
-            let mut shared = self.shared();
-            shared.failures = shared.failures.saturating_add(1);
-            shared.failing_since.get_or_insert_with(clock::wall);
-        }
+        self.shared().failures.on_failure(reason, status, clock::wall());
     }
 
     /// How it is, for whoever decides whether clients should be sent here.
     pub(in crate::edge) fn health(&self) -> Health {
         let shared = self.shared();
-        Health {
-            is_failing: shared.failures >= FAILING_AFTER,
-            is_up: shared.standing.is_some_and(|told| matches!(told, Told::Up { .. })),
-            down: shared.standing.and_then(|told| match told {
-                Told::Up { .. } => None,
-                Told::Down { reason, .. } => Some(reason),
-            }),
-            failures: shared.failures,
-            since: shared.failing_since,
-        }
+        shared.failures.health(shared.standing)
     }
 
     /// The source's name.

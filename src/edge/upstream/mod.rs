@@ -9,6 +9,7 @@ mod budget;
 mod cell;
 mod covered;
 mod credentials;
+mod health;
 mod history;
 mod http;
 mod pass;
@@ -24,8 +25,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(in crate::edge) use cell::Health;
 pub(crate) use cell::{UpstreamCell, Wanted};
+pub(in crate::edge) use health::Health;
 pub(crate) use http::{Dialer, parse_retry_after};
 pub(crate) use pass::PassKey;
 pub(crate) use probe::{PROBE_TIMEOUT, Probed, probe};
