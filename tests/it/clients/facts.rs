@@ -10,10 +10,11 @@ use std::sync::Arc;
 use chatmux::scripted::{Frame, Kind};
 use tokio::task::JoinSet;
 
+use super::PATIENCE;
 use super::desk::{Desk, Job, Line, Who};
 use super::golden::page;
 use crate::ends::until_draining;
-use crate::support::{Act, Ask, Client, Four, KEY, One, Place, Relay, Reply, jane, say, soon};
+use crate::support::{Act, Ask, Client, Four, KEY, One, Place, Relay, Reply, jane, say, within};
 
 /// What is asked of each client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +98,7 @@ pub(super) async fn find(desk: &Arc<Desk>, four: &Arc<Four>) -> Facts {
             let bench = bench.clone();
             asked.spawn(async move {
                 let what = format!("{who:?} tells of {fact:?}");
-                (who, fact, soon(&what, bench.ask(who, fact)).await)
+                (who, fact, within(PATIENCE, &what, bench.ask(who, fact)).await)
             });
         }
     }

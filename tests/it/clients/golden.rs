@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use chatmux::scripted::{Conversation, Kind, Pace};
 
-use super::COOKIE;
 use super::desk::{Desk, Job, Line, Reader, Who};
+use super::{COOKIE, PATIENCE};
 use crate::auth::token_of;
 use crate::support::{
     Act, Client, Event, EventSource, Four, KEY, Passed, Place, Relay, event_names, jane, say, soon,
+    within,
 };
 
 /// A word that closes the conversation.
@@ -118,7 +119,7 @@ pub(super) async fn check(desk: &Desk, four: &Four) -> Credentials {
     for (job, form, _) in &jobs {
         let what = format!("{:?} connects by {form:?}", job.who);
         let is_known = |lines: &[Line]| !lines.is_empty();
-        soon(&what, desk.until(job.who, &job.name, is_known)).await;
+        within(PATIENCE, &what, desk.until(job.who, &job.name, is_known)).await;
         let first = desk.lines(job.who, &job.name).first().cloned();
         let is_in = matches!(&first, Some(Line::Event { name, .. }) if name == "connected");
         assert!(is_in || matches!(first, Some(Line::Over(_))), "{what}: {first:?}");
@@ -134,7 +135,7 @@ pub(super) async fn check(desk: &Desk, four: &Four) -> Credentials {
         let what = format!("{:?} by {form:?} hears all", job.who);
         if let_in[&(job.who, *form)] {
             let is_all = |lines: &[Line]| lines.iter().any(is_end);
-            soon(&what, desk.until(job.who, &job.name, is_all)).await;
+            within(PATIENCE, &what, desk.until(job.who, &job.name, is_all)).await;
             check_heard(&what, &desk.lines(job.who, &job.name), &relay.passed(), &messages);
         } else {
             // Refused at the door, and not for another reason.

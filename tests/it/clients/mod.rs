@@ -13,6 +13,7 @@ mod page;
 mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::auth::{ISSUER, SECRET};
 use crate::support::{Conf, Four, KEY, Scratch, sha256};
@@ -20,6 +21,8 @@ use crate::tls::certificate;
 
 use desk::Desk;
 
+/// Five returns of up to four seconds each, of forty clients at once on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The cookie of the conf.
 const COOKIE: &str = "chat";
 

@@ -49,11 +49,21 @@ pub(crate) fn raise_file_limit() {
 /// Waits for a fact under [`DEADLINE`].
 #[track_caller]
 pub(crate) fn soon<T>(what: &str, fact: impl Future<Output = T>) -> impl Future<Output = T> {
+    within(DEADLINE, what, fact)
+}
+
+/// Waits for a fact that rightly takes its time.
+#[track_caller]
+pub(crate) fn within<T>(
+    limit: Duration,
+    what: &str,
+    fact: impl Future<Output = T>,
+) -> impl Future<Output = T> {
     let at = std::panic::Location::caller();
     async move {
-        match timeout(DEADLINE, fact).await {
+        match timeout(limit, fact).await {
             Ok(fact) => fact,
-            Err(_) => panic!("{at}: waited {DEADLINE:?} in vain: {what}"),
+            Err(_) => panic!("{at}: waited {limit:?} in vain: {what}"),
         }
     }
 }
