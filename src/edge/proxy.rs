@@ -249,7 +249,7 @@ impl Edge {
 
     /// Serves the request if its path is one of the routes; `false` if it is none, and nothing
     /// was written. For embedding next to other routes in somebody's own `ProxyHttp`. Paths of the
-    /// conf's `proxy` are none: they need all phases of [`Proxy`].
+    /// conf's `proxy` are none: they need all phases of [`Proxy`](crate::Proxy).
     pub async fn serve_if_routed(self: &Arc<Self>, session: &mut Session) -> bool {
         let is_routed = self.running.load().gate.is_routed(session.req_header().uri.path());
         if is_routed {
