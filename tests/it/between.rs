@@ -140,7 +140,7 @@ async fn a_proxy_that_cuts_silent_streams_is_found_out_and_heartbeats_keep_it_fr
     tested.is_bad(&[("silence", "of silence")]);
     assert!(tested.of("silence").1.contains("cut after 1."), "{}", tested.json);
 
-    let mut stream = open(&front, &Client::new("jane").query("heartbeatSeconds", "1")).await;
+    let mut stream = open(&front, &beating()).await;
     stream.all_up(&["agent"]).await;
     for _ in 0..3 {
         stream.next_of(&["heartbeat"]).await;
@@ -175,11 +175,10 @@ async fn events_come_at_once_through_haproxy_which_compresses_none_of_them() {
 async fn a_client_that_leaves_a_proxy_leaves_the_edge_and_its_upstream() {
     let one = One::start(Kind::Xians).await;
     // nginx passes it on at once. HAProxy does when it has something to write: a heartbeat.
-    for (front, heartbeat) in [
-        (Front::nginx(&nginx(&one.edge, PLAIN), &[]).await, "300"),
-        (Front::haproxy(&haproxy(&one.edge, "  timeout server 60s", ""), &[]).await, "1"),
+    for (front, client) in [
+        (Front::nginx(&nginx(&one.edge, PLAIN), &[]).await, Client::new("jane")),
+        (Front::haproxy(&haproxy(&one.edge, "  timeout server 60s", ""), &[]).await, beating()),
     ] {
-        let client = Client::new("jane").query("heartbeatSeconds", heartbeat);
         let mut stream = open(&front, &client).await;
         stream.all_up(&["agent"]).await;
         stream.close();
@@ -217,11 +216,17 @@ async fn a_client_that_nginx_lets_go_when_it_is_reloaded_comes_back_to_every_eve
     one.check_law().await;
 }
 
+/// Whose stream always has something to write soon: that is when HAProxy tells that it has left.
+fn beating() -> Client {
+    Client::new("jane").query("heartbeatSeconds", "1")
+}
+
 /// Three streams opened from two addresses, where each may open one: what each is answered.
 async fn budgets(to: SocketAddr, scheme: &str) -> [u16; 3] {
     let mut statuses = [0; 3];
     for (status, from) in statuses.iter_mut().zip(["127.0.0.2", "127.0.0.2", "127.0.0.3"]) {
-        let mut curl = Curl::start(&["-k", "--interface", from], scheme, to);
+        let args = ["-k", "--interface", from];
+        let mut curl = Curl::start_as(&beating(), &args, scheme, to);
         let line = curl.status().await;
         let code = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         *status = code.unwrap_or_else(|| panic!("no status: {line}"));
@@ -296,7 +301,7 @@ async fn the_confs_of_the_operators_guide_work_as_they_stand_there() {
         };
         // HTTP/2 towards the client, as browsers speak it.
         let options = ["-k", "--http2", "--interface", "127.0.0.4"];
-        let mut curl = Curl::start(&options, "https", front.address);
+        let mut curl = Curl::start_as(&beating(), &options, "https", front.address);
         assert!(curl.status().await.starts_with("HTTP/2 200"), "{name}: {}", curl.seen);
         curl.until("event: source_up").await;
         for number in 0..EVENTS {

@@ -53,7 +53,11 @@ pub(crate) struct Curl {
 
 impl Curl {
     pub(crate) fn start(args: &[&str], scheme: &str, to: SocketAddr) -> Self {
-        let url = format!("{scheme}://{to}{}", Client::new("jane").target());
+        Self::start_as(&Client::new("jane"), args, scheme, to)
+    }
+
+    pub(crate) fn start_as(client: &Client, args: &[&str], scheme: &str, to: SocketAddr) -> Self {
+        let url = format!("{scheme}://{to}{}", client.target());
         let child = Command::new("curl")
             .args(["-sN", "-i", "--max-time", "60"])
             .args(args)
