@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::auth::parse_pattern;
-use super::error::{did_you_mean, quoted};
+use super::error::quoted;
 use super::net::parse_path;
 use super::read::{Reader, Table, Value, parse_text};
+use super::route::{matches, source_called};
 use super::source::Named;
 use super::{Pattern, ProxyRoute, Route, Source, spec};
 
@@ -78,13 +78,7 @@ fn proxy<'s>(
     let path =
         reader.text(&table, "path", |text| parse_text(text).and_then(|text| parse_path(&text)));
     let to = reader.text(&table, "to", |text| parse_text(text).and_then(|text| parse_path(&text)));
-    let (tenant, workflow) = match reader.sub_table(&table, "match", spec::MATCH) {
-        Some(table) => (
-            reader.text(&table, "tenant", parse_pattern),
-            reader.text(&table, "workflow", parse_pattern),
-        ),
-        None => (None, None),
-    };
+    let (tenant, workflow) = matches(reader, &table);
     let source = source(reader, &table, sources, used);
     let methods = methods(reader, &table);
     let headers = reader.list_of(&table, "headers", |reader, value| {
@@ -114,16 +108,8 @@ fn source<'s>(
     used: &mut HashSet<&'s str>,
 ) -> Option<Arc<Source>> {
     let name = reader.text(table, "source", parse_text)?;
-    let Some(found) = sources.iter().find(|named| named.name == name) else {
-        let near = did_you_mean(&name, sources.iter().map(|named| named.name.as_str()));
-        reader.error(
-            table.at("source"),
-            &format!("{}.source", table.path),
-            format!("no source is called {}{near}", quoted(&name)),
-        );
-        return None;
-    };
-    used.insert(found.name.as_str());
+    let path = format!("{}.source", table.path);
+    let found = source_called(reader, &name, (table.at("source"), &path), sources, used)?;
     found.source.clone()
 }
 

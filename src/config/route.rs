@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::auth::parse_pattern;
-use super::error::{did_you_mean, quoted};
+use super::error::{Place, did_you_mean, quoted};
 use super::net::parse_path;
 use super::pattern::compile;
 use super::proof::{NEVER, Prover};
@@ -101,19 +101,7 @@ fn route<'s>(
     let table = reader.table(value, spec::ROUTE)?;
     let path =
         reader.text(&table, "path", |text| parse_text(text).and_then(|text| parse_path(&text)));
-    let (tenant, workflow) = match reader.sub_table(&table, "match", spec::MATCH) {
-        Some(table) => {
-            let tenant = reader.text(&table, "tenant", parse_pattern);
-            let workflow = reader.text(&table, "workflow", parse_pattern);
-            for (name, pattern) in [("tenant", &tenant), ("workflow", &workflow)] {
-                if let (Some(value), Some(pattern)) = (table.get(name), pattern) {
-                    reader.warn_if_never(&value, pattern);
-                }
-            }
-            (tenant, workflow)
-        }
-        None => (None, None),
-    };
+    let (tenant, workflow) = matches(reader, &table);
     let sources = sources(reader, &table, named, used);
     let heartbeat = heartbeat(reader, &table);
     let max_age = reader.duration(&table, "max_age");
@@ -149,6 +137,45 @@ fn route<'s>(
     })
 }
 
+/// The tenants and workflows that a route or a proxy path takes.
+pub(super) fn matches(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+) -> (Option<Pattern>, Option<Pattern>) {
+    let Some(table) = reader.sub_table(table, "match", spec::MATCH) else {
+        return (None, None);
+    };
+    let tenant = reader.text(&table, "tenant", parse_pattern);
+    let workflow = reader.text(&table, "workflow", parse_pattern);
+    for (name, pattern) in [("tenant", &tenant), ("workflow", &workflow)] {
+        if let (Some(value), Some(pattern)) = (table.get(name), pattern) {
+            reader.warn_if_never(&value, pattern);
+        }
+    }
+    (tenant, workflow)
+}
+
+/// The source of this name, which is used by that; an error at this place if there is none.
+pub(super) fn source_called<'s>(
+    reader: &mut Reader<'_>,
+    name: &str,
+    (at, path): (Place, &str),
+    named: &'s [Named],
+    used: &mut HashSet<&'s str>,
+) -> Option<&'s Named> {
+    let found = named.iter().find(|named| named.name == name);
+    match found {
+        Some(found) => {
+            used.insert(found.name.as_str());
+        }
+        None => {
+            let near = did_you_mean(name, named.iter().map(|named| named.name.as_str()));
+            reader.error(at, path, format!("no source is called {}{near}", quoted(name)));
+        }
+    }
+    found
+}
+
 fn sources<'s>(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
@@ -161,16 +188,10 @@ fn sources<'s>(
         let Some(name) = reader.parsed(&value, |scalar| parse_text(&scalar.text)) else {
             continue;
         };
-        let Some(found) = named.iter().find(|named| named.name == name) else {
-            let near = did_you_mean(&name, named.iter().map(|named| named.name.as_str()));
-            reader.error(
-                value.node.at,
-                &value.path,
-                format!("no source is called {}{near}", quoted(&name)),
-            );
+        let Some(found) = source_called(reader, &name, (value.node.at, &value.path), named, used)
+        else {
             continue;
         };
-        used.insert(found.name.as_str());
         if !here.insert(found.name.as_str()) {
             reader.error(
                 value.node.at,

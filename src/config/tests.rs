@@ -651,6 +651,11 @@ fn proxied_paths_are_checked() {
         "{path: /a, source: desk, to: /a/../b}",
         &["c:1:38: proxy[0].to: a path holds no . or .. between its slashes"],
     );
+    // The proofs of routes hold here as well.
+    check_warnings(
+        "proxy: [{path: /a, source: desk, match: {tenant: 'a$b'}}]",
+        &["c:1:50: proxy[0].match.tenant: no text ever matches this expression"],
+    );
     let Loaded { config, .. } = accepted("proxy: [{path: /a/, source: desk}]");
     let proxy = &config.proxy[0];
     assert_eq!((proxy.path.as_str(), proxy.to.as_str()), ("/a", "/"));
