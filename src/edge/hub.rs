@@ -17,7 +17,7 @@ use super::clock;
 use super::gate::Resolved;
 use super::upstream::{Dialer, Health, UpstreamCell, Wanted};
 use crate::config::{Replay, Source, Url};
-use crate::proto::backend::{HistoryCalls, Request, SessionValues};
+use crate::proto::backend::Request;
 use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
 use crate::proto::cursor::{Cursor, Owner};
 use crate::proto::event::{SourceTag, Subscription, Vocabulary};
@@ -318,16 +318,14 @@ fn want(
     }
 }
 
-impl UpstreamKey {
-    fn parts(&self) -> (&str, &Url, &Request) {
-        let Resolved { source, request, .. } = &*self.0;
-        (&source.name, &source.url, request)
-    }
+/// What is the same for all that one upstream stream feeds.
+fn shared(resolved: &Resolved) -> (&str, &Url, &Request) {
+    (&resolved.source.name, &resolved.source.url, &resolved.request)
 }
 
 impl PartialEq for UpstreamKey {
     fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
+        shared(&self.0) == shared(&other.0)
     }
 }
 
@@ -335,20 +333,15 @@ impl Eq for UpstreamKey {}
 
 impl Hash for UpstreamKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
-    }
-}
-
-impl Feed {
-    fn parts(&self) -> (UpstreamKey, &SessionValues, Option<&HistoryCalls>) {
-        let resolved = &self.0;
-        (UpstreamKey(resolved.clone()), &resolved.values, resolved.history.as_ref())
+        shared(&self.0).hash(state);
     }
 }
 
 impl PartialEq for Feed {
     fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
+        let (one, other) = (&self.0, &other.0);
+        shared(one) == shared(other)
+            && (&one.values, &one.history) == (&other.values, &other.history)
     }
 }
 
@@ -356,7 +349,7 @@ impl Eq for Feed {}
 
 impl Hash for Feed {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
+        (shared(&self.0), &self.0.values, &self.0.history).hash(state);
     }
 }
 

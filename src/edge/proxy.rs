@@ -772,6 +772,7 @@ fn left(at: UnixMillis) -> Duration {
 }
 
 /// What goes on every answer to a request.
+#[derive(Clone)]
 pub(super) struct Answered {
     pub(super) request_id: String,
     /// The trace that the request belongs to.
@@ -783,7 +784,7 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    fn write(&self, head: &mut ResponseHeader) -> Result<()> {
+    pub(super) fn write(&self, head: &mut ResponseHeader) -> Result<()> {
         head.insert_header("x-request-id", &self.request_id)?;
         for (name, value) in &self.headers {
             head.append_header(name.clone(), value.clone())?;

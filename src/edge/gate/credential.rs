@@ -19,6 +19,8 @@ pub(super) const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 const API_KEY_HEADER: &str = "x-api-key";
 const API_KEY_PARAMETER: &str = "apikey";
 const TOKEN_PARAMETER: &str = "access_token";
+/// The parameters that hold a credential, in the order in which they count.
+pub(super) const PARAMETERS: [&str; 3] = [API_KEY_PARAMETER, TOKEN_PARAMETER, ticket::PARAMETER];
 
 /// What a request shows. No `Debug`: it is a secret.
 pub(super) enum Shown<'a> {
@@ -51,7 +53,7 @@ pub(super) fn shown<'a>(headers: &'a HeaderMap, query: Query<'a>) -> Shown<'a> {
     if let Some(shown) = in_header(headers) {
         return shown;
     }
-    for name in [API_KEY_PARAMETER, TOKEN_PARAMETER, ticket::PARAMETER] {
+    for name in PARAMETERS {
         match query.get(name) {
             Some(Ok(value)) if value.is_empty() => {}
             Some(Ok(value)) if name == ticket::PARAMETER => return Shown::Ticket(value),
@@ -220,8 +222,7 @@ mod tests {
     fn the_contract_tells_of_every_parameter_with_a_credential() {
         use crate::proto::contract::{Kind, PARAMETERS};
         let told = PARAMETERS.iter().filter(|one| one.kind == Kind::Credential);
-        let read = [API_KEY_PARAMETER, TOKEN_PARAMETER, ticket::PARAMETER];
-        assert_eq!(told.map(|one| one.name).collect::<Vec<_>>(), read);
+        assert_eq!(told.map(|one| one.name).collect::<Vec<_>>(), super::PARAMETERS);
     }
 
     #[test]

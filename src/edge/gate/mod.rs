@@ -68,6 +68,7 @@ pub(crate) use identity::{Grant, Whose};
 pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
 pub(crate) use pass::{PassDecided, PassDecision, Passed};
+pub(super) use query::undo;
 pub(super) use rate::{KEYS_MAX, Key, Permit, Table};
 pub(crate) use selftest::SelfTest;
 

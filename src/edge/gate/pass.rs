@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::Method;
 use http::header::{ALLOW, HeaderValue, ORIGIN};
 
-use super::credential::Shown;
+use super::credential::{self, Shown};
 use super::identity::Identity;
 use super::parameters::{bad, optional, required};
 use super::query::{self, Query};
@@ -31,8 +31,8 @@ use crate::proto::template::{Variable, Variables};
 use crate::proto::time::UnixMillis;
 
 /// Parameters that are the edge's own.
-const OWN_PARAMETERS: &[&str] =
-    &["tenantId", "workflow", "participantId", "apikey", "access_token", "ticket"];
+const OWN_PARAMETERS: [&[&str]; 2] =
+    [&["tenantId", "workflow", "participantId"], &credential::PARAMETERS];
 
 /// What is answered to a request on a proxied path.
 pub(crate) struct PassDecided {
@@ -263,7 +263,7 @@ impl Gate {
             decoded,
             query: left_over(asked.query, |name| {
                 let is_own = |own: &str| own.eq_ignore_ascii_case(name);
-                OWN_PARAMETERS.iter().any(|own| is_own(own))
+                OWN_PARAMETERS.iter().any(|some| some.iter().any(|own| is_own(own)))
                     || read.iter().any(|read| is_own(read))
                     || source.plan.pass.is_stripped(name)
             }),

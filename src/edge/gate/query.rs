@@ -45,21 +45,27 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Undoes percent-encoding; `None` for a broken escape or what is no UTF-8.
+/// Undoes the encoding of queries: percent-encoding, `+` for a space; `None` for a broken escape
+/// or what is no UTF-8.
 pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if !raw.contains(['%', '+']) {
         return Some(Cow::Borrowed(raw));
     }
+    undo(raw, b' ').map(Cow::Owned)
+}
+
+/// Undoes percent-encoding; `plus` is what a `+` stands for.
+pub(in crate::edge) fn undo(raw: &str, plus: u8) -> Option<String> {
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => digit(bytes.next()?)? << 4 | digit(bytes.next()?)?,
             byte => byte,
         });
     }
-    String::from_utf8(out).ok().map(Cow::Owned)
+    String::from_utf8(out).ok()
 }
 
 fn digit(byte: u8) -> Option<u8> {

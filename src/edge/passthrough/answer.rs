@@ -84,11 +84,7 @@ pub(super) fn dress(header: &mut ResponseHeader, call: &Call) -> Result<()> {
     header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     header.insert_header(REFERRER_POLICY, "no-referrer")?;
     header.insert_header(CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox")?;
-    header.insert_header("x-request-id", &call.request_id)?;
-    for (name, value) in &call.headers {
-        header.append_header(name.clone(), value.clone())?;
-    }
-    Ok(())
+    call.answered.write(header)
 }
 
 /// Why an answer cannot be passed on at all.

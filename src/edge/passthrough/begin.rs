@@ -91,10 +91,7 @@ impl Edge {
             dress,
             peers,
             tried: 0,
-            request_id: answered.request_id.clone(),
-            trace: answered.trace,
-            headers: answered.headers.clone(),
-            label: answered.route.clone(),
+            answered: answered.clone(),
             key,
             _answering: answering,
             bodies: Bodies::default(),
@@ -138,8 +135,8 @@ impl Edge {
         let level = if is_clients { log::Level::Debug } else { log::Level::Warn };
         log::log!(
             level,
-            request_id = call.request_id.as_str(),
-            route = call.label.as_str(),
+            request_id = call.answered.request_id.as_str(),
+            route = call.answered.route.as_str(),
             source = call.passed.route.source.name.as_str(),
             status = fault.status().as_u16(),
             reason = error.etype().as_str();
@@ -150,12 +147,7 @@ impl Edge {
             return 0;
         }
         down.set_keepalive(None);
-        let answered = Answered {
-            request_id: call.request_id.clone(),
-            trace: call.trace,
-            headers: call.headers.clone(),
-            route: call.label.clone(),
-        };
+        let answered = call.answered.clone();
         let status = fault.status().as_u16();
         // It is counted as it is written.
         passing.0 = None;
@@ -171,7 +163,7 @@ impl Edge {
             return;
         };
         if let Some(written) = session.response_written() {
-            self.metrics().on_request(&call.label, written.status.as_u16());
+            self.metrics().on_request(&call.answered.route, written.status.as_u16());
         }
     }
 

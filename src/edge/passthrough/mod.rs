@@ -18,13 +18,11 @@ use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
 pub(crate) use fault::PassFault;
 
-use super::cors::Headers;
 use super::gate::Passed;
-use super::proxy::Answering;
+use super::proxy::{Answered, Answering};
 use super::upstream::PassKey;
 use crate::proto::backend::Dress;
 use crate::proto::prune::Pruner;
-use crate::proto::trace::Trace;
 
 /// What Pingora keeps of a passed call between its phases; nothing for all other requests.
 #[derive(Default)]
@@ -37,13 +35,8 @@ pub(super) struct Call {
     /// Addresses of the backend, and how many were tried.
     pub(super) peers: Vec<HttpPeer>,
     pub(super) tried: usize,
-    pub(super) request_id: String,
-    /// The trace that the client's request belongs to.
-    pub(super) trace: Option<Trace>,
-    /// What goes on every answer.
-    pub(super) headers: Headers,
-    /// The route's path, for metrics.
-    pub(super) label: String,
+    /// What goes on its answer, whoever gives it.
+    pub(super) answered: Answered,
     /// The credential it goes with, where the edge got it.
     pub(super) key: Option<PassKey>,
     /// The process waits for it before it ends.

@@ -4,6 +4,8 @@
 //! in any encoding, slashes that are encoded, path parameters behind dots. What is let through
 //! leaves in the one form that the gate gives it (`gate::head`). Not here: which prefix (`config::ProxyRoute`).
 
+use crate::edge::gate::undo;
+
 /// A backend behind other servers may decode as often; deeper is nobody's honest encoding.
 const DECODED_MAX: usize = 3;
 
@@ -45,19 +47,7 @@ fn is_harmless(segment: &str) -> bool {
 }
 
 fn decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    let digit = |bytes: &mut std::str::Bytes<'_>| {
-        let digit = char::from(bytes.next()?).to_digit(16)?;
-        u8::try_from(digit).ok()
-    };
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => digit(&mut bytes)? << 4 | digit(&mut bytes)?,
-            byte => byte,
-        });
-    }
-    String::from_utf8(out).ok()
+    undo(text, b'+')
 }
 
 #[cfg(test)]

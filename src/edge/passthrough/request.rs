@@ -56,8 +56,8 @@ pub(super) fn dress(header: &mut RequestHeader, call: &Call) -> Result<()> {
     }
     header.insert_header(HOST, route.source.url.authority())?;
     header.insert_header(ACCEPT_ENCODING, "identity")?;
-    header.insert_header("X-Request-Id", &call.request_id)?;
-    match call.trace {
+    header.insert_header("X-Request-Id", &call.answered.request_id)?;
+    match call.answered.trace {
         Some(trace) => header.insert_header("traceparent", trace.header(rand::random()))?,
         // Absent, as the standard asks, when it cannot be read.
         None => drop((header.remove_header("traceparent"), header.remove_header("tracestate"))),

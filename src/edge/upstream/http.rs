@@ -30,6 +30,7 @@ use crate::config::{KeySetUrl, Scheme, Source, Tls, Url};
 use crate::edge::clock;
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
+use crate::proto::time::UnixMillis;
 
 /// How long an answer of the resolver is used.
 const RESOLVED_FOR: Duration = Duration::from_secs(30);
@@ -595,9 +596,14 @@ pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
     if let Ok(secs) = text.trim().parse() {
         return Some(Duration::from_secs(secs));
     }
-    let date = rfc2822::parse(text).ok()?.timestamp().as_millisecond();
-    let millis = u64::try_from(date.saturating_sub(clock::wall().0)).unwrap_or(0);
-    Some(Duration::from_millis(millis))
+    let millis = parse_date(text)?.0.saturating_sub(clock::wall().0);
+    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+}
+
+/// A date as headers have it.
+pub(super) fn parse_date(text: &str) -> Option<UnixMillis> {
+    let date = rfc2822::parse(text).ok()?;
+    Some(UnixMillis(date.timestamp().as_millisecond()))
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::fmt::rfc2822;
-
-use super::http::{Dialer, Place};
+use super::http::{Dialer, Place, parse_date};
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
 use crate::proto::time::UnixMillis;
@@ -49,7 +47,6 @@ async fn ask(dialer: &Dialer, place: Place<'_>, target: &str) -> Result<Probed, 
     connection.send(place, &message, None).await?;
     let head = connection.read_head().await?;
     let date = connection.session.response_header().and_then(|header| header.headers.get("date"));
-    let date = date.and_then(|date| rfc2822::parse(date.to_str().ok()?).ok());
-    let date = date.map(|date| UnixMillis(date.timestamp().as_millisecond()));
+    let date = date.and_then(|date| parse_date(date.to_str().ok()?));
     Ok(Probed { status: head.status, date })
 }

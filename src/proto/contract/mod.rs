@@ -21,7 +21,7 @@ pub use typescript::typescript;
 use std::collections::BTreeMap;
 
 use super::backend::ROSTER;
-use super::event::describe::{CONTROLS, Field, MESSAGE, MESSAGES, Record, Shape, Words};
+use super::event::describe::{CONTROLS, Field, MESSAGE, MESSAGES, Record, Words};
 
 /// The version of the vocabulary.
 const VERSION: &str = "1";
@@ -64,20 +64,11 @@ impl Named {
 
     fn fields(&mut self, fields: &'static [Field]) {
         for field in fields {
-            match field.shape {
-                Shape::Word(words) => {
-                    self.words.insert(words.name, words);
-                }
-                Shape::Record(record) | Shape::List(record) => self.record(record),
-                Shape::Text
-                | Shape::Time
-                | Shape::Bool
-                | Shape::Int
-                | Shape::Any
-                | Shape::Object
-                | Shape::Backend
-                | Shape::MessageType
-                | Shape::Data => {}
+            if let Some(words) = field.shape.words() {
+                self.words.insert(words.name, words);
+            }
+            if let Some(record) = field.shape.record() {
+                self.record(record);
             }
         }
     }

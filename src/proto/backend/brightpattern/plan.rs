@@ -87,13 +87,13 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
         query: vec![("tenantUrl", Piece::value(tenant_url, Place::Query))],
         // Caches on the way have replayed answers "70 times per second".
         fresh_query: Some("nonce"),
-        headers: vec![
-            ("Authorization", authorization.clone()),
-            ("User-Agent", Piece::fixed("MobileClient")),
-            ("Cache-Control", Piece::fixed("no-cache")),
-            ("Accept", Piece::fixed("application/json")),
-            ("Accept-Encoding", Piece::fixed("identity")),
-        ],
+        headers: headers(&authorization)
+            .into_iter()
+            .chain([
+                ("Accept", Piece::fixed("application/json")),
+                ("Accept-Encoding", Piece::fixed("identity")),
+            ])
+            .collect(),
         ..CallPlan::default()
     };
     let pass = pass(&authorization, tenant_url);
@@ -119,17 +119,22 @@ pub(super) fn plan(options: &Options) -> Result<Plan, String> {
     })
 }
 
+/// What every call has.
+fn headers(authorization: &Piece) -> [(&'static str, Piece); 3] {
+    [
+        ("Authorization", authorization.clone()),
+        ("User-Agent", Piece::fixed("MobileClient")),
+        ("Cache-Control", Piece::fixed("no-cache")),
+    ]
+}
+
 /// Calls of clients. Which chat they are about stands in their path; the backend knows whose it
 /// is by the client's id.
 fn pass(authorization: &Piece, tenant_url: &Template) -> PassPlan {
     PassPlan {
         query: vec![("tenantUrl", Piece::value(tenant_url, Place::Query))],
         fresh_query: Some("nonce"),
-        headers: vec![
-            ("Authorization", authorization.clone()),
-            ("User-Agent", Piece::fixed("MobileClient")),
-            ("Cache-Control", Piece::fixed("no-cache")),
-        ],
+        headers: headers(authorization).to_vec(),
         stripped: &["timestamp"],
         // Reading consumes: a client that polls would take what the stream waits for.
         is_events: |method, path| {

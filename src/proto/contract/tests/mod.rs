@@ -8,12 +8,14 @@ mod golden;
 mod samples;
 
 use std::collections::BTreeSet;
+use std::slice::from_ref;
 
 use serde_json::Value;
 
 use self::samples::Sample;
 use super::*;
 use crate::proto::event::MessageType;
+use crate::proto::event::describe::Shape;
 
 /// A validator of one definition.
 fn validator(name: &str) -> jsonschema::Validator {
@@ -52,22 +54,11 @@ fn every_name_of_the_vocabulary_has_one_definition() {
     fields.extend(CONTROLS.iter().map(|control| control.data.fields));
     while let Some(level) = fields.pop() {
         for field in level {
-            let (name, doc) = match field.shape {
-                Shape::Record(record) | Shape::List(record) => {
-                    fields.push(record.fields);
-                    (record.name, record.doc)
-                }
-                Shape::Word(words) => (words.name, words.doc),
-                Shape::Text
-                | Shape::Time
-                | Shape::Bool
-                | Shape::Int
-                | Shape::Any
-                | Shape::Object
-                | Shape::Backend
-                | Shape::MessageType
-                | Shape::Data => continue,
-            };
+            let record = field.shape.record();
+            fields.extend(record.map(|record| record.fields));
+            let named = record.map(|record| (record.name, record.doc));
+            let words = field.shape.words().map(|words| (words.name, words.doc));
+            let Some((name, doc)) = named.or(words) else { continue };
             assert!(seen.iter().all(|(other, told)| *other != name || *told == doc), "{name}");
             seen.push((name, doc));
         }
@@ -91,25 +82,13 @@ fn walk(fields: &[Field], value: &Value, path: &str, seen: &mut BTreeSet<String>
             continue;
         };
         seen.insert(path.clone());
-        match field.shape {
-            Shape::Word(_) => {
-                seen.insert(format!("{path}={}", value.as_str().expect("a word")));
-            }
-            Shape::Record(record) => walk(record.fields, value, &path, seen),
-            Shape::List(record) => {
-                for item in value.as_array().expect("a list") {
-                    walk(record.fields, item, &path, seen);
-                }
-            }
-            Shape::Text
-            | Shape::Time
-            | Shape::Bool
-            | Shape::Int
-            | Shape::Any
-            | Shape::Object
-            | Shape::Backend
-            | Shape::MessageType
-            | Shape::Data => {}
+        if field.shape.words().is_some() {
+            seen.insert(format!("{path}={}", value.as_str().expect("a word")));
+        }
+        if let Some(record) = field.shape.record() {
+            let is_list = matches!(field.shape, Shape::List(_));
+            let items = if is_list { value.as_array().expect("a list") } else { from_ref(value) };
+            items.iter().for_each(|item| walk(record.fields, item, &path, seen));
         }
     }
 }
@@ -122,20 +101,10 @@ fn wanted(fields: &[Field], path: &str, all: &mut BTreeSet<String>) {
         if !field.is_always {
             all.insert(format!("{path}?"));
         }
-        match field.shape {
-            Shape::Word(words) => {
-                all.extend(words.words.iter().map(|word| format!("{path}={word}")));
-            }
-            Shape::Record(record) | Shape::List(record) => wanted(record.fields, &path, all),
-            Shape::Text
-            | Shape::Time
-            | Shape::Bool
-            | Shape::Int
-            | Shape::Any
-            | Shape::Object
-            | Shape::Backend
-            | Shape::MessageType
-            | Shape::Data => {}
+        let words = field.shape.words().into_iter().flat_map(|words| words.words);
+        all.extend(words.map(|word| format!("{path}={word}")));
+        if let Some(record) = field.shape.record() {
+            wanted(record.fields, &path, all);
         }
     }
 }

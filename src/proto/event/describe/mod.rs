@@ -42,6 +42,45 @@ pub enum Shape {
     Data,
 }
 
+impl Shape {
+    /// The object of known fields that it is, or that it lists.
+    #[must_use]
+    pub const fn record(self) -> Option<&'static Record> {
+        match self {
+            Self::Record(record) | Self::List(record) => Some(record),
+            Self::Text
+            | Self::Time
+            | Self::Bool
+            | Self::Int
+            | Self::Any
+            | Self::Object
+            | Self::Word(_)
+            | Self::Backend
+            | Self::MessageType
+            | Self::Data => None,
+        }
+    }
+
+    /// The words, of which it is one.
+    #[must_use]
+    pub const fn words(self) -> Option<&'static Words> {
+        match self {
+            Self::Word(words) => Some(words),
+            Self::Text
+            | Self::Time
+            | Self::Bool
+            | Self::Int
+            | Self::Any
+            | Self::Object
+            | Self::Backend
+            | Self::Record(_)
+            | Self::List(_)
+            | Self::MessageType
+            | Self::Data => None,
+        }
+    }
+}
+
 /// A closed set of words.
 #[derive(Debug)]
 pub struct Words {
