@@ -12,6 +12,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Format;
 use crate::config::{self, ApiKey, Pattern};
 use crate::edge;
 use crate::proto::time::UnixMillis;
@@ -79,12 +80,6 @@ struct List {
     /// For people, or for pipelines
     #[arg(long, default_value = "text")]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {

@@ -86,6 +86,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// How a report is printed.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What a command runs on that waits for the network.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {error}"))
+}
+
 /// Writes to standard output. Whoever closes it has seen enough.
 fn print(text: &[u8]) -> Result<(), String> {
     let mut stdout = io::stdout().lock();

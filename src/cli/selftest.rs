@@ -11,6 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use pingora::connectors::http::Connector;
 use serde_json::json;
 
+use super::Format;
 use super::stream::{self, Opened};
 use super::terminal::{Paint, Progress, colour};
 use crate::config::Url;
@@ -52,17 +53,8 @@ pub(super) struct Args {
     format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let runtime = super::runtime()?;
     let findings = judge(&runtime.block_on(test(args))?);
     let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     let report = match args.format {

@@ -109,10 +109,7 @@ fn tell(text: &str) {
 
 /// Follows a stream on a runtime of its own, until it ends for good.
 pub(super) fn follow_blocking(args: &Args, on_item: OnItem<'_>) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let runtime = super::runtime()?;
     runtime.block_on(follow(args, on_item))
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::Format;
 use super::terminal::{Paint, colour};
 use crate::config::{self, Config, Finding};
 
@@ -35,12 +36,6 @@ pub(super) struct Args {
     /// Try each source and key set, too: name, connection, certificate, answer, clock
     #[arg(long)]
     online: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// All that there is to say.

@@ -2,7 +2,8 @@
 //! certificates last.
 //!
 //! No credential is sent: a source is asked for its base path, so that any answer will do; an
-//! issuer for its keys, of which one must be usable. All are tried at once, in bounded time. Not here: how a connection is made (`edge`).
+//! issuer for its keys, of which one must be usable. All are tried at once, in bounded time. Not
+//! here: how a connection is made (`edge`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,10 +86,7 @@ impl Tried {
 
 /// Tries all sources and issuers, in the order of the conf.
 pub(super) fn try_all(config: &Config) -> Result<Vec<Tried>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let runtime = super::super::runtime()?;
     let tried = runtime.block_on(try_places(config));
     // A name that is still being looked up is nobody's concern any more.
     runtime.shutdown_background();
