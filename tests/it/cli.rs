@@ -4,7 +4,7 @@ use chatmux::scripted::Kind;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::support::{Client, One, Scratch, chatmux, chatmux_with, say, sha256, soon};
+use crate::support::{Client, One, Scratch, chatmux, chatmux_with, demo, say, sha256, soon};
 
 const XIANS: &str = "event: connected\ndata: {\"message\":\"Connected\"}\n\n\
     event: Chat\ndata: {\"id\":\"a1\",\"participantId\":\"jane\",\"text\":\"Hi\",\"data\":null}\n\n\
@@ -209,24 +209,11 @@ async fn the_demo_shows_all_four_backends_and_ends() {
 
 #[tokio::test]
 async fn the_demo_is_a_stream_that_others_can_read_too() {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_chatmux"))
-        .args(["demo"])
-        .env("NO_COLOR", "1")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the binary runs");
-    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
-    let url = async {
-        loop {
-            let line = lines.next_line().await.expect("a line").expect("it runs");
-            if let Some(url) = line.trim().strip_prefix("curl -N '") {
-                return url.trim_end_matches('\'').to_owned();
-            }
-        }
+    let curl = |line: &str| {
+        let url = line.trim().strip_prefix("curl -N '")?;
+        Some(url.trim_end_matches('\'').to_owned())
     };
-    let url = soon("the demo says where it is", url).await;
+    let (mut demo, url) = demo(curl).await;
     let target = url.splitn(4, '/').nth(3).map(|rest| format!("/{rest}")).expect("a path");
     let host = url.split('/').nth(2).and_then(|host| host.parse().ok()).expect("an address");
     let head = crate::support::Ask::new("HEAD", target).send(host).await;

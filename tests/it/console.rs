@@ -10,12 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use chatmux::scripted::{Conversation, Fault, Frame, Kind, On, Options, Step};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::support::{
-    Act, Ask, Conf, Edge, Four, KEY, One, Relay, backend_with, jane, npm, options, serve_web, soon,
+    Act, Ask, Conf, Edge, Four, KEY, One, Relay, backend_with, demo, jane, npm, options, serve_web,
     source_name,
 };
 
@@ -270,26 +269,8 @@ async fn the_demo_shows_its_console_and_answers_what_is_written() {
     let Some(mut variables) = browser() else {
         return;
     };
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_chatmux"))
-        .args(["demo", "--port", "0"])
-        .env("NO_COLOR", "1")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the binary runs");
-    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
-    let url = async {
-        loop {
-            let line = lines.next_line().await.expect("a line").expect("it runs");
-            if line.contains("/console/#") {
-                return line.trim().to_owned();
-            }
-        }
-    };
-    let url = soon("the demo says where its console is", url).await;
-    // The stream is printed all the while; nobody may wait for this side to read it.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let console = |line: &str| line.contains("/console/#").then(|| line.trim().to_owned());
+    let (_demo, url) = demo(console).await;
     variables.push(("CONSOLE", url));
     node("demo.test.mjs", &variables).await;
 }

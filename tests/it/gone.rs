@@ -9,7 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::{Client, Conf, Edge, EventSource, Metrics, One, backend, say, soon};
+use crate::support::{
+    Client, Conf, Edge, EventSource, Metrics, One, backend, read_until, say, soon,
+};
 
 /// So much of a stream may be on its way to a client of HTTP/2 that does not read.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -69,19 +71,6 @@ impl Http2 {
         assert_eq!(answer.status(), 200);
         answer.into_body()
     }
-}
-
-/// Reads until this was said.
-async fn read_until(body: &mut h2::RecvStream, what: &str) {
-    let mut text = String::new();
-    let read = async {
-        while !text.contains(what) {
-            let data = body.data().await.expect("the stream goes on").expect("data");
-            body.flow_control().release_capacity(data.len()).expect("capacity");
-            text.push_str(&String::from_utf8_lossy(&data));
-        }
-    };
-    soon(what, read).await;
 }
 
 #[tokio::test]

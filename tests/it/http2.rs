@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 
 use crate::browser::Page;
 use crate::support::{
-    Authority, Client, Conf, Edge, KEY, KeyKind, Metrics, Scratch, backend, browse, say, soon,
+    Authority, Client, Conf, Edge, KEY, KeyKind, Metrics, Scratch, backend, browse, read_until,
+    say, soon,
 };
 
 /// More than the six connections that a browser opens to one host.
@@ -74,19 +75,6 @@ impl Http2 {
         read_until(&mut body, "source_up").await;
         body
     }
-}
-
-/// Reads until this was said.
-async fn read_until(body: &mut h2::RecvStream, what: &str) {
-    let mut text = String::new();
-    let read = async {
-        while !text.contains(what) {
-            let data = body.data().await.expect("the stream goes on").expect("data");
-            body.flow_control().release_capacity(data.len()).expect("capacity");
-            text.push_str(&String::from_utf8_lossy(&data));
-        }
-    };
-    soon(what, read).await;
 }
 
 /// Opens streams, one of which nobody reads, and reports what each of them hears.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use super::soon;
 
@@ -79,4 +79,29 @@ pub(crate) async fn chatmux_with(args: &[&str], input: &str, variables: &[(&str,
     let (out, err) = (text(stdout), text(stderr));
     let code = status.code().unwrap_or_else(|| panic!("{args:?}: {status}\n{err}"));
     Said { code, out, err }
+}
+
+/// Starts the demo on free ports, and reads what it prints up to what is looked for.
+pub(crate) async fn demo(find: impl Fn(&str) -> Option<String>) -> (Child, String) {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_chatmux"))
+        .args(["demo", "--port", "0"])
+        .env("NO_COLOR", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let found = async {
+        loop {
+            let line = lines.next_line().await.expect("a line").expect("it runs");
+            if let Some(found) = find(&line) {
+                return found;
+            }
+        }
+    };
+    let found = soon("the demo says what is looked for", found).await;
+    // The stream is printed all the while; nobody may wait for this side to read it.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (demo, found)
 }

@@ -421,3 +421,16 @@ fn encode(text: &str) -> String {
     };
     text.bytes().map(write).collect()
 }
+
+/// Reads a stream of HTTP/2 until this was said.
+pub(crate) async fn read_until(body: &mut h2::RecvStream, what: &str) {
+    let mut text = String::new();
+    let read = async {
+        while !text.contains(what) {
+            let data = body.data().await.expect("the stream goes on").expect("data");
+            body.flow_control().release_capacity(data.len()).expect("capacity");
+            text.push_str(&String::from_utf8_lossy(&data));
+        }
+    };
+    soon(what, read).await;
+}

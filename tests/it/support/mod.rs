@@ -18,11 +18,11 @@ mod workshop;
 pub(crate) use backends::{
     Four, KINDS, One, backend, backend_with, jane, options, say, source_name,
 };
-pub(crate) use cli::{Scratch, chatmux, chatmux_with};
+pub(crate) use cli::{Scratch, chatmux, chatmux_with, demo};
 pub(crate) use conf::{Conf, KEY, sha256};
 pub(crate) use edge::Edge;
 pub(crate) use front::Front;
-pub(crate) use http::{Ask, Client, Head, Reply, Wire, send_raw};
+pub(crate) use http::{Ask, Client, Head, Reply, Wire, read_until, send_raw};
 pub(crate) use jwks::{Jwks, Signer, set as jwk_set};
 pub(crate) use metrics::Metrics;
 pub(crate) use pki::{Authority, Issued, KeyKind, s_client};
