@@ -84,11 +84,7 @@ impl ProxyHttp for Proxy {
         is_end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        if let Some(call) = &mut ctx.0
-            && call.on_download(body, is_end)?
-        {
-            self.0.on_events_answered(call);
-        }
+        ctx.0.as_mut().map_or(Ok(()), |call| call.on_download(body, is_end))?;
         Ok(None)
     }
 

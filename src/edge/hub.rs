@@ -15,8 +15,8 @@ use super::bell::Bell;
 use super::channel::{ChannelCell, SourceStanding};
 use super::clock;
 use super::gate::Resolved;
-use super::upstream::{Dialer, Health, UpstreamCell, Wanted};
-use crate::config::{Replay, Source, Url};
+use super::upstream::{Dialer, Health, Taken, Taking, UpstreamCell, Wanted};
+use crate::config::{Replay, Url};
 use crate::proto::backend::Request;
 use crate::proto::channel::{Birth, Channel, Filter, RingLimits};
 use crate::proto::cursor::{Cursor, Owner};
@@ -177,16 +177,16 @@ impl Hub {
         sources
     }
 
-    /// The answer to a passed call: its events enter the logs of the conversation that the poll
-    /// of this decoded path is about. `None`: it is larger than an answer of events may be.
-    pub(super) fn on_answered(&self, source: &Source, path: &str, body: Option<&str>) {
+    /// What the answer to a passed call holds, whose streams would have been told by a poll.
+    pub(super) fn on_taken(&self, taking: &Taking, taken: Taken<'_>) {
         let upstreams: Vec<_> = {
             let tables = self.tables();
-            let of_source = |upstream: &&Arc<UpstreamCell>| upstream.source_name() == source.name;
+            let name = taking.source.name.as_str();
+            let of_source = |upstream: &&Arc<UpstreamCell>| upstream.source_name() == name;
             tables.upstreams.values().filter(of_source).cloned().collect()
         };
         for upstream in upstreams {
-            upstream.on_answered(source, path, body);
+            upstream.on_taken(taking, taken);
         }
     }
 

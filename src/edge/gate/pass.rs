@@ -58,6 +58,8 @@ pub(crate) enum PassDecision {
 pub(crate) struct Passed {
     /// The route that matched.
     pub(crate) route: Arc<ProxyRoute>,
+    /// Whose call it is; empty where the client did not say and nothing asks.
+    pub(crate) subscription: Arc<Subscription>,
     /// What the call carries besides the client's own.
     pub(crate) pass: Pass,
     /// How the backend's credential is had, where the call needs one.
@@ -269,6 +271,7 @@ impl Gate {
             }),
             address,
             route: (*route).clone(),
+            subscription: subscription.clone(),
         }))
     }
 }

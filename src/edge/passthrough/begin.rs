@@ -2,6 +2,7 @@
 //!
 //! Whatever can be refused is refused here. Not here: what happens once the backend is dialled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, EXPECT};
@@ -9,10 +10,13 @@ use pingora::Result;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
-use super::{Bodies, Call, Copy, PassFault, Passing};
+use super::copy::Copy;
+use super::{Bodies, Call, PassFault, Passing};
+use crate::edge::clock;
 use crate::edge::gate::{PassDecided, PassDecision, Passed};
 use crate::edge::proxy::{Answered, Answering, Edge, trace_of};
 use crate::edge::refusal::Refusal;
+use crate::edge::upstream::Taking;
 use crate::proto::backend::Credential;
 use crate::proto::event::DownReason;
 use crate::proto::prune::Pruner;
@@ -79,6 +83,7 @@ impl Edge {
             None => (None, Credential::default()),
         };
         let dress = passed.pass.fill(&credential).ok_or(PassFault::NoCredential)?;
+        let dress = Arc::new(dress);
         let peers = self.dialer.pass_peers(source, route.timeout).await;
         let peers = peers.map_err(|reason| match reason {
             DownReason::Timeout => PassFault::Silent,
@@ -86,6 +91,16 @@ impl Edge {
         })?;
         let plan = &source.plan.pass;
         let polled = (plan.polled)(header.method.as_str(), &passed.decoded);
+        let copy = polled.map(|polled| {
+            let taking = Taking {
+                source: source.clone(),
+                subscription: passed.subscription.clone(),
+                path: format!("{}{polled}", source.url.path.trim_end_matches('/')),
+                dress: dress.clone(),
+                at: clock::wall(),
+            };
+            Copy::new(self.hub().clone(), taking)
+        });
         let private = plan.private_keys;
         Ok(Call {
             dress,
@@ -96,7 +111,7 @@ impl Edge {
             _answering: answering,
             bodies: Bodies::default(),
             pruner: (!private.is_empty()).then(|| Pruner::new(private)),
-            copy: polled.map(|polled| Copy::new(polled, source.event_bytes_max)),
+            copy,
             fault: None,
             passed,
         })
@@ -165,15 +180,5 @@ impl Edge {
         if let Some(written) = session.response_written() {
             self.metrics().on_request(&call.answered.route, written.status.as_u16());
         }
-    }
-
-    /// The answer to a call is whole, and events stand in it.
-    pub(in crate::edge) fn on_events_answered(&self, call: &Call) {
-        let Some(copy) = &call.copy else {
-            return;
-        };
-        let source = &call.passed.route.source;
-        let path = format!("{}{}", source.url.path.trim_end_matches('/'), copy.polled);
-        self.hub().on_answered(source, &path, copy.text().as_deref());
     }
 }

@@ -7,17 +7,21 @@
 
 mod answer;
 mod begin;
+mod copy;
 mod fault;
 pub(super) mod path;
 mod request;
 
-use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
 pub(crate) use fault::PassFault;
 
+use self::copy::Copy;
 use super::gate::Passed;
 use super::proxy::{Answered, Answering};
 use super::upstream::PassKey;
@@ -31,7 +35,7 @@ pub struct Passing(pub(super) Option<Box<Call>>);
 /// One call on its way.
 pub(super) struct Call {
     pub(super) passed: Passed,
-    pub(super) dress: Dress,
+    pub(super) dress: Arc<Dress>,
     /// Addresses of the backend, and how many were tried.
     pub(super) peers: Vec<HttpPeer>,
     pub(super) tried: usize,
@@ -44,7 +48,7 @@ pub(super) struct Call {
     pub(super) bodies: Bodies,
     pub(super) pruner: Option<Pruner>,
     /// The answer, as far as it is to enter a log, too.
-    pub(super) copy: Option<Copy>,
+    copy: Option<Copy>,
     /// Why it is ended here.
     pub(super) fault: Option<PassFault>,
 }
@@ -54,35 +58,6 @@ pub(super) struct Call {
 pub(super) struct Bodies {
     up: usize,
     down: usize,
-}
-
-/// An answer whose events are to enter a log.
-pub(super) struct Copy {
-    /// The poll that would have told them, below the source's `url`.
-    pub(super) polled: String,
-    body: BytesMut,
-    bytes_max: usize,
-    is_oversize: bool,
-}
-
-impl Copy {
-    pub(super) fn new(polled: String, bytes_max: usize) -> Self {
-        Self { polled, body: BytesMut::new(), bytes_max, is_oversize: false }
-    }
-
-    fn push(&mut self, piece: &[u8]) {
-        self.is_oversize |= self.body.len() + piece.len() > self.bytes_max;
-        if self.is_oversize {
-            self.body = BytesMut::new();
-        } else {
-            self.body.extend_from_slice(piece);
-        }
-    }
-
-    /// The whole of it; `None` if it is larger than an answer of events may be.
-    pub(super) fn text(&self) -> Option<String> {
-        (!self.is_oversize).then(|| String::from_utf8_lossy(&self.body).into_owned())
-    }
 }
 
 impl Call {
@@ -123,8 +98,12 @@ impl Call {
         {
             key.on_refused();
         }
-        if !answer::is_json(header) {
+        let is_json = answer::is_json(header);
+        if !is_json {
             self.pruner = None;
+        }
+        if let Some(copy) = &mut self.copy {
+            copy.on_answer(header.status, is_json);
         }
         if let Some(fault) = answer::fault(header, self) {
             return Err(self.end(fault));
@@ -132,8 +111,8 @@ impl Call {
         answer::dress(header, self)
     }
 
-    /// A piece of the answer's body. Whether the answer is whole and its events are wanted.
-    pub(super) fn on_download(&mut self, piece: &mut Option<Bytes>, is_end: bool) -> Result<bool> {
+    /// A piece of the answer's body.
+    pub(super) fn on_download(&mut self, piece: &mut Option<Bytes>, is_end: bool) -> Result<()> {
         self.bodies.down += piece.as_ref().map_or(0, Bytes::len);
         if self.bodies.down > self.passed.route.download_bytes_max {
             return Err(self.end(PassFault::BadAnswer));
@@ -150,7 +129,10 @@ impl Call {
             }
             *piece = (!out.is_empty()).then(|| out.into());
         }
-        Ok(is_end && self.copy.is_some())
+        if is_end {
+            self.copy.take().into_iter().for_each(Copy::finish);
+        }
+        Ok(())
     }
 
     /// What a client is told of a failure; `None` if nobody is there to be told.

@@ -14,13 +14,13 @@ use super::covered::{Covered, Entry, When};
 use super::health::{Failures, Health};
 use super::history::PastEvent;
 use super::ready::{Minting, Ready};
+use super::taken::{Polled, Taken, Taking, Whose};
 use crate::config::Source;
 use crate::edge::channel::{ChannelCell, Restored};
 use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
-use crate::edge::passthrough::path;
 use crate::proto::backend::{
-    Discard, HistoryCalls, Input, Keep, Mapper, PastKeys, Policy, Request, SessionStart,
+    Discard, HistoryCalls, Input, Keep, Mapper, Message, PastKeys, Policy, Request, SessionStart,
     SessionValues, Transport, Verdict,
 };
 use crate::proto::cursor::Mark;
@@ -49,8 +49,8 @@ struct Shared {
     /// When the last byte came: from then on events may be missing once it is lost.
     last_byte: Option<UnixMillis>,
     failures: Failures,
-    /// The path that is polled, if it is.
-    polled: Option<String>,
+    /// What is polled, if it is.
+    polled: Option<Polled>,
     /// Where a client that comes back wants it to go on.
     replay_id: String,
     /// It was dialled with a client's id: what is older than this comes again, and is news only
@@ -322,35 +322,50 @@ impl UpstreamCell {
         }
     }
 
-    /// This path is polled from now on.
-    pub(super) fn on_polled(&self, path: &str) {
-        self.shared().polled = Some(path.to_owned());
+    /// This is polled from now on.
+    pub(super) fn on_asked(&self, message: &Message) {
+        let mut shared = self.shared();
+        shared.polled = Some(Polled::next(shared.polled.as_ref(), message));
     }
 
-    /// Takes the answer to a call as if a poll had been answered with it, if it is
-    /// about the conversation of this decoded path. `None`: larger than may be.
-    pub(in crate::edge) fn on_answered(&self, source: &Source, path: &str, body: Option<&str>) {
+    /// The poll was answered as it should be.
+    pub(super) fn on_polled(&self) {
+        if let Some(polled) = &mut self.shared().polled {
+            polled.on_granted();
+        }
+    }
+
+    /// A call was answered with what may be this stream's: told as if a poll had been, if the
+    /// call was its own person's, else asked for from the history.
+    pub(in crate::edge) fn on_taken(&self, taking: &Taking, taken: Taken<'_>) {
         let Transport::Poll { frames } = self.source.dialect.transport else {
             return;
         };
-        let is_same = source.name == self.source.name && source.url == self.source.url;
-        let is_polled = |polled: &String| path::decoded(polled).as_deref() == Some(path);
-        if !is_same || !self.shared().polled.as_ref().is_some_and(is_polled) {
+        let there = &taking.source;
+        if (&there.name, &there.url) != (&self.source.name, &self.source.url) {
             return;
         }
-        match body {
-            Some(body) => {
+        match (self.whose(taking), taken) {
+            (Whose::Other, _) => {}
+            (Whose::Shared, Taken::Events(_) | Taken::TooMany) => self.note_loss_since(taking.at),
+            (Whose::Own, Taken::Events(body)) => {
                 let arrived = clock::moment();
                 for (event, data) in &frames(body) {
                     self.on_frame(Input { event, data }, "", arrived);
                 }
                 self.wake();
             }
-            None => {
+            (Whose::Own, Taken::TooMany) => {
                 self.on_oversize("other");
                 self.on_overflow();
             }
         }
+    }
+
+    fn whose(&self, taking: &Taking) -> Whose {
+        let shared = self.shared();
+        let fed = shared.attachments.iter().map(|attachment| &*attachment.channel.subscription);
+        shared.polled.as_ref().map_or(Whose::Other, |polled| polled.whose(taking, fed))
     }
 
     /// Wakes the readers of all logs: once per batch.
@@ -587,7 +602,8 @@ impl UpstreamCell {
 
     /// Since then events may have been missed.
     pub(super) fn note_loss_since(&self, since: UnixMillis) {
-        self.shared().lost_at.get_or_insert(since);
+        let mut shared = self.shared();
+        shared.lost_at = Some(shared.lost_at.map_or(since, |lost| lost.min(since)));
     }
 
     /// An open stream was lost: from now on events may be missed.

@@ -18,6 +18,7 @@ mod ready;
 mod ring;
 mod probe;
 mod sse;
+mod taken;
 mod trust;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub(in crate::edge) use health::Health;
 pub(crate) use http::{Dialer, parse_retry_after};
 pub(crate) use pass::PassKey;
 pub(crate) use probe::{PROBE_TIMEOUT, Probed, probe};
+pub(crate) use taken::{Taken, Taking};
 pub(crate) use trust::Trusts;
 
 use self::history::Missed;

@@ -24,7 +24,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
     let Some(_turn) = life.dialer.take_turn(&life.cell.source, message) else {
         return failed(life, DownReason::RateLimited);
     };
-    life.cell.on_polled(message.target.split('?').next().unwrap_or_default());
+    life.cell.on_asked(message);
     // A poll may be held for long, so what a lost one had been given is asked for first. A source
     // that never was up is not by its history alone.
     if life.link.was_up()
@@ -72,6 +72,7 @@ pub(super) async fn poll(life: &mut Life<'_>, message: &Message, frames: SplitAn
 
 /// A poll was answered as it should be: the first of a row says that the source is up.
 async fn on_answer(life: &mut Life<'_>, started: Instant) {
+    life.cell.on_polled();
     if life.link.is_open() {
         life.catch_up().await;
     } else {
