@@ -55,7 +55,7 @@ impl ProxyHttp for Proxy {
         header: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        ctx.0.as_ref().map_or(Ok(()), |call| call.on_request(header))
+        ctx.0.as_mut().map_or(Ok(()), |call| call.on_request(header))
     }
 
     async fn request_body_filter(
@@ -98,8 +98,8 @@ impl ProxyHttp for Proxy {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Self::CTX) {
-        self.0.on_passed(session, ctx);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Self::CTX) {
+        self.0.on_passed(session, error.is_none(), ctx);
     }
 
     fn request_summary(&self, session: &Session, _: &Self::CTX) -> String {

@@ -1,10 +1,12 @@
 //! Events that are the answer to a sent one: who is told them, and that none is lost.
 
+use std::time::Duration;
+
 use chatmux::scripted::{Backend, Fault, Kind, On, Options};
 use serde_json::json;
 
 use crate::support::{
-    Ask, Client, Conf, Edge, EventSource, KEY, backend_with, jane, options, say,
+    Ask, Client, Conf, Edge, EventSource, KEY, backend_with, jane, options, say, soon,
 };
 
 /// The path of the chat's events at the edge.
@@ -114,4 +116,65 @@ async fn what_somebody_else_was_answered_with_is_asked_for_from_the_history() {
     assert_eq!(told, 1);
     let asked = backend.requests().iter().any(|request| request.path().ends_with("/history"));
     assert!(asked, "it was no poll that told it");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_arrive_whole_costs_no_event() {
+    let options = Options { answers: true, ..quiet() };
+    let (backend, edge) = front(options, ", download: 1KiB, timeout: 500ms").await;
+    let mut client = open(&edge, "jane").await;
+    let (long, text) = ("x".repeat(2000), "hi");
+    for (number, (fault, text, status)) in [
+        (Some(Fault::Gzip), text, Some(502)),
+        (Some(Fault::CloseMidEvent), text, None),
+        (Some(Fault::CloseAfter(20)), text, Some(502)),
+        (Some(Fault::ContentType("text/event-stream".to_owned())), text, Some(403)),
+        (Some(Fault::Dribble(1, Duration::from_secs(600))), text, Some(504)),
+        (None, long.as_str(), Some(502)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = format!("{number} {text}");
+        let said = fault.clone();
+        if let Some(fault) = fault {
+            backend.fault_on(On::Rest, 1, fault);
+        }
+        let ask = send("jane", &message(&text));
+        match status {
+            Some(status) => {
+                let reply = ask.send(edge.streams()).await;
+                assert_eq!(reply.head.status, status, "{said:?} {reply:?}");
+            }
+            None => {
+                let (mut wire, head) =
+                    soon("a head", ask.start(edge.streams(), None)).await.expect("a head");
+                let body = soon("the end", wire.body(&head)).await;
+                assert!(body.is_err(), "{said:?} {body:?}");
+            }
+        }
+        client.chat(&format!("You wrote: {text}")).await;
+    }
+    let told: Vec<_> = client.seen().iter().map(|event| event.name.as_str()).collect();
+    assert!(!told.contains(&"Raw") && !told.contains(&"gap"), "{told:?}");
+    edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_no_event_with_it() {
+    let (backend, edge) = front(Options { answers: true, ..quiet() }, "").await;
+    let mut client = open(&edge, "jane").await;
+    backend.fault_on(On::Rest, 1, Fault::Dribble(1, Duration::from_millis(20)));
+    let ask = send("jane", &message("bye"));
+    let (wire, head) = soon("a head", ask.start(edge.streams(), None)).await.expect("a head");
+    assert_eq!(head.status, 200);
+    drop(wire);
+    client.chat("You wrote: bye").await;
+    // Where the history cannot be had either, the stream says so.
+    backend.fault_on(On::Path("/history".to_owned()), 1, Fault::status(500));
+    backend.fault_on(On::Rest, 1, Fault::Gzip);
+    send("jane", &message("lost")).send(edge.streams()).await;
+    let gap = client.next_of(&["gap"]).await;
+    assert_eq!(gap.at("/source/name"), "voice", "{gap:?}");
+    edge.check_law(&[]).await;
 }

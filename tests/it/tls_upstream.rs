@@ -291,6 +291,67 @@ async fn a_backend_is_spoken_to_in_http2_where_its_source_asks_for_it() {
     assert!(streams.iter().all(|[.., accept]| accept == "text/event-stream"), "{asked:?}");
 }
 
+/// Serves a chat of Bright Pattern whose answer to sent events ends with trailers. Its second
+/// poll is never answered, so no poll tells what the answer has told.
+async fn chat(near: SslStream<TcpStream>, polls: Arc<AtomicUsize>) {
+    const TOLD: &str = r#"{"events":[{"event":"chat_session_message","msg_id":"1","msg":"told"}]}"#;
+    let mut connection = h2::server::handshake(near).await.expect("HTTP/2");
+    let mut held = Vec::new();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let is_poll = request.method() == "GET" && request.uri().path().ends_with("/events");
+        if is_poll && polls.fetch_add(1, Ordering::SeqCst) > 0 {
+            held.push(respond);
+            continue;
+        }
+        let response = http::Response::builder().header("content-type", "application/json");
+        let response = response.body(()).expect("ok");
+        let mut body = respond.send_response(response, false).expect("sent");
+        if request.method() == "POST" {
+            body.send_data(TOLD.into(), false).expect("sent");
+            let trailers = [("x-internal", "10.0.0.7")]
+                .map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("text")));
+            body.send_trailers(trailers.into_iter().collect()).expect("sent");
+        } else {
+            body.send_data("{\"events\":[]}".into(), true).expect("sent");
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_of_an_answer_that_ends_with_trailers_are_told() {
+    let scratch = Scratch::new();
+    self_signed(&scratch, "edge");
+    let mut acceptor = acceptor(scratch.path());
+    acceptor.set_alpn_select_callback(|_, offered| {
+        select_next_proto(b"\x02h2", offered).ok_or(AlpnError::ALERT_FATAL)
+    });
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let polls = Arc::new(AtomicUsize::new(0));
+        while let Ok((socket, _)) = listener.accept().await {
+            let Some(near) = accept(&acceptor, socket).await else { continue };
+            tokio::spawn(chat(near, polls.clone()));
+        }
+    });
+    let entry = trusting(&scratch, "voice", address, "", ", http2: true").replace(
+        "backend: xians, url",
+        "backend: brightpattern, app_id: a, tenant_url: x.example, chat: c, url",
+    );
+    let entry = entry.replace("api_key: sk-Xnai-tests, ", "");
+    let conf = Conf::new().entry("voice", entry).line("proxy: [{path: /voice, source: voice}]");
+    let edge = Edge::start(&conf.yaml()).await;
+    let mut client = edge.open(&Client::new("jane")).await;
+    client.all_up(&["voice"]).await;
+    let who = "tenantId=acme&workflow=customer-support&participantId=jane";
+    let ask = Ask::new("POST", format!("/voice/chats/c/events?{who}&apikey={KEY}"));
+    let reply = ask.body(r#"{"events":[]}"#).send(edge.streams()).await;
+    assert!(reply.head.status == 200 && reply.text().contains("told"), "{reply:?}");
+    client.chat("told").await;
+    edge.check_law(&[]).await;
+}
+
 #[tokio::test]
 async fn a_backend_without_http2_is_spoken_to_in_http1() {
     let scratch = Scratch::new();

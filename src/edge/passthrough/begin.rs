@@ -172,11 +172,20 @@ impl Edge {
         status
     }
 
-    /// The end of a call: counts it.
-    pub(in crate::edge) fn on_passed(&self, session: &Session, passing: &mut Passing) {
-        let Some(call) = passing.0.take() else {
+    /// The end of a call: counts it. `is_whole`: all of its answer came, and has left.
+    pub(in crate::edge) fn on_passed(
+        &self,
+        session: &Session,
+        is_whole: bool,
+        passing: &mut Passing,
+    ) {
+        let Some(mut call) = passing.0.take() else {
             return;
         };
+        if is_whole {
+            // Of an answer that ends with trailers no piece of the body was the last.
+            call.on_whole();
+        }
         if let Some(written) = session.response_written() {
             self.metrics().on_request(&call.answered.route, written.status.as_u16());
         }

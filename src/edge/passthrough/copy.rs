@@ -1,7 +1,8 @@
 //! The copy of an answer that may hold what a stream waits for.
 //!
-//! Events that are an answer to a call are told on the stream of whoever called. Not here: whose
-//! streams these are (`edge::upstream`).
+//! Events that are an answer to a call are told on the stream of whoever called. However the call
+//! ends, that stream learns of it: an answer that did not arrive whole may have held some. Not
+//! here: whose streams these are (`edge::upstream`).
 
 use std::sync::Arc;
 
@@ -12,10 +13,12 @@ use crate::edge::hub::Hub;
 use crate::edge::upstream::{Taken, Taking};
 use crate::proto::backend::Answer;
 
-/// An answer whose events are to enter logs.
+/// An answer whose events are to enter logs. Dropped before it is whole, it is a loss.
 pub(super) struct Copy {
     hub: Arc<Hub>,
     taking: Taking,
+    /// The backend may have the call, and nobody was told yet what came of it.
+    is_open: bool,
     /// Of an answer that can be read.
     status: Option<StatusCode>,
     body: BytesMut,
@@ -25,7 +28,19 @@ pub(super) struct Copy {
 impl Copy {
     /// Of the answer to a call that is about to be made.
     pub(super) fn new(hub: Arc<Hub>, taking: Taking) -> Self {
-        Self { hub, taking, status: None, body: BytesMut::new(), is_oversize: false }
+        Self {
+            hub,
+            taking,
+            is_open: false,
+            status: None,
+            body: BytesMut::new(),
+            is_oversize: false,
+        }
+    }
+
+    /// The call is on its way.
+    pub(super) const fn on_sent(&mut self) {
+        self.is_open = true;
     }
 
     /// The head of the answer; `is_json`: its body may be events.
@@ -45,7 +60,8 @@ impl Copy {
     }
 
     /// The answer is whole.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(mut self) {
+        self.is_open = false;
         let text = String::from_utf8_lossy(&self.body);
         if let Some(taken) = self.taken(&text) {
             self.hub.on_taken(&self.taking, taken);
@@ -54,8 +70,12 @@ impl Copy {
 
     /// What an answer with this body has taken, if anything.
     fn taken<'a>(&self, text: &'a str) -> Option<Taken<'a>> {
-        let status = self.status.filter(StatusCode::is_success)?;
-        if self.is_oversize {
+        let status = self.status?;
+        if status.is_server_error() {
+            // Whoever stands before the backend may have given up on what it has answered.
+            return Some(Taken::Unknown);
+        }
+        if self.is_oversize && status.is_success() {
             return Some(Taken::TooMany);
         }
         match (self.taking.source.dialect.answer)(status.as_u16(), text) {
@@ -65,6 +85,14 @@ impl Copy {
             | Answer::RateLimited
             | Answer::Gone
             | Answer::Bad => None,
+        }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.hub.on_taken(&self.taking, Taken::Unknown);
         }
     }
 }

@@ -74,8 +74,10 @@ impl Call {
     }
 
     /// The head that the backend gets.
-    pub(super) fn on_request(&self, header: &mut RequestHeader) -> Result<()> {
-        request::dress(header, self)
+    pub(super) fn on_request(&mut self, header: &mut RequestHeader) -> Result<()> {
+        request::dress(header, self)?;
+        self.copy.iter_mut().for_each(Copy::on_sent);
+        Ok(())
     }
 
     /// A piece of the request's body.
@@ -130,9 +132,14 @@ impl Call {
             *piece = (!out.is_empty()).then(|| out.into());
         }
         if is_end {
-            self.copy.take().into_iter().for_each(Copy::finish);
+            self.on_whole();
         }
         Ok(())
+    }
+
+    /// The answer is whole.
+    pub(super) fn on_whole(&mut self) {
+        self.copy.take().into_iter().for_each(Copy::finish);
     }
 
     /// What a client is told of a failure; `None` if nobody is there to be told.

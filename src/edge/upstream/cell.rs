@@ -346,8 +346,10 @@ impl UpstreamCell {
             return;
         }
         match (self.whose(taking), taken) {
-            (Whose::Other, _) => {}
-            (Whose::Shared, Taken::Events(_) | Taken::TooMany) => self.note_loss_since(taking.at),
+            (Whose::Other, _) | (Whose::Others, Taken::Unknown) => {}
+            (Whose::Others, Taken::Events(_) | Taken::TooMany)
+            | (Whose::Unproven, _)
+            | (Whose::Own, Taken::Unknown) => self.note_loss_since(taking.at),
             (Whose::Own, Taken::Events(body)) => {
                 let arrived = clock::moment();
                 for (event, data) in &frames(body) {

@@ -34,6 +34,8 @@ pub(crate) enum Taken<'a> {
     Events(&'a str),
     /// More of them than an answer of events may hold.
     TooMany,
+    /// Nobody knows: it did not arrive whole.
+    Unknown,
 }
 
 /// What a stream polls, and as whom. No `Debug`: it holds credentials.
@@ -53,8 +55,10 @@ pub(super) enum Whose {
     Other,
     /// The same, called by the stream's own person.
     Own,
-    /// The same, called by somebody else, or before the backend has let this stream in.
-    Shared,
+    /// The same and so is the person, but the backend has not let this stream in yet.
+    Unproven,
+    /// The same, called by somebody else.
+    Others,
 }
 
 impl Polled {
@@ -94,9 +98,10 @@ impl Polled {
             (&person.tenant_id, &person.participant_id)
                 == (&caller.tenant_id, &caller.participant_id)
         };
-        match self.is_granted && self.is_dressed_as(&taking.dress) && fed.any(of) {
-            true => Whose::Own,
-            false => Whose::Shared,
+        match (self.is_dressed_as(&taking.dress) && fed.any(of), self.is_granted) {
+            (true, true) => Whose::Own,
+            (true, false) => Whose::Unproven,
+            (false, _) => Whose::Others,
         }
     }
 
@@ -164,20 +169,20 @@ mod tests {
         for (call, want, why) in [
             (taking(path, jane, "jane"), Whose::Own, "her own"),
             (taking("/api/chats/c 2/events", jane, "jane"), Whose::Other, "another chat"),
-            (taking(path, jane, "mallory"), Whose::Shared, "with another credential"),
-            (taking(path, ("acme", "mallory"), "jane"), Whose::Shared, "by somebody else"),
-            (taking(path, ("globex", "jane"), "jane"), Whose::Shared, "of another tenant"),
-            (taking(path, ("acme", ""), "jane"), Whose::Shared, "by nobody that is named"),
+            (taking(path, jane, "mallory"), Whose::Others, "with another credential"),
+            (taking(path, ("acme", "mallory"), "jane"), Whose::Others, "by somebody else"),
+            (taking(path, ("globex", "jane"), "jane"), Whose::Others, "of another tenant"),
+            (taking(path, ("acme", ""), "jane"), Whose::Others, "by nobody that is named"),
         ] {
             let fed = Subscription::new("acme", "other workflow", "jane");
             assert_eq!(polled.whose(&call, [&*fed].into_iter()), want, "{why}");
         }
         let call = taking(path, jane, "jane");
-        assert_eq!(polled.whose(&call, std::iter::empty()), Whose::Shared, "nobody listens");
+        assert_eq!(polled.whose(&call, std::iter::empty()), Whose::Others, "nobody listens");
         let fed = Subscription::new("acme", "w", "jane");
         let mut elsewhere = Polled::next(None, &message(&POLL.replace("=t", "=u"), "jane"));
         elsewhere.on_granted();
-        assert_eq!(elsewhere.whose(&call, [&*fed].into_iter()), Whose::Shared, "another tenant");
+        assert_eq!(elsewhere.whose(&call, [&*fed].into_iter()), Whose::Others, "another tenant");
     }
 
     #[test]
@@ -186,11 +191,11 @@ mod tests {
         let fed = Subscription::new("acme", "w", "jane");
         let whose = |polled: &Polled| polled.whose(&call, [&*fed].into_iter());
         let mut polled = Polled::next(None, &message(POLL, "jane"));
-        assert_eq!(whose(&polled), Whose::Shared);
+        assert_eq!(whose(&polled), Whose::Unproven);
         polled.on_granted();
         assert_eq!(whose(&polled), Whose::Own);
         assert_eq!(whose(&Polled::next(Some(&polled), &message(POLL, "jane"))), Whose::Own);
         let other = Polled::next(Some(&polled), &message(POLL, "joe"));
-        assert_eq!(whose(&Polled::next(Some(&other), &message(POLL, "jane"))), Whose::Shared);
+        assert_eq!(whose(&Polled::next(Some(&other), &message(POLL, "jane"))), Whose::Unproven);
     }
 }
