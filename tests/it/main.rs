@@ -27,6 +27,7 @@ mod doors;
 mod secrets;
 mod hygiene;
 mod passthrough;
+mod passthrough_answers;
 mod passthrough_events;
 mod sharing;
 mod polls;

@@ -620,7 +620,7 @@ async fn the_backends_errors_come_with_their_body_and_the_edges_cors() {
             ("access-control-allow-credentials", None),
             ("x-frame-options", None),
             ("www-authenticate", None),
-            ("vary", Some("Origin")),
+            ("vary", Some("Origin, Authorization, X-API-Key, Cookie")),
             ("retry-after", Some("7")),
             ("x-own", Some("kept")),
         ] {

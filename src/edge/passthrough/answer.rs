@@ -5,26 +5,29 @@
 
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, HeaderName, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
-use super::{Call, PassFault};
+use super::{Call, PassFault, cache};
 use crate::config::ProxyRoute;
 
 /// What only the edge says to a client.
 const TAKEN: &[&str] = &[
+    "age",
     "alt-svc",
     "clear-site-data",
     "connection",
     "content-security-policy",
     "content-security-policy-report-only",
     "expect-ct",
+    "expires",
     "keep-alive",
     "nel",
     "origin-agent-cluster",
     "permissions-policy",
+    "pragma",
     "proxy-authenticate",
     "proxy-connection",
     "public-key-pins",
@@ -78,13 +81,16 @@ pub(super) fn dress(header: &mut ResponseHeader, call: &Call) -> Result<()> {
     if let Some(location) = location.and_then(|at| client_location(&call.passed.route, at)) {
         header.insert_header(LOCATION, location)?;
     }
-    if !header.headers.contains_key(CACHE_CONTROL) {
-        header.insert_header(CACHE_CONTROL, "no-store")?;
-    }
+    let caches = cache::cache_control(&header.headers);
+    header.insert_header(CACHE_CONTROL, caches)?;
+    let theirs = header.headers.clone();
+    header.remove_header(&VARY);
     header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     header.insert_header(REFERRER_POLICY, "no-referrer")?;
     header.insert_header(CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox")?;
-    call.answered.write(header)
+    call.answered.write(header)?;
+    let vary = cache::vary(&header.headers, &theirs);
+    header.insert_header(VARY, vary)
 }
 
 /// Why an answer cannot be passed on at all.

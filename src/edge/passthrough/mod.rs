@@ -7,6 +7,7 @@
 
 mod answer;
 mod begin;
+mod cache;
 mod copy;
 mod fault;
 pub(super) mod path;

@@ -125,19 +125,17 @@ pub(crate) async fn send_raw(to: SocketAddr, bytes: &[u8]) -> Option<Reply> {
             let _is_sent = writer.write_all(bytes).await.is_ok();
             writer
         };
-        let read = async {
-            let mut wire = Wire { socket: reader, buffer: Vec::new() };
-            let head = wire.head().await.ok()?;
-            let mut framing = head.get_framing();
-            let mut body = Vec::new();
-            while let Some(piece) = wire.piece(&mut framing).await.expect("a whole body") {
-                body.extend_from_slice(&piece);
-            }
-            Some(Reply { head, body })
-        };
-        tokio::join!(write, read).1
+        tokio::join!(write, read_reply(reader)).1
     };
     soon("an answer to bytes", whole).await
+}
+
+/// Reads a whole answer; `None` where nothing comes but the end of the connection.
+pub(crate) async fn read_reply(socket: impl AsyncRead + Unpin) -> Option<Reply> {
+    let mut wire = Wire { socket, buffer: Vec::new() };
+    let head = wire.head().await.ok()?;
+    let body = wire.body(&head).await.expect("a whole body");
+    Some(Reply { head, body })
 }
 
 /// The head of an answer.
@@ -234,7 +232,8 @@ pub(crate) struct Wire<S = TcpStream> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
-    async fn head(&mut self) -> io::Result<Head> {
+    /// The next head of an answer.
+    pub(crate) async fn head(&mut self) -> io::Result<Head> {
         let end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at;

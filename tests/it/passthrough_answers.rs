@@ -1,0 +1,62 @@
+//! Heads of answers that are passed: what of a backend's reaches a client, and what never does.
+
+use crate::support::{Ask, Conf, Edge, Head, KEY, Raw, Reply, Say, Wire, answer, soon};
+
+const WHO: &str = "tenantId=acme&workflow=customer-support&participantId=jane";
+
+fn get(path: &str) -> Ask {
+    Ask::get(format!("{path}?{WHO}&apikey={KEY}"))
+}
+
+/// The conf of an edge in front of a chat at this address, with more options of the proxied path.
+fn conf(backend: &Raw, path: &str, more: &str) -> Conf {
+    let entry = format!(
+        "desk: {{backend: openfire, token: t, url: \"http://{}/sparkweb\"}}",
+        backend.address()
+    );
+    let line = format!("proxy: [{{path: {path}, source: desk, to: /api/rest/{more}}}]");
+    Conf::new().entry("desk", entry).line(&line)
+}
+
+/// What comes of an answer with these lines in its head.
+async fn passed(path: &str, lines: &'static [&'static str], change: fn(Conf) -> Conf) -> Reply {
+    let backend = Raw::start(|_, _| Say::Bytes(answer("200 OK", lines, "hello"))).await;
+    let edge = Edge::start(&change(conf(&backend, path, "")).yaml()).await;
+    let reply = get(&format!("{}/x", path.trim_end_matches('/'))).send(edge.streams()).await;
+    assert_eq!((reply.head.status, reply.text().as_str()), (200, "hello"), "{reply:?}");
+    reply
+}
+
+#[tokio::test]
+async fn answers_are_kept_by_nobody_but_the_browser_that_asked() {
+    for (said, want) in [
+        (&["X-Nothing: 1"][..], "no-store"),
+        (&["Cache-Control: public, max-age=600, s-maxage=900"], "private, max-age=600"),
+        (
+            &["Cache-Control: max-age=60", "Cache-Control: must-revalidate"],
+            "private, max-age=60, must-revalidate",
+        ),
+        (
+            &["Cache-Control: PUBLIC, No-Cache=\"x, public\", immutable"],
+            "private, no-cache, immutable",
+        ),
+        (&["Cache-Control: public, max-age=600, no-store"], "no-store"),
+        (&["Cache-Control: public"], "private"),
+        (&["Cache-Control: max-age=\"600\", odd"], "private"),
+        (&["Expires: Thu, 01 Jan 2099 00:00:00 GMT", "Age: 5", "Pragma: x"], "no-store"),
+    ] {
+        let reply = passed("/desk", said, |conf| conf).await;
+        assert_eq!(reply.head.header("cache-control"), Some(want), "{said:?}");
+        for name in ["expires", "age", "pragma"] {
+            assert_eq!(reply.head.header(name), None, "{name} of {said:?}");
+        }
+        let vary = reply.head.header("vary");
+        assert_eq!(vary, Some("Authorization, X-API-Key, Cookie"), "{said:?}");
+    }
+    let said = &["Vary: Accept-Language, origin", "Vary: Cookie, bad name"];
+    let reply = passed("/desk", said, |conf| conf.line("cors: {allow_origins: [\"*\"]}")).await;
+    let vary = reply.head.header("vary");
+    assert_eq!(vary, Some("Origin, Authorization, X-API-Key, Cookie, Accept-Language"));
+    let reply = passed("/desk", &["Vary: *"], |conf| conf).await;
+    assert_eq!(reply.head.header("vary"), Some("Authorization, X-API-Key, Cookie, *"));
+}
