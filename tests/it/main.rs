@@ -28,6 +28,7 @@ mod secrets;
 mod hygiene;
 mod passthrough;
 mod passthrough_answers;
+mod passthrough_bounds;
 mod passthrough_events;
 mod sharing;
 mod polls;

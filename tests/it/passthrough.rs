@@ -443,6 +443,8 @@ async fn a_refused_credential_is_replaced_for_the_next_call() {
     let conf = Conf::new().entry("desk", entry).line(&proxy(Kind::Openfire, ""));
     let edge = Edge::start(&conf.yaml()).await;
     let (to, ask) = (edge.streams(), call("POST", "/desk/chat/message/bob@example.org").body("x"));
+    let mut client = edge.open(&Client::new("jane")).await;
+    client.all_up(&["desk"]).await;
     assert_eq!(ask.send(to).await.head.status, 200);
     backend.expire_tokens();
     assert_eq!(ask.send(to).await.head.status, 401, "the backend's word is passed on");

@@ -76,7 +76,9 @@ impl Edge {
         let (key, credential) = match &passed.recipe {
             Some(recipe) => {
                 let metrics = self.metrics().source(&source.name, source.dialect);
-                let got = self.dialer.pass_key(source, recipe, &metrics).await;
+                let getting = self.dialer.pass_key(source, recipe, &metrics);
+                let got = tokio::time::timeout(route.timeout, getting).await;
+                let got = got.map_err(|_| PassFault::Silent)?;
                 let (key, credential) = got.ok_or(PassFault::NoCredential)?;
                 (Some(key), credential)
             }

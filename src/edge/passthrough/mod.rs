@@ -16,6 +16,7 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
@@ -96,7 +97,8 @@ impl Call {
         if header.status.is_informational() {
             return Ok(());
         }
-        if matches!(header.status.as_u16(), 401 | 403)
+        // 403 is about what was asked for: whoever calls is known, and may do other things.
+        if header.status == StatusCode::UNAUTHORIZED
             && let Some(key) = &self.key
         {
             key.on_refused();

@@ -21,12 +21,17 @@ use crate::telemetry::SourceMetrics;
 const IDLE: Duration = Duration::from_secs(20);
 
 /// The credential that a call goes with.
-pub(crate) struct PassKey(Arc<Ring>);
+pub(crate) struct PassKey {
+    ring: Arc<Ring>,
+    /// Which of those that the ring was given.
+    grants: u64,
+}
 
 impl PassKey {
-    /// The backend refused it: the next call, and the stream when it is dialled, get another.
+    /// The backend refused it: the next call, and the stream when it is dialled, get another,
+    /// unless that says nothing of it.
     pub(crate) fn on_refused(&self) {
-        let _is_worth_a_dial = self.0.on_refused();
+        self.ring.on_refused_call(self.grants);
     }
 }
 
@@ -41,7 +46,8 @@ impl Dialer {
     ) -> Option<(PassKey, Credential)> {
         let ring = self.rings().of(source, recipe, metrics, true);
         let credential = ring.provide(self).await.ok()?;
-        Some((PassKey(ring), credential))
+        let grants = ring.count().grants;
+        Some((PassKey { ring, grants }, credential))
     }
 
     /// All addresses of a source, for Pingora to dial.

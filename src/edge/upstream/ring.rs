@@ -144,6 +144,14 @@ impl Ring {
         self.held().keys.on_refused()
     }
 
+    /// The backend refuses a call that was made with the so many-th that was given.
+    pub(super) fn on_refused_call(&self, grants: u64) {
+        let mut held = self.held();
+        if held.count.grants == grants {
+            held.keys.on_refused_call(clock::now());
+        }
+    }
+
     pub(super) fn on_silent(&self) {
         self.held().keys.on_silent();
     }

@@ -33,6 +33,9 @@ const RENEW_BEFORE_PART: u32 = 5;
 /// Nothing is renewed earlier than this after it came: a backend whose clock stands far off
 /// must not be asked without pause.
 const RENEW_FLOOR: Duration = Duration::from_secs(1);
+/// A credential that opened no stream is not given up for a refused call before this age: a call
+/// may be refused for what it asks, and each new credential is taken from what all others may get.
+const CALL_REFUSED_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// What a backend gave: values for the holes of calls. No `Debug`: they are credentials.
 #[derive(Clone, Default)]
@@ -161,6 +164,7 @@ pub struct Keyring {
 
 struct Held {
     grant: Credential,
+    granted_at: Instant,
     renew_at: Option<Instant>,
     ends_at: Option<Instant>,
     is_stale: bool,
@@ -212,6 +216,7 @@ impl Keyring {
         });
         self.held = Some(Held {
             grant,
+            granted_at: now,
             renew_at: renew_after.map(|after| now + after),
             ends_at: life.map(|life| now + life),
             is_stale: false,
@@ -264,6 +269,14 @@ impl Keyring {
             held.is_stale = true;
         }
         !std::mem::replace(&mut self.is_refused, true)
+    }
+
+    /// A call with it was refused. It is given up if it was good for a stream, or is no longer new.
+    pub fn on_refused_call(&mut self, now: Instant) {
+        if let Some(held) = &mut self.held {
+            let age = now.saturating_duration_since(held.granted_at);
+            held.is_stale |= held.is_used || age >= CALL_REFUSED_AGE_MIN;
+        }
     }
 
     /// The stream is open and says nothing, as it would if nobody stood behind it.
@@ -390,6 +403,29 @@ mod tests {
         keys.on_granted(grant(Some(100)), 0.0, WALL, start);
         keys.on_refused();
         assert!(!keys.on_failed_renewal(None, start), "the backend does not take it");
+    }
+
+    #[test]
+    fn a_refused_call_says_little_of_what_is_new() {
+        let start = Instant::now();
+        let mut keys = keyring(false, Conduct::default());
+        keys.on_refused_call(start);
+        for opens in [false, true] {
+            keys.on_granted(grant(None), 0.0, WALL, start);
+            keys.on_refused_call(start + secs(59));
+            assert_eq!(keys.due(start + secs(59)), Due::Nothing);
+            if opens {
+                keys.on_open(start + secs(59));
+            }
+            let later = start + secs(if opens { 59 } else { 60 });
+            keys.on_refused_call(later);
+            assert_eq!(keys.due(later), Due::Obtaining);
+            keys.on_granted(grant(None), 0.0, WALL, later);
+            keys.on_refused_call(later);
+            assert_eq!(keys.due(later), Due::Nothing, "nothing is known of this one");
+            assert!(keys.on_refused(), "to the stream no refusal was told");
+            keys.on_open(later);
+        }
     }
 
     #[test]

@@ -1,0 +1,73 @@
+//! What calls may take of a backend and of the edge: log-ins, and time.
+
+use chatmux::scripted::{Backend, Fault, Kind, On};
+
+use crate::support::{Ask, Client, Conf, Edge, KEY, backend};
+
+const WHO: &str = "tenantId=acme&workflow=customer-support&participantId=jane";
+
+fn call(method: &'static str, path: &str) -> Ask {
+    Ask::new(method, format!("{path}?{WHO}&apikey={KEY}"))
+}
+
+/// A conf with a source that logs people in.
+fn logging_in(backend: &Backend, more: &str) -> String {
+    let entry = format!(
+        "desk: {{backend: openfire, login: {{username: \"{{participantId}}\", password: p}}, \
+         url: \"{}\"}}",
+        backend.url()
+    );
+    let line = format!("proxy: [{{path: /desk/, source: desk, to: /api/rest/{more}}}]");
+    Conf::new().entry("desk", entry).line(&line).yaml()
+}
+
+fn log_ins(backend: &Backend) -> usize {
+    backend.requests().iter().filter(|request| request.path().contains("/login/")).count()
+}
+
+#[tokio::test]
+async fn calls_that_a_backend_refuses_do_not_log_in_again_and_again() {
+    let backend = backend(Kind::Openfire).await;
+    let edge = Edge::start(&logging_in(&backend, "")).await;
+    let to = edge.streams();
+    let room = || call("POST", "/desk/chat/message/bob@example.org").body("x");
+    let refuse = |status| {
+        backend.fault_on(On::Path("/message/".to_owned()), 1, Fault::status(status));
+    };
+    for status in [403, 401, 403, 503, 401, 403, 401] {
+        refuse(status);
+        assert_eq!(room().send(to).await.head.status, status);
+    }
+    assert_eq!(room().send(to).await.head.status, 200);
+    assert_eq!(log_ins(&backend), 1, "it is fresh, and nothing says that it was good");
+    // The stream was let in with it: now a refusal says that it is over.
+    let mut client = edge.open(&Client::new("jane")).await;
+    client.all_up(&["desk"]).await;
+    for status in [403, 503] {
+        refuse(status);
+        assert_eq!(room().send(to).await.head.status, status);
+    }
+    assert_eq!(room().send(to).await.head.status, 200);
+    assert_eq!(log_ins(&backend), 1, "who may not do one thing may do others");
+    refuse(401);
+    assert_eq!(room().send(to).await.head.status, 401);
+    assert_eq!(room().send(to).await.head.status, 200);
+    assert_eq!(log_ins(&backend), 2);
+    for _ in 0..5 {
+        refuse(401);
+        assert_eq!(room().send(to).await.head.status, 401);
+    }
+    assert_eq!(room().send(to).await.head.status, 200);
+    assert_eq!(log_ins(&backend), 2, "the new one is fresh");
+}
+
+#[tokio::test]
+async fn a_log_in_that_takes_too_long_is_told() {
+    let backend = backend(Kind::Openfire).await;
+    backend.fault_on(On::Path("/login/".to_owned()), 1, Fault::NoAnswer);
+    let edge = Edge::start(&logging_in(&backend, ", timeout: 300ms")).await;
+    let reply = call("GET", "/desk/chat/messages").send(edge.streams()).await;
+    reply.refuses(504, "Gateway Timeout", "in time");
+    let reply = call("GET", "/desk/chat/messages").send(edge.streams()).await;
+    assert_eq!(reply.head.status, 200, "{reply:?}");
+}
