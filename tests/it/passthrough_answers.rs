@@ -60,3 +60,57 @@ async fn answers_are_kept_by_nobody_but_the_browser_that_asked() {
     let reply = passed("/desk", &["Vary: *"], |conf| conf).await;
     assert_eq!(reply.head.header("vary"), Some("Authorization, X-API-Key, Cookie, *"));
 }
+
+/// Asks, and reads all that comes.
+async fn heads(edge: &Edge, ask: &Ask) -> (Vec<Head>, Vec<u8>) {
+    let ask = ask.clone().header("Connection", "close");
+    let (mut wire, mut head): (Wire, Head) =
+        soon("a head", ask.start(edge.streams(), None)).await.expect("a head");
+    let mut heads = Vec::new();
+    while head.status < 200 {
+        heads.push(head);
+        head = soon("a head", wire.head()).await.expect("a head");
+    }
+    let body = soon("a body", wire.body(&head)).await.expect("a body");
+    heads.push(head);
+    (heads, body)
+}
+
+#[tokio::test]
+async fn what_comes_before_an_answer_tells_a_client_nothing() {
+    let early = "HTTP/1.1 103 Early Hints\r\nSet-Cookie: a=b\r\n\
+                 Access-Control-Allow-Origin: *\r\nLink: <http://10.0.0.7/>; rel=preload\r\n\r\n\
+                 HTTP/1.1 100 Continue\r\nSet-Cookie: c=d\r\n\r\n";
+    let backend = Raw::start(move |_, _| {
+        Say::Bytes([early.as_bytes(), &answer("200 OK", &[], "hello")].concat())
+    })
+    .await;
+    let edge = Edge::start(&conf(&backend, "/desk", "").yaml()).await;
+    let (heads, body) = heads(&edge, &get("/desk/x")).await;
+    let (last, before) = heads.split_last().expect("a head");
+    assert_eq!((last.status, &body[..]), (200, &b"hello"[..]));
+    for head in before {
+        assert!(head.headers.is_empty(), "{head:?}");
+    }
+    assert_eq!(last.header("set-cookie"), None);
+}
+
+#[tokio::test]
+async fn no_other_protocol_is_switched_to() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\
+                  Set-Cookie: a=b\r\n\r\nraw bytes of another protocol";
+    for before in ["", "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"] {
+        let bytes = format!("{before}{switch}");
+        let backend = Raw::start(move |_, _| Say::Last(bytes.clone().into_bytes())).await;
+        let edge = Edge::start(&conf(&backend, "/desk", "").yaml()).await;
+        // Nor is a client left without an answer that was given leave to send its body.
+        let waits = Ask::new("POST", format!("/desk/x?{WHO}&apikey={KEY}"));
+        let waits = waits.header("Expect", "100-continue").body("x");
+        for (ask, leaves) in [(get("/desk/x"), 0), (waits, 1)] {
+            let (mut heads, body) = heads(&edge, &ask).await;
+            let head = heads.pop().expect("a head");
+            Reply { head, body }.refuses(502, "Bad Gateway", "answer");
+            assert_eq!(heads.len(), leaves, "{heads:?}");
+        }
+    }
+}

@@ -93,6 +93,14 @@ pub(super) fn dress(header: &mut ResponseHeader, call: &Call) -> Result<()> {
     header.insert_header(VARY, vary)
 }
 
+/// Takes everything out of a head before the answer's own: it says that there is one to come.
+pub(super) fn bare(header: &mut ResponseHeader) {
+    let names: Vec<_> = header.headers.keys().cloned().collect();
+    for name in names {
+        header.remove_header(&name);
+    }
+}
+
 /// Why an answer cannot be passed on at all.
 pub(super) fn fault(header: &ResponseHeader, call: &Call) -> Option<PassFault> {
     let text = |name: &HeaderName| {

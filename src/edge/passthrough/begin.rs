@@ -124,6 +124,8 @@ impl Edge {
         down.set_read_timeout(Some(call.passed.route.timeout));
         down.set_write_timeout(Some(self.config().timeouts.write));
         down.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        // What a backend says before its answer is for whoever spoke to it, which is the edge.
+        down.set_ignore_info_resp(true);
         let expects = down.req_header().headers.get(EXPECT);
         let is_waiting =
             expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -160,7 +162,8 @@ impl Edge {
             "a call was not passed"
         );
         let down = session.as_downstream_mut();
-        if down.response_written().is_some() {
+        // Leave to send a body is no answer yet.
+        if down.response_written().is_some_and(|head| !head.status.is_informational()) {
             return 0;
         }
         down.set_keepalive(None);
@@ -188,7 +191,8 @@ impl Edge {
             // Of an answer that ends with trailers no piece of the body was the last.
             call.on_whole();
         }
-        if let Some(written) = session.response_written() {
+        let written = session.response_written();
+        if let Some(written) = written.filter(|head| !head.status.is_informational()) {
             self.metrics().on_request(&call.answered.route, written.status.as_u16());
         }
     }

@@ -94,7 +94,12 @@ impl Call {
 
     /// The head of the answer.
     pub(super) fn on_answer(&mut self, header: &mut ResponseHeader) -> Result<()> {
+        if header.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it, and what would follow is no answer.
+            return Err(self.end(PassFault::BadAnswer));
+        }
         if header.status.is_informational() {
+            answer::bare(header);
             return Ok(());
         }
         // 403 is about what was asked for: whoever calls is known, and may do other things.
