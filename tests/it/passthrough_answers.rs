@@ -61,6 +61,32 @@ async fn answers_are_kept_by_nobody_but_the_browser_that_asked() {
     assert_eq!(reply.head.header("vary"), Some("Authorization, X-API-Key, Cookie, *"));
 }
 
+#[tokio::test]
+async fn where_something_has_moved_is_never_another_host() {
+    for (path, location, want) in [
+        ("/desk", "/sparkweb/api/rest/a/b?c=d#e", Some("/desk/a/b?c=d#e")),
+        ("/desk", "/sparkweb/api/rest", Some("/desk")),
+        ("/desk", "/sparkweb/api/restless", None),
+        ("/desk", "//evil.example/sparkweb/api/rest/x", None),
+        ("/desk", "/sparkweb/api/rest//evil.example/x", Some("/desk//evil.example/x")),
+        ("/desk", "/sparkweb/api/rest/../../admin", None),
+        ("/desk", "/sparkweb/api/rest/%2e%2e/admin", None),
+        ("/", "/sparkweb/api/rest/a", Some("/a")),
+        ("/", "/sparkweb/api/rest", Some("/")),
+        ("/", "/sparkweb/api/rest?a=b", Some("/?a=b")),
+        ("/", "/sparkweb/api/rest//evil.example/x", None),
+        ("/", "/sparkweb/api/rest/\\evil.example/x", None),
+        ("/", "/sparkweb/api/rest/\t/evil.example/x", None),
+        ("/", "/sparkweb/api/rest\\evil.example/x", None),
+    ] {
+        let line = format!("Location: {location}");
+        let backend = Raw::start(move |_, _| Say::Bytes(answer("302 Found", &[&line], ""))).await;
+        let edge = Edge::start(&conf(&backend, path, "").yaml()).await;
+        let reply = get(&format!("{}/x", path.trim_end_matches('/'))).send(edge.streams()).await;
+        assert_eq!(reply.head.header("location"), want, "{location:?} behind {path}");
+    }
+}
+
 /// Asks, and reads all that comes.
 async fn heads(edge: &Edge, ask: &Ask) -> (Vec<Head>, Vec<u8>) {
     let ask = ask.clone().header("Connection", "close");

@@ -126,15 +126,27 @@ pub(super) fn is_json(header: &ResponseHeader) -> bool {
     value.is_empty() || value.contains("json") || value.starts_with("text/plain")
 }
 
-/// Where a client finds what the backend has moved; `None` if nowhere behind this path.
+/// Where a client finds what the backend has moved; `None` if nowhere behind this path, or where
+/// a browser might read another host, or a way out of the path, into it.
 fn client_location(route: &ProxyRoute, location: &str) -> Option<String> {
+    // Browsers take `\` for `/`, and leave white space out.
+    if !location.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        return None;
+    }
     let url = &route.source.url;
     let scheme = url.to_string();
     let origin = scheme.strip_suffix(url.path.as_str()).unwrap_or(&scheme);
     let path = location.strip_prefix(origin).unwrap_or(location);
     let prefix = [&url.path, &route.to].map(|part| part.trim_end_matches('/')).concat();
     let rest = path.strip_prefix(&prefix)?;
-    let is_below = rest.is_empty() || rest.starts_with(['/', '?']);
+    let is_below = rest.is_empty() || rest.starts_with(['/', '?', '#']);
     let is_path = path.starts_with('/') && !path.starts_with("//");
-    (is_below && is_path).then(|| format!("{}{rest}", route.path.trim_end_matches('/')))
+    let below = rest.split(['?', '#']).next().unwrap_or_default();
+    let moved = format!("{}{rest}", route.path.trim_end_matches('/'));
+    if !is_below || !is_path || super::path::decoded(below).is_none() {
+        return None;
+    }
+    // Of the path that is all there is nothing left.
+    let moved = if moved.starts_with('/') { moved } else { format!("/{moved}") };
+    (!moved.starts_with("//")).then_some(moved)
 }
