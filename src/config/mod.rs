@@ -490,6 +490,8 @@ pub struct ProxyRoute {
     pub methods: Vec<http::Method>,
     /// Headers of clients that are passed besides those that always are.
     pub headers: Vec<http::HeaderName>,
+    /// Headers of answers that are passed besides those that always are.
+    pub answer_headers: Vec<http::HeaderName>,
     /// Bytes of a request's body.
     pub upload_bytes_max: usize,
     /// Bytes of an answer's body.

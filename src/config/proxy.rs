@@ -34,6 +34,38 @@ const NEVER: &[&str] = &[
     "x-real-ip",
 ];
 
+/// Headers that are not a backend's to tell a client: they say how a message travels, who may read
+/// and keep it, and what browsers are to make of the edge's own origin.
+const NEVER_ANSWERED: &[&str] = &[
+    "age",
+    "cache-control",
+    "clear-site-data",
+    "connection",
+    "content-security-policy",
+    "expires",
+    "keep-alive",
+    "location",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-connection",
+    "referrer-policy",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "strict-transport-security",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
+    "via",
+    "x-content-type-options",
+    "x-request-id",
+];
+
+/// The same, by how their names begin: what a server before us would act on, and CORS.
+const NEVER_ANSWERED_PREFIXES: &[&str] = &["access-control-", "x-accel-", "x-sendfile"];
+
 pub(super) fn proxies<'s>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
@@ -84,6 +116,9 @@ fn proxy<'s>(
     let headers = reader.list_of(&table, "headers", |reader, value| {
         reader.parsed(value, |scalar| parse_header(&scalar.text))
     });
+    let answer_headers = reader.list_of(&table, "answer_headers", |reader, value| {
+        reader.parsed(value, |scalar| parse_answer_header(&scalar.text))
+    });
     let upload = reader.size(&table, "upload");
     let download = reader.size(&table, "download");
     let timeout = reader.duration(&table, "timeout");
@@ -95,6 +130,7 @@ fn proxy<'s>(
         workflow,
         methods,
         headers,
+        answer_headers,
         upload_bytes_max: upload?,
         download_bytes_max: download?,
         timeout: timeout?,
@@ -130,10 +166,23 @@ fn methods(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<http::Method> {
 }
 
 fn parse_header(text: &str) -> Result<HeaderName, String> {
-    let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| format!("{} is no name of a header", quoted(text)))?;
+    let name = parse_name(text)?;
     if NEVER.contains(&name.as_str()) {
         return Err(format!("{} is never passed on from a client", quoted(text)));
     }
     Ok(name)
+}
+
+fn parse_answer_header(text: &str) -> Result<HeaderName, String> {
+    let name = parse_name(text)?;
+    let begins = |prefix: &&str| name.as_str().starts_with(prefix);
+    if NEVER_ANSWERED.contains(&name.as_str()) || NEVER_ANSWERED_PREFIXES.iter().any(begins) {
+        return Err(format!("{} is never passed on from a backend", quoted(text)));
+    }
+    Ok(name)
+}
+
+fn parse_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("{} is no name of a header", quoted(text)))
 }

@@ -532,6 +532,11 @@ pub(super) const PROXY: &[Field] = &[
         TEXTS,
         "Headers of clients that are passed besides the usual ones, credentials included.",
     ),
+    optional(
+        "answer_headers",
+        TEXTS,
+        "Headers of answers that are passed besides the usual ones, and that pages may read.",
+    ),
     default(
         "upload",
         Kind::Size { min: KIB, max: 4096 * MIB },

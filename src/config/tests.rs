@@ -647,6 +647,14 @@ fn proxied_paths_are_checked() {
         "{path: /a, source: desk, headers: [Host]}",
         &["c:1:44: proxy[0].headers[0]: \"Host\" is never passed on from a client"],
     );
+    for name in ["Set-Cookie", "X-Accel-Redirect", "Access-Control-Allow-Origin"] {
+        check_proxy(
+            &format!("{{path: /a, source: desk, answer_headers: [{name}]}}"),
+            &[&format!(
+                "c:1:51: proxy[0].answer_headers[0]: \"{name}\" is never passed on from a backend"
+            )],
+        );
+    }
     check_proxy(
         "{path: /a, source: desk, to: /a/../b}",
         &["c:1:38: proxy[0].to: a path holds no . or .. between its slashes"],

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -75,6 +76,17 @@ impl ProxyHttp for Proxy {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         ctx.0.as_mut().map_or(Ok(()), |call| call.on_answer(header))
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Self::CTX,
+    ) -> Result<()> {
+        // Headers after the fact: none of those that may pass comes so late.
+        trailers.clear();
+        Ok(())
     }
 
     fn upstream_response_body_filter(

@@ -62,6 +62,70 @@ async fn answers_are_kept_by_nobody_but_the_browser_that_asked() {
 }
 
 #[tokio::test]
+async fn a_backend_tells_a_client_no_more_than_is_listed() {
+    const SAID: &[&str] = &[
+        "Content-Type: text/plain",
+        "Content-Language: en",
+        "Content-Disposition: attachment; filename=a.txt",
+        "ETag: \"1\"",
+        "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT",
+        "Accept-Ranges: bytes",
+        "Retry-After: 7",
+        "Allow: GET",
+        "X-Accel-Redirect: /internal/secret",
+        "X-Accel-Buffering: yes",
+        "X-Sendfile: /etc/passwd",
+        "Content-Location: http://10.0.0.7/internal",
+        "Link: <http://10.0.0.7/internal>; rel=next",
+        "Age: 5",
+        "X-RateLimit-Remaining: 3",
+        "X-Total-Count: 12",
+        "X-Backend-Host: node-7.internal",
+        "Set-Cookie: a=b",
+        "Server: Jetty",
+        "Via: 1.1 internal",
+    ];
+    const LISTED: [&str; 9] = [
+        "content-type",
+        "content-language",
+        "content-disposition",
+        "etag",
+        "last-modified",
+        "accept-ranges",
+        "retry-after",
+        "allow",
+        "content-length",
+    ];
+    const OURS: [&str; 8] = [
+        "cache-control",
+        "connection",
+        "content-security-policy",
+        "date",
+        "referrer-policy",
+        "vary",
+        "x-content-type-options",
+        "x-request-id",
+    ];
+    let reply = passed("/desk", SAID, |conf| conf).await;
+    let mut names: Vec<_> =
+        reply.head.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    names.sort();
+    let mut want = [&LISTED[..], &OURS].concat();
+    want.sort_unstable();
+    assert_eq!(names, want, "{reply:?}");
+
+    let backend = Raw::start(|_, _| Say::Bytes(answer("200 OK", SAID, "hello"))).await;
+    let conf = conf(&backend, "/desk", ", answer_headers: [X-Total-Count, link]");
+    let edge = Edge::start(&conf.line("cors: {allow_origins: [\"*\"]}").yaml()).await;
+    let reply = get("/desk/x").send(edge.streams()).await;
+    assert_eq!(reply.head.header("x-total-count"), Some("12"));
+    assert_eq!(reply.head.header("link"), Some("<http://10.0.0.7/internal>; rel=next"));
+    assert_eq!(reply.head.header("x-backend-host"), None);
+    let exposed = reply.head.header("access-control-expose-headers").expect("a list");
+    assert!(exposed.ends_with(", X-Request-Id, x-total-count, link"), "{exposed}");
+}
+
+#[tokio::test]
 async fn where_something_has_moved_is_never_another_host() {
     for (path, location, want) in [
         ("/desk", "/sparkweb/api/rest/a/b?c=d#e", Some("/desk/a/b?c=d#e")),

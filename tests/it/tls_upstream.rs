@@ -18,7 +18,7 @@ use pingora::tls::tokio_ssl::SslStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, watch};
 
-use crate::support::{Ask, Client, Conf, Edge, KEY, Scratch, backend_with, say, soon};
+use crate::support::{Ask, Client, Conf, Edge, KEY, Scratch, backend_with, read_until, say, soon};
 
 /// A certificate for `localhost` that only itself vouches for.
 pub(crate) fn self_signed(scratch: &Scratch, name: &str) {
@@ -341,7 +341,8 @@ async fn events_of_an_answer_that_ends_with_trailers_are_told() {
     );
     let entry = entry.replace("api_key: sk-Xnai-tests, ", "");
     let conf = Conf::new().entry("voice", entry).line("proxy: [{path: /voice, source: voice}]");
-    let edge = Edge::start(&conf.yaml()).await;
+    let listen = "{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:0\", h2c: true}";
+    let edge = Edge::start(&conf.listen(listen).yaml()).await;
     let mut client = edge.open(&Client::new("jane")).await;
     client.all_up(&["voice"]).await;
     let who = "tenantId=acme&workflow=customer-support&participantId=jane";
@@ -350,6 +351,19 @@ async fn events_of_an_answer_that_ends_with_trailers_are_told() {
     assert!(reply.head.status == 200 && reply.text().contains("told"), "{reply:?}");
     client.chat("told").await;
     edge.check_law(&[]).await;
+
+    // A client that could read trailers gets none: they are headers, too.
+    let socket = TcpStream::connect(edge.listeners()[1]).await.expect("a connection");
+    let (send, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let uri = format!("http://{}/voice/chats/c/events?{who}&apikey={KEY}", edge.listeners()[1]);
+    let request = http::Request::post(uri).body(()).expect("a request");
+    let mut send = soon("a connection", send.ready()).await.expect("it is there");
+    let (response, _) = send.send_request(request, true).expect("sent");
+    let mut body = soon("an answer", response).await.expect("a head").into_body();
+    read_until(&mut body, "told").await;
+    let trailers = soon("the end", body.trailers()).await.expect("an end").unwrap_or_default();
+    assert!(trailers.is_empty(), "{trailers:?}");
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The head of a passed answer: the backend's status and content, the edge's rules.
 //!
-//! What a backend says about pages, origins, cookies and connections is taken away, and said
-//! anew: CORS by the conf, and that an answer is nothing to be run. Not here: bodies.
+//! A list of what may pass, as for requests: what a backend says about pages, origins, cookies,
+//! connections and itself is not told. Said anew are CORS by the conf, who may keep an answer, and
+//! that it is nothing to be run. Not here: bodies.
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LOCATION, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -13,62 +15,33 @@ use pingora::http::ResponseHeader;
 use super::{Call, PassFault, cache};
 use crate::config::ProxyRoute;
 
-/// What only the edge says to a client.
-const TAKEN: &[&str] = &[
-    "age",
-    "alt-svc",
-    "clear-site-data",
-    "connection",
-    "content-security-policy",
-    "content-security-policy-report-only",
-    "expect-ct",
-    "expires",
-    "keep-alive",
-    "nel",
-    "origin-agent-cluster",
-    "permissions-policy",
-    "pragma",
-    "proxy-authenticate",
-    "proxy-connection",
-    "public-key-pins",
-    "referrer-policy",
-    "refresh",
-    "report-to",
-    "reporting-endpoints",
-    "server",
-    "service-worker-allowed",
-    "set-cookie",
-    "set-cookie2",
-    "sourcemap",
-    "strict-transport-security",
-    "te",
-    "timing-allow-origin",
-    "trailer",
-    "upgrade",
-    "via",
-    "www-authenticate",
-    "x-aspnet-version",
-    "x-aspnetmvc-version",
-    "x-content-type-options",
-    "x-frame-options",
-    "x-permitted-cross-domain-policies",
-    "x-powered-by",
-    "x-request-id",
-    "x-xss-protection",
+/// What a backend may tell a client about its answer, besides what is said anew below. How an
+/// answer travels, what runs in pages, who stands behind the edge are none of these. Nor are
+/// allowances: those of a backend are not the client's own.
+const PASSED: &[&str] = &[
+    "accept-ranges",
+    "allow",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-range",
+    "content-type",
+    "etag",
+    "last-modified",
+    "retry-after",
+    // Says where the body ends: Pingora writes it anew.
+    "transfer-encoding",
 ];
-
-/// The same, by how their names begin.
-const TAKEN_PREFIXES: &[&str] = &["access-control-", "cross-origin-"];
 
 /// Turns the backend's head into the one that the client gets.
 pub(super) fn dress(header: &mut ResponseHeader, call: &Call) -> Result<()> {
-    let taken = |name: &HeaderName| {
-        let name = name.as_str();
-        TAKEN.contains(&name) || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    };
-    let names: Vec<_> = header.headers.keys().filter(|name| taken(name)).cloned().collect();
-    for name in names {
-        header.remove_header(&name);
+    let route = &call.passed.route;
+    let theirs = header.headers.clone();
+    let passed =
+        |name: &HeaderName| PASSED.contains(&name.as_str()) || route.answer_headers.contains(name);
+    for name in theirs.keys().filter(|name| !passed(name)) {
+        header.remove_header(name);
     }
     if call.pruner.is_some() {
         // Of the whole document, which is not what leaves.
@@ -76,21 +49,22 @@ pub(super) fn dress(header: &mut ResponseHeader, call: &Call) -> Result<()> {
             header.remove_header(&name);
         }
     }
-    let location = header.remove_header(&LOCATION);
-    let location = location.as_ref().and_then(|location| location.to_str().ok());
-    if let Some(location) = location.and_then(|at| client_location(&call.passed.route, at)) {
+    let location = theirs.get(LOCATION).and_then(|location| location.to_str().ok());
+    if let Some(location) = location.and_then(|at| client_location(route, at)) {
         header.insert_header(LOCATION, location)?;
     }
-    let caches = cache::cache_control(&header.headers);
-    header.insert_header(CACHE_CONTROL, caches)?;
-    let theirs = header.headers.clone();
-    header.remove_header(&VARY);
+    header.insert_header(CACHE_CONTROL, cache::cache_control(&theirs))?;
     header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
     header.insert_header(REFERRER_POLICY, "no-referrer")?;
     header.insert_header(CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox")?;
     call.answered.write(header)?;
-    let vary = cache::vary(&header.headers, &theirs);
-    header.insert_header(VARY, vary)
+    if let Some(exposed) = header.headers.get(ACCESS_CONTROL_EXPOSE_HEADERS) {
+        let ours = exposed.to_str().unwrap_or_default();
+        let named = route.answer_headers.iter().map(HeaderName::as_str);
+        let names: Vec<_> = std::iter::once(ours).chain(named).collect();
+        header.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, names.join(", "))?;
+    }
+    header.insert_header(VARY, cache::vary(&header.headers, &theirs))
 }
 
 /// Takes everything out of a head before the answer's own: it says that there is one to come.
