@@ -63,10 +63,10 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        ctx.0.as_mut().map_or(Ok(()), |call| call.on_upload(body.as_ref()))
+        ctx.0.as_mut().map_or(Ok(()), |call| call.on_upload(body.as_ref(), is_end))
     }
 
     async fn upstream_response_filter(

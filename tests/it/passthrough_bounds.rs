@@ -1,8 +1,13 @@
 //! What calls may take of a backend and of the edge: log-ins, and time.
 
-use chatmux::scripted::{Backend, Fault, Kind, On};
+use std::time::Duration;
 
-use crate::support::{Ask, Client, Conf, Edge, KEY, backend};
+use chatmux::scripted::{Backend, Fault, Kind, On};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{
+    Ask, Client, Conf, Edge, KEY, Raw, Reply, Say, answer, backend, read_reply, soon,
+};
 
 const WHO: &str = "tenantId=acme&workflow=customer-support&participantId=jane";
 
@@ -70,4 +75,40 @@ async fn a_log_in_that_takes_too_long_is_told() {
     reply.refuses(504, "Gateway Timeout", "in time");
     let reply = call("GET", "/desk/chat/messages").send(edge.streams()).await;
     assert_eq!(reply.head.status, 200, "{reply:?}");
+}
+
+/// An edge before a chat that is told what to say, with more options of the proxied path.
+async fn before(backend: &Raw, more: &str) -> Edge {
+    let entry =
+        format!("desk: {{backend: openfire, token: t, url: \"http://{}\"}}", backend.address());
+    let line = format!("proxy: [{{path: /desk/, source: desk{more}}}]");
+    Edge::start(&Conf::new().entry("desk", entry).line(&line).yaml()).await
+}
+
+#[tokio::test]
+async fn an_upload_that_trickles_is_given_up() {
+    let backend = Raw::start(|_, _| Say::Bytes(answer("200 OK", &[], "ok"))).await;
+    let edge = before(&backend, ", timeout: 400ms").await;
+    let socket = tokio::net::TcpStream::connect(edge.streams()).await.expect("a connection");
+    let (mut reader, mut writer) = socket.into_split();
+    let head = format!(
+        "POST /desk/x?{WHO}&apikey={KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    writer.write_all(head.as_bytes()).await.expect("written");
+    // Never silent for as long as `timeout`.
+    let trickle = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        while writer.write_all(b"x").await.is_ok() {
+            ticks.tick().await;
+        }
+        std::future::pending::<Reply>().await
+    };
+    let answered = async {
+        tokio::select! {
+            reply = trickle => reply,
+            reply = read_reply(&mut reader) => reply.expect("an answer"),
+        }
+    };
+    soon("a refusal", answered).await.refuses(408, "Request Timeout", "in time");
+    assert_eq!(backend.requests(), Vec::<String>::new(), "it was never whole");
 }

@@ -111,7 +111,7 @@ impl Edge {
             answered: answered.clone(),
             key,
             _answering: answering,
-            bodies: Bodies::default(),
+            bodies: Bodies::new(clock::now()),
             pruner: (!private.is_empty()).then(|| Pruner::new(private)),
             copy,
             fault: None,

@@ -14,6 +14,7 @@ pub(super) mod path;
 mod request;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,11 +25,16 @@ use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 pub(crate) use fault::PassFault;
 
 use self::copy::Copy;
+use super::clock;
 use super::gate::Passed;
 use super::proxy::{Answered, Answering};
 use super::upstream::PassKey;
 use crate::proto::backend::Dress;
 use crate::proto::prune::Pruner;
+
+/// Bytes of a request's body that must come in a second, on the whole: a phone with the poorest
+/// of networks sends faster. Less would hold a connection of the backend for next to nothing.
+const UPLOAD_RATE_MIN: usize = 4 * 1024;
 
 /// What Pingora keeps of a passed call between its phases; nothing for all other requests.
 #[derive(Default)]
@@ -55,11 +61,24 @@ pub(super) struct Call {
     pub(super) fault: Option<PassFault>,
 }
 
-/// Bytes that went by.
-#[derive(Default)]
+/// Bytes that went by, since the head of the request did.
 pub(super) struct Bodies {
     up: usize,
     down: usize,
+    since: Instant,
+}
+
+impl Bodies {
+    pub(super) const fn new(since: Instant) -> Self {
+        Self { up: 0, down: 0, since }
+    }
+
+    /// Whether the request's body comes slower than it may: it has `timeout` to begin with, and a
+    /// second for every [`UPLOAD_RATE_MIN`] bytes.
+    fn is_late(&self, timeout: Duration, now: Instant) -> bool {
+        let secs = u64::try_from(self.up / UPLOAD_RATE_MIN).unwrap_or(u64::MAX);
+        now.saturating_duration_since(self.since) > timeout + Duration::from_secs(secs)
+    }
 }
 
 impl Call {
@@ -78,13 +97,17 @@ impl Call {
     /// The head that the backend gets.
     pub(super) fn on_request(&mut self, header: &mut RequestHeader) -> Result<()> {
         request::dress(header, self)?;
+        self.bodies.since = clock::now();
         self.copy.iter_mut().for_each(Copy::on_sent);
         Ok(())
     }
 
     /// A piece of the request's body.
-    pub(super) fn on_upload(&mut self, piece: Option<&Bytes>) -> Result<()> {
+    pub(super) fn on_upload(&mut self, piece: Option<&Bytes>, is_end: bool) -> Result<()> {
         self.bodies.up += piece.map_or(0, Bytes::len);
+        if !is_end && self.bodies.is_late(self.passed.route.timeout, clock::now()) {
+            return Err(self.end(PassFault::Slow));
+        }
         let bytes_max = self.passed.route.upload_bytes_max;
         if self.bodies.up > bytes_max {
             return Err(self.end(PassFault::TooLarge { bytes_max }));
@@ -184,4 +207,28 @@ impl Call {
 /// An error that is ours.
 pub(super) fn internal(what: &'static str) -> BError {
     Error::explain(ErrorType::InternalError, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_its_time_and_a_second_for_every_four_kibibytes() {
+        let since = clock::now();
+        let timeout = Duration::from_secs(75);
+        for (bytes, secs, want) in [
+            (0, 75, false),
+            (0, 76, true),
+            (4095, 76, true),
+            (4096, 76, false),
+            (4096, 77, true),
+            (32 << 20, 75 + 8192, false),
+            (32 << 20, 76 + 8192, true),
+        ] {
+            let bodies = Bodies { up: bytes, ..Bodies::new(since) };
+            let now = since + Duration::from_secs(secs);
+            assert_eq!(bodies.is_late(timeout, now), want, "{bytes} after {secs} s");
+        }
+    }
 }
