@@ -112,3 +112,19 @@ async fn an_upload_that_trickles_is_given_up() {
     soon("a refusal", answered).await.refuses(408, "Request Timeout", "in time");
     assert_eq!(backend.requests(), Vec::<String>::new(), "it was never whole");
 }
+
+#[tokio::test]
+async fn a_call_that_is_made_again_counts_its_body_once() {
+    // The connection that the second request comes on dies under it.
+    let backend = Raw::start(|number, _| match number {
+        1 => Say::Last(Vec::new()),
+        _ => Say::Bytes(answer("200 OK", &[], "ok")),
+    })
+    .await;
+    let edge = before(&backend, ", upload: 1KiB").await;
+    assert_eq!(call("GET", "/desk/x").send(edge.streams()).await.head.status, 200);
+    let reply = call("PUT", "/desk/x").body(vec![b'x'; 700]).send(edge.streams()).await;
+    assert_eq!((reply.head.status, backend.requests().len()), (200, 3), "{reply:?}");
+    let again = backend.requests().pop().expect("a request");
+    assert!(again.ends_with(&"x".repeat(700)), "{again}");
+}

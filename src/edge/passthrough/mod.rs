@@ -97,7 +97,8 @@ impl Call {
     /// The head that the backend gets.
     pub(super) fn on_request(&mut self, header: &mut RequestHeader) -> Result<()> {
         request::dress(header, self)?;
-        self.bodies.since = clock::now();
+        // Made again on another connection, it is sent from its first byte on.
+        self.bodies = Bodies::new(clock::now());
         self.copy.iter_mut().for_each(Copy::on_sent);
         Ok(())
     }
