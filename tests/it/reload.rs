@@ -79,6 +79,26 @@ async fn a_conf_file_with_an_error_changes_nothing() {
 }
 
 #[tokio::test]
+async fn clients_of_the_old_words_and_of_the_new_ones_do_not_share_a_log() {
+    let backend = backend(Kind::Xians).await;
+    let yaml =
+        |words: &str| Conf::new().backend(&backend).route(&format!(", vocabulary: {words}")).yaml();
+    let edge = Edge::start(&yaml("full")).await;
+    let mut old = edge.open(&Client::new("jane")).await;
+    old.all_up(&["agent"]).await;
+    edge.reload(&yaml("raw")).await;
+    let mut raw = edge.open(&Client::new("jane")).await;
+    edge.until_open(2).await;
+    say(&backend, "to both");
+    let both = old.chat("to both").await;
+    assert!(both.data.get("source").is_some(), "{both:?}");
+    let (name, data) = raw.next_frame().await;
+    assert_eq!(name, "Chat");
+    assert!(data.contains("\"to both\"") && !data.contains("\"source\":"), "{data}");
+    edge.check_law(&[]).await;
+}
+
+#[tokio::test]
 async fn a_limit_that_was_used_up_stays_used_up() {
     let backend = backend(Kind::Xians).await;
     let limits = "limits: {subject: {opens: 2/h, burst: 2}}";
