@@ -281,9 +281,7 @@ impl Edge {
             }
         };
         let Some(decided) = decided else {
-            // A stream is no answer that a drain waits for.
-            drop(answering);
-            self.serve(session).await;
+            self.serve_counted(session, answering).await;
             return true;
         };
         let begun = self.begin(session, decided, (request_id(), answering), passing).await;
@@ -297,14 +295,17 @@ impl Edge {
     /// that leaves before its answer is written is no error: Pingora would log it with the whole
     /// URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
-        if let Err(error) = self.answer(session).await {
+        // Before it is asked whether the process drains: a drain that is not seen here sees this.
+        self.serve_counted(session, Answering::new(&self.answering)).await;
+    }
+
+    async fn serve_counted(self: &Arc<Self>, session: &mut Session, answering: Answering) {
+        if let Err(error) = self.answer(session, answering).await {
             log::debug!(error:%; "the client left before its answer was written");
         }
     }
 
-    async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
-        // Before it is asked whether the process drains: a drain that is not seen here sees this.
-        let answering = Answering::new(&self.answering);
+    async fn answer(self: &Arc<Self>, session: &mut Session, answering: Answering) -> Result<()> {
         let down = session.as_downstream_mut();
         // Whatever is answered: a body that nobody wants is not waited for any longer.
         down.set_total_drain_timeout(Some(BODY_TIMEOUT));
