@@ -104,6 +104,7 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         let path = upgrade_socket.as_deref();
         let path = path.ok_or("an upgrade needs a socket: set server.upgrade_socket")?;
         handed::check_upgrade_socket(&path.display().to_string())?;
+        log::info!("waiting for the listeners: send SIGQUIT to the old process within 5 s");
     }
     let mut server = Server::new_with_opt_and_conf(
         Some(Opt { upgrade: options.is_upgrade, daemon: options.is_daemon, ..Opt::default() }),
