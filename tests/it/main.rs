@@ -39,6 +39,7 @@ mod trouble;
 mod ends;
 mod gone;
 mod crowd;
+mod daemon;
 mod handover;
 mod operators;
 mod monitoring;
