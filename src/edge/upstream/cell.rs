@@ -14,14 +14,14 @@ use super::covered::{Covered, Entry, When};
 use super::health::{Failures, Health};
 use super::history::PastEvent;
 use super::ready::{Minting, Ready};
-use super::taken::{Polled, Taken, Taking, Whose};
+use super::taken::{Polled, Taking, Whose};
 use crate::config::Source;
 use crate::edge::channel::{ChannelCell, Restored};
 use crate::edge::clock::{self, Moment};
 use crate::edge::gate::Resolved;
 use crate::proto::backend::{
     Discard, HistoryCalls, Input, Keep, Mapper, Message, PastKeys, Policy, Request, SessionStart,
-    SessionValues, Transport, Verdict,
+    SessionValues, Verdict,
 };
 use crate::proto::cursor::Mark;
 use crate::proto::event::{DownReason, Encoded, GapReason, MessageType};
@@ -336,36 +336,8 @@ impl UpstreamCell {
         }
     }
 
-    /// A call was answered with what may be this stream's: told as if a poll had been, if the
-    /// call was its own person's, else asked for from the history.
-    pub(in crate::edge) fn on_taken(&self, taking: &Taking, taken: Taken<'_>) {
-        let Transport::Poll { frames } = self.source.dialect.transport else {
-            return;
-        };
-        let there = &taking.source;
-        if (&there.name, &there.url) != (&self.source.name, &self.source.url) {
-            return;
-        }
-        match (self.whose(taking), taken) {
-            (Whose::Other, _) | (Whose::Others, Taken::Unknown) => {}
-            (Whose::Others, Taken::Events(_) | Taken::TooMany)
-            | (Whose::Unproven, _)
-            | (Whose::Own, Taken::Unknown) => self.note_loss_since(taking.at),
-            (Whose::Own, Taken::Events(body)) => {
-                let arrived = clock::moment();
-                for (event, data) in &frames(body) {
-                    self.on_frame(Input { event, data }, "", arrived);
-                }
-                self.wake();
-            }
-            (Whose::Own, Taken::TooMany) => {
-                self.on_oversize("other");
-                self.on_overflow();
-            }
-        }
-    }
-
-    fn whose(&self, taking: &Taking) -> Whose {
+    /// Whose this call is, as this stream sees it.
+    pub(super) fn whose(&self, taking: &Taking) -> Whose {
         let shared = self.shared();
         let fed = shared.attachments.iter().map(|attachment| &*attachment.channel.subscription);
         shared.polled.as_ref().map_or(Whose::Other, |polled| polled.whose(taking, fed))

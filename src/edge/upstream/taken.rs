@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
+use super::UpstreamCell;
 use crate::config::Source;
+use crate::edge::clock;
 use crate::edge::passthrough::path;
-use crate::proto::backend::{Dress, Message};
+use crate::proto::backend::{Dress, Input, Message, Transport};
 use crate::proto::event::Subscription;
 use crate::proto::time::UnixMillis;
 
@@ -110,6 +112,37 @@ impl Polled {
         let has_pair = |pair: &str| self.query.split('&').any(|own| own == pair);
         dress.query.split('&').all(|pair| pair.is_empty() || has_pair(pair))
             && dress.headers.iter().all(|header| self.headers.contains(header))
+    }
+}
+
+impl UpstreamCell {
+    /// A call was answered with what may be this stream's: told as if a poll had been, if the
+    /// call was its own person's, else asked for from the history.
+    pub(in crate::edge) fn on_taken(&self, taking: &Taking, taken: Taken<'_>) {
+        let Transport::Poll { frames } = self.source.dialect.transport else {
+            return;
+        };
+        let there = &taking.source;
+        if (&there.name, &there.url) != (&self.source.name, &self.source.url) {
+            return;
+        }
+        match (self.whose(taking), taken) {
+            (Whose::Other, _) | (Whose::Others, Taken::Unknown) => {}
+            (Whose::Others, Taken::Events(_) | Taken::TooMany)
+            | (Whose::Unproven, _)
+            | (Whose::Own, Taken::Unknown) => self.note_loss_since(taking.at),
+            (Whose::Own, Taken::Events(body)) => {
+                let arrived = clock::moment();
+                for (event, data) in &frames(body) {
+                    self.on_frame(Input { event, data }, "", arrived);
+                }
+                self.wake();
+            }
+            (Whose::Own, Taken::TooMany) => {
+                self.on_oversize("other");
+                self.on_overflow();
+            }
+        }
     }
 }
 
