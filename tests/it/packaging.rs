@@ -205,7 +205,14 @@ fn everything_that_the_debian_package_holds_is_there() {
         };
         assert!(found, "{from} is not there");
     }
-    assert!(count >= 10, "{count} assets");
+    assert!(count >= 14, "{count} assets");
+    assert!(manifest.contains("\nlicense-file = [\"packaging/debian/copyright\", \"0\"]\n"));
+    // In a form of its own, it is put in as it stands.
+    assert!(read("packaging/debian/copyright").starts_with("Format: https://www.debian.org/"));
+    assert!(manifest.contains("\nchangelog = \"packaging/debian/changelog\"\n"));
+    let version = concat!("chatmux (", env!("CARGO_PKG_VERSION"), "-1) ");
+    let changelog = read("packaging/debian/changelog");
+    assert!(changelog.starts_with(version), "the newest entry is of this version: {changelog}");
     assert!(manifest.contains("conf-files = [\"/etc/chatmux/chatmux.yaml\"]"));
 }
 
@@ -252,6 +259,13 @@ async fn the_debian_package_is_built_and_holds_what_it_names() {
         ("-rw-r--r--", "./usr/share/doc/chatmux/docs/schema/asyncapi.json"),
         ("-rw-r--r--", "./usr/share/chatmux/prometheus/alerts.yaml"),
         ("-rw-r--r--", "./usr/share/chatmux/grafana/chatmux.json"),
+        ("-rw-r--r--", "./usr/share/man/man1/chatmux.1.gz"),
+        ("-rw-r--r--", "./usr/share/man/man1/chatmux-check.1.gz"),
+        ("-rw-r--r--", "./usr/share/bash-completion/completions/chatmux"),
+        ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_chatmux"),
+        ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/chatmux.fish"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/copyright"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/changelog.Debian.gz"),
     ] {
         let has = |line: &str| line.starts_with(mode) && line.ends_with(&format!(" {file}"));
         assert!(files.lines().any(has), "{mode} {file} is not in\n{files}");
