@@ -219,13 +219,13 @@ fn everything_that_the_debian_package_holds_is_there() {
 /// The binary under test is ten times as large as a released one, and is compressed.
 const PACKAGE_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// Builds the package of the binary under test, where `cargo deb` is there.
+/// Builds the package of the binary under test, where `cargo deb` is there: `.ci/setup` installs it.
 #[tokio::test]
 async fn the_debian_package_is_built_and_holds_what_it_names() {
     let (has_tool, _) = run(Command::new("cargo").args(["deb", "--version"])).await;
     if !has_tool {
         // What it would put in is looked at above in any case.
-        println!("not built: there is no `cargo deb` (cargo install cargo-deb)");
+        println!("not built: there is no `cargo deb` (.ci/setup test)");
         return;
     }
     let scratch = Scratch::new();
