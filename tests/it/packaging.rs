@@ -55,7 +55,7 @@ fn the_unit_drains_reloads_and_hands_over() {
     };
     let check = "/usr/bin/chatmux check -c /etc/chatmux/chatmux.yaml";
     assert_eq!(value("ExecReload"), [check, "/bin/kill -HUP $MAINPID"]);
-    assert_eq!(value("EnvironmentFile"), ["-/run/chatmux/upgrade.env"]);
+    assert_eq!(value("EnvironmentFile"), ["-/run/chatmux-upgrade.env"]);
     assert!(value("ExecStart")[0].ends_with(" $CHATMUX_OPTIONS"));
     assert!(read("packaging/debian/chatmux.yaml").contains("/run/chatmux/upgrade.sock"));
     assert_eq!(value("Type"), ["notify"]);
@@ -84,7 +84,8 @@ case "$*" in
     if grep -q listening "$CHATMUX_RUN/new.log" 2> /dev/null; then echo active
     else echo "${CHATMUX_B:-inactive}"; fi ;;
   "start --no-block chatmux@b")
-    . "$CHATMUX_RUN/upgrade.env"
+    if [ -n "${CHATMUX_STOPPED:-}" ]; then kill -TERM $PPID; exit; fi
+    . "$CHATMUX_UPGRADE_ENV"
     "$CHATMUX" run -c "$CHATMUX_CONF" $CHATMUX_OPTIONS > /dev/null 2> "$CHATMUX_RUN/new.log" &
     echo $! > "$CHATMUX_RUN/new.pid" ;;
   "kill --signal=QUIT chatmux@a") kill -QUIT "$CHATMUX_OLD" ;;
@@ -108,22 +109,31 @@ async fn an_upgrade_hands_the_listeners_to_the_other_instance() {
     let (is_done, _) = run(Command::new("chmod").arg("755").arg(&systemctl)).await;
     assert!(is_done);
     let path = format!("{}:{}", scratch.path().display(), std::env::var("PATH").expect("PATH"));
+    let options = scratch.path().join("options.env");
+    // The folder is the service's: what lies there must not lead root elsewhere.
+    let foreign = scratch.write("foreign", "of somebody else");
+    std::os::unix::fs::symlink(&foreign, scratch.path().join("upgrade.env")).expect("a link");
     let mut upgrade = Command::new(root().join("packaging/systemd/upgrade"));
     upgrade
         .env("PATH", path)
         .env("CHATMUX_RUN", scratch.path())
+        .env("CHATMUX_UPGRADE_ENV", &options)
         .env("CHATMUX", env!("CARGO_BIN_EXE_chatmux"))
         .env("CHATMUX_CONF", &conf)
         .env("CHATMUX_OLD", old.pid().to_string());
     // The last upgrade is still draining: another one would have nowhere to go.
     let (is_done, said) = run(upgrade.env("CHATMUX_B", "deactivating")).await;
     assert!(!is_done && said.contains("chatmux@b is deactivating"), "{said}");
-    let (is_done, said) = run(upgrade.env_remove("CHATMUX_B")).await;
+    // Somebody stops it halfway.
+    let (is_done, _) = run(upgrade.env_remove("CHATMUX_B").env("CHATMUX_STOPPED", "yes")).await;
+    assert!(!is_done && !options.exists(), "the next start is no upgrade");
+    let (is_done, said) = run(upgrade.env_remove("CHATMUX_STOPPED")).await;
     let file = |name: &str| std::fs::read_to_string(scratch.path().join(name)).unwrap_or_default();
     let new = Ended(file("new.pid").trim().to_owned());
     assert!(is_done, "{said} {}", file("new.log"));
     assert_eq!(said.trim(), "upgrade: chatmux@b runs, chatmux@a drains");
-    assert!(!scratch.path().join("upgrade.env").exists(), "the next start is no upgrade");
+    assert!(!options.exists(), "the next start is no upgrade");
+    assert_eq!(std::fs::read_to_string(&foreign).expect("a file"), "of somebody else");
     assert_eq!(old.wait_exit().await, 0, "{}", old.log());
     let reply = Client::new("jane").without("apikey").ask("GET").send(to).await;
     assert_eq!(reply.head.status, 401, "the new process answers: {}", file("new.log"));
