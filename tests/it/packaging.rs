@@ -226,6 +226,48 @@ fn everything_that_the_debian_package_holds_is_there() {
     assert!(manifest.contains("conf-files = [\"/etc/chatmux/chatmux.yaml\"]"));
 }
 
+#[tokio::test]
+async fn a_package_that_is_removed_stops_and_one_that_is_upgraded_goes_on() {
+    let scratch = Scratch::new();
+    let (systemd, etc) = (scratch.path().join("systemd"), scratch.path().join("etc"));
+    std::fs::create_dir(&systemd).expect("a folder");
+    std::fs::create_dir(&etc).expect("a folder");
+    let called = scratch.path().join("called");
+    for tool in ["systemctl", "deb-systemd-invoke"] {
+        let tool = scratch.write(tool, "#!/bin/sh\necho \"${0##*/} $*\" >> \"$CALLED\"\n");
+        assert!(run(Command::new("chmod").arg("755").arg(&tool)).await.0);
+    }
+    let path = format!("{}:{}", scratch.path().display(), std::env::var("PATH").expect("PATH"));
+    let link = etc.join("chatmux@a.service");
+    std::fs::write(&link, "enabled").expect("a file");
+    let calls = async |name: &str, arguments: &[&str]| {
+        let script = read(&format!("packaging/debian/{name}"));
+        let wants = "/etc/systemd/system/multi-user.target.wants";
+        let script = script.replace("/run/systemd/system", &systemd.display().to_string());
+        let script = scratch.write(name, &script.replace(wants, &etc.display().to_string()));
+        std::fs::write(&called, "").expect("a file");
+        let mut sh = Command::new("sh");
+        sh.arg(script).args(arguments).env("PATH", &path).env("CALLED", &called);
+        let (is_done, said) = run(&mut sh).await;
+        assert!(is_done, "{name} {arguments:?}: {said}");
+        std::fs::read_to_string(&called).expect("a file")
+    };
+    let reload = "systemctl --system daemon-reload\n";
+    let stop = "deb-systemd-invoke stop chatmux@a.service chatmux@b.service\n";
+    assert_eq!(calls("postinst", &["configure", "0.0.9-1"]).await, reload);
+    assert_eq!(calls("prerm", &["upgrade", "0.2.0-1"]).await, "");
+    assert_eq!(calls("prerm", &["remove"]).await, stop);
+    assert_eq!(calls("postrm", &["remove"]).await, reload);
+    assert!(link.exists(), "it starts again when it is installed again");
+    assert_eq!(calls("postrm", &["purge"]).await, reload);
+    assert!(!link.exists());
+    // In an image that is being built there is no systemd.
+    std::fs::remove_dir(&systemd).expect("a folder");
+    for (name, why) in [("postinst", "configure"), ("prerm", "remove"), ("postrm", "remove")] {
+        assert_eq!(calls(name, &[why]).await, "", "{name}");
+    }
+}
+
 /// The binary under test is ten times as large as a released one, and is compressed.
 const PACKAGE_TIME_MAX: Duration = Duration::from_secs(300);
 
@@ -254,7 +296,9 @@ async fn the_debian_package_is_built_and_holds_what_it_names() {
     let deb = scratch.path().join("chatmux.deb");
     let (is_read, control) = run(Command::new("dpkg-deb").arg("--info").arg(&deb)).await;
     assert!(is_read, "{control}");
-    for field in [" Package: chatmux\n", "ca-certificates", "libssl3", "conffiles"] {
+    let scripts = ["postinst", "prerm", "postrm"];
+    let fields = [" Package: chatmux\n", "ca-certificates", "libssl3", "conffiles"];
+    for field in fields.into_iter().chain(scripts) {
         assert!(control.contains(field), "{field} is not in {control}");
     }
     let (is_read, files) = run(Command::new("dpkg-deb").arg("--contents").arg(&deb)).await;
