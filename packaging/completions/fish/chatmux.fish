@@ -38,7 +38,7 @@ complete -c chatmux -n "__fish_chatmux_needs_command" -f -a "completions" -d 'Pr
 complete -c chatmux -n "__fish_chatmux_needs_command" -f -a "man" -d 'Print a manual page'
 complete -c chatmux -n "__fish_chatmux_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c chatmux -n "__fish_chatmux_using_subcommand run" -s c -l conf -d 'The conf file' -r -F
-complete -c chatmux -n "__fish_chatmux_using_subcommand run" -l pid-file -d 'Where a background process writes its id' -r
+complete -c chatmux -n "__fish_chatmux_using_subcommand run" -l pid-file -d 'Where a background process writes its id' -r -F
 complete -c chatmux -n "__fish_chatmux_using_subcommand run" -s u -l upgrade -d 'Take the listeners over from a running process'
 complete -c chatmux -n "__fish_chatmux_using_subcommand run" -s d -l daemon -d 'Go to the background'
 complete -c chatmux -n "__fish_chatmux_using_subcommand run" -s h -l help -d 'Print help'
