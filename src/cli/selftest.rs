@@ -14,15 +14,13 @@ use serde_json::json;
 use super::Format;
 use super::stream::{self, Opened};
 use super::terminal::{Paint, Progress, colour};
-use crate::config::Url;
+use crate::config::{SELFTEST_SUFFIX, Url};
 use crate::edge::now;
 use crate::proto::selftest::{
     Ended, Finding, Heard, IDLE_DEFAULT_SECS, IDLE_MAX_SECS, Plan, Verdict, judge,
 };
 use crate::proto::sse::{Decoder, Item, Limits};
 
-/// What follows the path of a route.
-const SUFFIX: &str = "/selftest";
 /// What browsers take.
 const ANY_CODING: &str = "gzip, deflate, br, zstd";
 /// Longer than the test takes, nobody waits than by this: a proxy's own patience is a minute.
@@ -91,10 +89,10 @@ async fn test(args: &Args) -> Result<Heard, String> {
 /// The path and query of the self-test of a stream, which may be named itself.
 fn target(url: &Url, query: &str, idle: u64) -> String {
     let path = url.path.trim_end_matches('/');
-    let path = path.strip_suffix(SUFFIX).unwrap_or(path);
+    let path = path.strip_suffix(SELFTEST_SUFFIX).unwrap_or(path);
     let of_others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("idle="));
     let query: Vec<_> = of_others.map(str::to_owned).chain([format!("idle={idle}")]).collect();
-    format!("{path}{SUFFIX}?{}", query.join("&"))
+    format!("{path}{SELFTEST_SUFFIX}?{}", query.join("&"))
 }
 
 /// Asks; gives the answer, which is a stream, and when it was asked for.

@@ -25,6 +25,7 @@ mod schema;
 mod document;
 mod error;
 mod net;
+mod path;
 mod pattern;
 mod units;
 #[cfg(test)]
@@ -59,6 +60,7 @@ pub use file::{FILE_BYTES_MAX, Input, Loaded, load, parse, read};
 #[cfg(feature = "openssl")]
 pub(crate) use names::Names;
 pub use net::{IpNet, Rate, Scheme, Url};
+pub(crate) use path::{SELFTEST_SUFFIX, TICKET_SUFFIX};
 pub use pattern::{OriginRule, Pattern};
 pub use schema::schema;
 pub use spec::{Field, Kind, Presence, reference};

@@ -253,8 +253,9 @@ pub(super) fn parse_path(text: &str) -> Result<String, String> {
             "a path starts with / and holds no spaces, no ?, # or {}, and only ASCII".to_owned()
         );
     }
-    let is_dots = |part: &str| matches!(part, "." | "..");
-    if text.split('/').any(is_dots) {
+    // Escaped ones are undone by many a server.
+    let is_dots = |part: &str| matches!(part.replace("%2e", ".").as_str(), "." | "..");
+    if text.to_ascii_lowercase().split('/').any(is_dots) {
         return Err("a path holds no . or .. between its slashes".to_owned());
     }
     let path = text.trim_end_matches('/');
@@ -329,6 +330,7 @@ mod tests {
         check_url("https://a/x?y=1", Err("no query"));
         check_url("https://a/{tenantId}", Err("no holes"));
         check_url("https://a/../b", Err("no . or .."));
+        check_url("https://a/.%2E/b", Err("no . or .."));
         check_url("https://a/é", Err("only ASCII"));
     }
 

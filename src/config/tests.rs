@@ -878,7 +878,7 @@ fn routes_are_checked() {
     check(
         "routes:
   - {path: /a, sources: [desk], match: {tenant: acme}}
-  - {path: /a/, sources: [desk], match: {tenant: acme}}
+  - {path: /a, sources: [desk], match: {tenant: acme}}
   - {path: /b, sources: [desk], match: {tenant: '', workflow: 'a('}, heartbeat: {default: 5s, min: 10s}}
   - {path: /c, sources: [desk], heartbeat: {default: 0s}}",
         &[
@@ -888,6 +888,81 @@ fn routes_are_checked() {
             "c:4:81: routes[2].heartbeat: default must lie between min and max, but 5s does not lie between 10s and 300s",
             "c:5:54: routes[3].heartbeat.default: 0s is under 1s",
         ],
+    );
+}
+
+#[test]
+fn a_path_that_no_request_can_have_is_refused() {
+    const REFUSED: &str = "every request for this path is refused (400): ";
+    let empty = format!("{REFUSED}nothing stands between two slashes; write one");
+    let odd = format!("{REFUSED}a slash is escaped, or backward; write / itself, or leave it out");
+    let dots = "a path holds no . or .. between its slashes";
+    let broken =
+        format!("{REFUSED}a % comes without two hexadecimal digits; a % itself is written %25");
+    let looked_up = |path: &str| {
+        format!(
+            "requests are looked up as \"{path}\": escapes are undone where none is needed, and \
+             written in capitals; write that"
+        )
+    };
+    for (path, want) in [
+        ("/a//b", empty.clone()),
+        ("//", empty),
+        ("/%2e%2e/x", dots.to_owned()),
+        ("/x/../b", dots.to_owned()),
+        (
+            "/.;a/x",
+            format!("{REFUSED}a . or .. stands between slashes; write the path that is meant"),
+        ),
+        ("/a%2Fb", odd.clone()),
+        ("/a%5cb", odd),
+        ("/a%zz", broken),
+        ("/a%00", format!("{REFUSED}it holds a control character")),
+        ("/%41bc", looked_up("/Abc")),
+        ("/%c3%a9", looked_up("/%C3%A9")),
+    ] {
+        let message = format!("c:1:17: routes[0].path: {want}");
+        check(&format!("routes: [{{path: {path}, sources: [desk]}}]"), &[&message]);
+        let message = format!("c:1:16: proxy[0].path: {want}");
+        check(&format!("proxy: [{{path: {path}, source: desk}}]"), &[&message]);
+    }
+    check(
+        "routes: [{path: /tr/, sources: [desk]}]",
+        &[
+            "c:1:17: routes[0].path: a route's path is taken exactly and has no / at its end; write \
+           \"/tr\"",
+        ],
+    );
+    for good in ["/", "/a%20b/%C3%A9", "/a..b", "/.well-known/x", "/ticket", "/e/selftest"] {
+        let Loaded { config, .. } =
+            accepted(&format!("routes: [{{path: {good}, sources: [desk]}}]"));
+        assert_eq!(config.routes[0].path, good);
+    }
+}
+
+#[test]
+fn what_is_asked_beside_a_stream_is_no_path_of_another() {
+    check(
+        "routes:
+  - {path: /events/ticket, sources: [desk]}
+  - {path: /events, sources: [desk], match: {tenant: acme}}
+  - {path: /events, sources: [desk]}
+  - {path: /events/selftest, sources: [desk]}
+proxy: [{path: /events/ticket/, source: desk}, {path: /events/files/, source: desk}]",
+        &[
+            "c:2:12: routes[0].path: \"/events/ticket\" is where routes[1] is asked for \
+             tickets; write another path",
+            "c:5:12: routes[3].path: \"/events/selftest\" is where routes[1] is asked for its \
+             self-test; write another path",
+            "c:6:9: proxy[0]: \"/events/ticket\" is the path of a route, too",
+            "c:6:9: proxy[0]: \"/events/ticket\" is where the route \"/events\" is asked for \
+             tickets",
+        ],
+    );
+    check(
+        "routes: [{path: /, sources: [desk]}, {path: /ticket, sources: [desk]}]",
+        &["c:1:45: routes[1].path: \"/ticket\" is where routes[0] is asked for tickets; write \
+           another path"],
     );
 }
 
