@@ -7,7 +7,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 use pingora::connectors::http::Connector;
 use serde_json::json;
 
@@ -109,11 +109,9 @@ async fn open(
     let patience = Plan::new(args.idle).takes() + GRACE;
     let opened = tokio::time::timeout(patience, stream::open(connector, url, request));
     let opened = opened.await.map_err(|_| "no answer came: something swallows it".to_owned())??;
-    let kind = opened.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.unwrap_or_default().to_owned();
-    match opened.status {
-        200 if kind.starts_with("text/event-stream") => Ok((opened, asked)),
-        200 => Err(format!("the answer is no event stream but {kind:?}: is this a chatmux route?")),
+    match (opened.status, opened.not_a_stream()) {
+        (200, None) => Ok((opened, asked)),
+        (200, Some(what)) => Err(format!("{what}: is this a chatmux route?")),
         _ => Err(opened.refusal().await?),
     }
 }
