@@ -179,7 +179,7 @@ pub(super) fn matches(
     let workflow = reader.text(&table, "workflow", parse_pattern);
     for (name, pattern) in [("tenant", &tenant), ("workflow", &workflow)] {
         if let (Some(value), Some(pattern)) = (table.get(name), pattern) {
-            reader.warn_if_never(&value, pattern);
+            reader.warn_of_pattern(&value, pattern);
         }
     }
     (tenant, workflow)

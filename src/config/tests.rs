@@ -152,10 +152,21 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
 
 /// A certificate that is good for these days from now, and its key.
 pub(super) fn certificate(from: i64, until: i64) -> (String, String) {
-    use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509};
+    use openssl::{ec, nid::Nid, pkey::PKey};
 
     let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
     let key = ec::EcKey::generate(&group).and_then(PKey::from_ec_key).expect("a key");
+    certificate_of(&key, from, until)
+}
+
+/// One of this key.
+pub(super) fn certificate_of(
+    key: &openssl::pkey::PKey<openssl::pkey::Private>,
+    from: i64,
+    until: i64,
+) -> (String, String) {
+    use openssl::{asn1::Asn1Time, hash::MessageDigest, x509};
+
     let mut name = x509::X509Name::builder().expect("a name");
     name.append_entry_by_text("CN", "localhost").expect("a name");
     let name = name.build();
@@ -167,10 +178,10 @@ pub(super) fn certificate(from: i64, until: i64) -> (String, String) {
     };
     builder.set_subject_name(&name).expect("a name");
     builder.set_issuer_name(&name).expect("a name");
-    builder.set_pubkey(&key).expect("a key");
+    builder.set_pubkey(key).expect("a key");
     builder.set_not_before(&day(from)).expect("a day");
     builder.set_not_after(&day(until)).expect("a day");
-    builder.sign(&key, MessageDigest::sha256()).expect("a signature");
+    builder.sign(key, MessageDigest::sha256()).expect("a signature");
     let text = |pem: Vec<u8>| String::from_utf8(pem).expect("text");
     let cert = builder.build().to_pem().expect("a PEM");
     (text(cert), text(key.private_key_to_pem_pkcs8().expect("a PEM")))
@@ -518,6 +529,26 @@ fn listeners_are_checked() {
     );
     accepted("listen: [{address: 'a:0'}, {address: 'a:0'}]");
     check(
+        "listen: [{address: '127.0.0.1:1'}, {address: '0.0.0.0:1'}, {address: '[::1]:1'}, \
+         {address: '10.0.0.1:2'}]\nadmin: {address: '[::]:1'}",
+        &[
+            "c:1:46: listen[1].address: all addresses take the port of listen[0] as well; drop one, or write another port",
+            "c:2:18: admin.address: all addresses take the port of listen[2] as well; drop one, or write another port",
+        ],
+    );
+    // With IPv6 the kernel listens for IPv4, too, unless it is told otherwise.
+    check_warnings(
+        "listen: [{address: '[::]:1'}, {address: '127.0.0.1:1'}, {address: 'localhost:3'}, \
+         {address: '0.0.0.0:3'}]",
+        &[
+            "c:1:41: listen[1].address: listen[0] may take this port of it; then run fails",
+            "c:1:93: listen[3].address: listen[2] may take this port of it; then run fails",
+        ],
+    );
+    let apart =
+        "listen: [{address: '127.0.0.1:1'}, {address: '127.0.0.2:1'}, {address: '0.0.0.0:2'}]";
+    accepted(&format!("{apart}\nadmin: {{address: 'localhost:1'}}"));
+    check(
         "listen: [{address: 'a:1', proxy_protocol: true}]",
         &["c:1:43: listen[0].proxy_protocol: nobody may send it; name who does in trusted_proxies"],
     );
@@ -791,7 +822,19 @@ fn secrets_are_never_repeated() {
     );
     source(
         "'${vault:TOKEN}'",
-        "c:2:49: sources.desk.token: ${env:NAME} or ${file:PATH} must be the whole value",
+        "c:2:49: sources.desk.token: this is neither ${env:NAME} nor ${file:PATH}",
+    );
+    source(
+        "'${evn:TOKEN}'",
+        "c:2:49: sources.desk.token: this is neither ${env:NAME} nor ${file:PATH}; did you mean \"env\"?",
+    );
+    source(
+        "'${hunter2}'",
+        "c:2:49: sources.desk.token: this is neither ${env:NAME} nor ${file:PATH}",
+    );
+    source(
+        "{hunter2}",
+        "c:2:49: sources.desk.token: this must be one value, not a table; a template is quoted: \"{query.NAME}\", \"{participantId}\"",
     );
     source(
         "'pass{hunter2}'",
@@ -853,6 +896,39 @@ fn secrets_come_from_outside() {
     assert!(matches!(key, Some(IssuerKey::Secret(secret)) if secret.reveal() == "file-secret"));
     let errors = read_in(&elsewhere, &handed).err().expect("nobody handed it over").to_string();
     assert!(errors.contains("$CREDENTIALS_DIRECTORY/secret"), "{errors}");
+}
+
+#[test]
+fn patterns_as_of_files_are_told_what_they_take() {
+    let route = |of: &str| format!("routes: [{{path: /a, sources: [desk], match: {{{of}}}}}]");
+    check(
+        &route("workflow: '*'"),
+        &[
+            "c:1:56: routes[0].match.workflow: * alone is no expression: leave the option out for any, or write .*",
+        ],
+    );
+    check_warnings(
+        &route("workflow: 'customer-*'"),
+        &[
+            "c:1:56: routes[0].match.workflow: in an expression * repeats the character before it; for anything in its place write 'customer-.*'",
+        ],
+    );
+    check_warnings(&route("workflow: 'customer-.*', tenant: 'a|b*'"), &[]);
+    check_warnings(
+        "cors: {allow_origins: ['https://*.example.com', '*']}",
+        &[
+            "c:1:24: cors.allow_origins[0]: in an expression * repeats the character before it; for anything in its place write 'https://.*\\.example\\.com'",
+        ],
+    );
+    check_warnings(
+        &format!(
+            "auth: {{api_keys: [{{label: a, sha256: '{}', tenants: ['*']}}]}}",
+            "0".repeat(64)
+        ),
+        &[
+            "c:1:116: auth.api_keys[0].tenants[0]: this is somebody called *; leave the list out for any",
+        ],
+    );
 }
 
 #[test]
