@@ -50,6 +50,8 @@ const DRAIN_RETRY_SECS: std::ops::Range<u64> = 1..10;
 
 /// Everything that serves streams, shared by all listeners of a process.
 pub struct Edge {
+    /// As at the start: what a reload cannot change.
+    started: Arc<Config>,
     running: ArcSwap<Running>,
     hub: Arc<Hub>,
     pub(super) dialer: Arc<Dialer>,
@@ -109,6 +111,7 @@ impl Edge {
         dialer.adopt(renew(&dialer, &config)?);
         let certificates = Certificates::new(&config, &metrics)?;
         Ok(Arc::new(Self {
+            started: config.clone(),
             running: ArcSwap::from_pointee(Running { config, gate }),
             hub,
             dialer,
@@ -189,7 +192,7 @@ impl Edge {
         touch(&self.metrics, &config);
         gate.start();
         forget_issuers(&self.metrics, &before.config, &config);
-        let differing = differing(&before.config, &config);
+        let differing = differing(&self.started, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.tell();

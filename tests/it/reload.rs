@@ -118,10 +118,15 @@ async fn listeners_that_changed_are_named_and_stay_as_they_are() {
     let backend = backend(Kind::Xians).await;
     let edge = Edge::start(&conf(&backend, &[KEY]).yaml()).await;
     let listen = "{address: \"127.0.0.1:0\"}, {address: \"127.0.0.1:1\"}";
-    edge.reload(&conf(&backend, &[KEY]).listen(listen).line("server: {drain: 2s}").yaml()).await;
+    let other = conf(&backend, &[KEY]).listen(listen).line("server: {drain: 2s}").yaml();
     let needs = "configuration: a change needs a restart or an upgrade: path=";
+    // The second time it is as far from what runs as the first; back at that, nothing is told.
+    let same = conf(&backend, &[KEY]).yaml();
+    for yaml in [&other, &other, &same, &same] {
+        edge.reload(yaml).await;
+    }
     edge.logged(&format!("{needs}\"listen 127.0.0.1:1\"")).await;
-    edge.logged(&format!("{needs}server")).await;
+    assert_eq!(edge.log().matches(&format!("{needs}server")).count(), 2, "{}", edge.log());
     assert!(!edge.log().contains(&format!("{needs}\"listen 127.0.0.1:0")), "{}", edge.log());
     edge.open(&Client::new("jane")).await.expect("connected").await;
     edge.check_law(&[]).await;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use jiff::fmt::rfc2822;
+use nix::errno::Errno;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::TcpKeepalive;
@@ -293,6 +294,9 @@ impl Dialer {
                 Err(error) => {
                     let source = place.name;
                     log::debug!(source, address:%, error:%; "an address cannot be reached");
+                    if is_out_of_descriptors(&error) {
+                        log::warn!(source; "no file descriptor is left for a source");
+                    }
                     last = down_reason(&error);
                 }
             }
@@ -482,6 +486,8 @@ pub(crate) struct Head {
     pub(super) is_encoded: bool,
     /// The pause that it asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// The other side's clock, as its `Date` says.
+    pub(crate) date: Option<UnixMillis>,
 }
 
 impl Head {
@@ -491,6 +497,7 @@ impl Head {
             content_type: essence(text("content-type")),
             is_encoded: !matches!(text("content-encoding"), "" | "identity"),
             retry_after: parse_retry_after(text("retry-after")),
+            date: parse_date(text("date")),
         }
     }
 
@@ -587,6 +594,17 @@ fn down_reason(error: &BError) -> DownReason {
     }
 }
 
+/// The process may open no more, or the machine may not: that is no fault of the backend.
+fn is_out_of_descriptors(error: &BError) -> bool {
+    // Pingora's errors tell their cause in a field of their own.
+    let Some(cause) = &error.cause else { return false };
+    if let Some(inner) = cause.downcast_ref::<BError>() {
+        return is_out_of_descriptors(inner);
+    }
+    let number = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    matches!(number.map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+}
+
 fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -601,7 +619,7 @@ pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
 }
 
 /// A date as headers have it.
-pub(super) fn parse_date(text: &str) -> Option<UnixMillis> {
+fn parse_date(text: &str) -> Option<UnixMillis> {
     let date = rfc2822::parse(text).ok()?;
     Some(UnixMillis(date.timestamp().as_millisecond()))
 }
@@ -623,6 +641,18 @@ mod tests {
         let loaded = crate::config::parse(&conf, "c", std::path::Path::new("."), &|_| None);
         let config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
         config.sources.first().expect("a source").clone()
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_fault_of_the_backend() {
+        for (number, want) in [(Errno::EMFILE, true), (Errno::ENFILE, true), (Errno::EPIPE, false)]
+        {
+            let cause = std::io::Error::from_raw_os_error(number as i32);
+            let error = pingora::Error::because(ErrorType::SocketError, "socket", cause);
+            assert_eq!(is_out_of_descriptors(&error), want, "{number}");
+            let outer = pingora::Error::because(ErrorType::ConnectError, "connect", error);
+            assert_eq!(is_out_of_descriptors(&outer), want, "{number}");
+        }
     }
 
     #[tokio::test]
