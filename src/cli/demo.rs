@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -48,7 +49,27 @@ pub(super) struct Args {
     backends_only: bool,
 }
 
+/// The ports of the backends, from the first on; free ones where that is 0. `None`: there are not
+/// so many left.
+fn ports(first: u16) -> Option<Vec<u16>> {
+    let port = |index| match first {
+        0 => Some(0),
+        first => first.checked_add(u16::try_from(index).ok()?),
+    };
+    (0..Kind::ALL.len()).map(port).collect()
+}
+
 pub(super) fn run(args: &Args) -> Result<(), String> {
+    if args.backends_only && ports(args.port).is_none() {
+        let last = usize::from(u16::MAX) + 1 - Kind::ALL.len();
+        let message = format!(
+            "--port {}: the {} backends take so many ports from there on; {last} is the last that \
+             leaves room\n",
+            args.port,
+            Kind::ALL.len()
+        );
+        clap::Error::raw(ErrorKind::ValueValidation, message).exit();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -56,9 +77,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         .map_err(|error| format!("cannot start: {error}"))?;
     let audience = Audience::new(PARTICIPANT).tenant(TENANT).workflow(WORKFLOW);
     let first_port = if args.backends_only { args.port } else { 0 };
-    let backends = runtime
-        .block_on(start_backends(&audience, first_port))
-        .map_err(|error| format!("the scripted backends cannot start: {error}"))?;
+    let backends = runtime.block_on(start_backends(&audience, first_port))?;
     if args.backends_only {
         show_backends(&backends, &audience)?;
         runtime.block_on(until_ended(args.seconds.map(Duration::from_secs)));
@@ -116,11 +135,10 @@ async fn until_ended(time: Option<Duration>) {
 
 /// Starts all four, each playing its conversation again and again. The ports follow one another,
 /// or are free ones.
-async fn start_backends(audience: &Audience, first_port: u16) -> io::Result<Vec<Backend>> {
+async fn start_backends(audience: &Audience, first_port: u16) -> Result<Vec<Backend>, String> {
     let mut backends = Vec::new();
-    for (index, kind) in Kind::ALL.iter().enumerate() {
-        let offset = u16::try_from(index).unwrap_or(0);
-        let port = if first_port == 0 { 0 } else { first_port.saturating_add(offset) };
+    let ports = ports(first_port).unwrap_or_default();
+    for (index, (kind, port)) in Kind::ALL.iter().zip(ports).enumerate() {
         let options = Options {
             port,
             tokens: vec![(PARTICIPANT.to_owned(), "demo-token".to_owned())],
@@ -130,7 +148,9 @@ async fn start_backends(audience: &Audience, first_port: u16) -> io::Result<Vec<
             answers: true,
             ..Options::default()
         };
-        let backend = Backend::start(*kind, options).await?;
+        let backend = Backend::start(*kind, options).await.map_err(|error| {
+            format!("a scripted backend cannot listen on 127.0.0.1:{port}: {error}")
+        })?;
         let conversation = match kind {
             Kind::Salesforce => Conversation::assistant_case(),
             Kind::Openfire | Kind::Xians | Kind::BrightPattern => Conversation::support_case(),
@@ -176,7 +196,12 @@ fn sources(backends: &[Backend], audience: &Audience) -> String {
     for backend in backends {
         let url = backend.url();
         let (name, options) = match backend.kind() {
-            Kind::Openfire => ("desk", "backend: openfire, token: demo-token".to_owned()),
+            // A token of Openfire dies with its stream, so whoever comes back needs a log-in.
+            Kind::Openfire => (
+                "desk",
+                "backend: openfire, login: {username: \"{participantId}\", password: demo}"
+                    .to_owned(),
+            ),
             Kind::Xians => ("agent", "backend: xians, api_key: sk-Xnai-demo".to_owned()),
             Kind::Salesforce => (
                 "care",
@@ -271,6 +296,14 @@ fn summary(data: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn backends_stand_on_ports_in_a_row_that_exist() {
+        assert_eq!(ports(9701), Some(vec![9701, 9702, 9703, 9704]));
+        assert_eq!(ports(0), Some(vec![0; 4]));
+        assert_eq!(ports(65532), Some(vec![65532, 65533, 65534, 65535]));
+        assert_eq!(ports(65533), None);
+    }
 
     #[test]
     fn an_event_is_one_line() {

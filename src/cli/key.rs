@@ -4,6 +4,7 @@
 //! key is looked up (`edge`).
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Format;
+use super::terminal::{Paint, colour};
 use crate::config::{self, ApiKey, Pattern};
 use crate::edge;
 use crate::proto::time::UnixMillis;
@@ -95,17 +97,20 @@ fn make(new: &New) -> Result<(), String> {
         Pattern::parse(workflow).map_err(|why| format!("--workflow {workflow}: {why}"))?;
     }
     if let Some(expires) = &new.expires {
-        config::parse_time(expires).map_err(|why| format!("--expires {expires}: {why}"))?;
+        let at = config::parse_time(expires);
+        let at = at.map_err(|why| format!("--expires {expires}: {why}"))?;
+        if at <= edge::wall() {
+            let warning = Paint::of(&io::stderr()).paint(colour::YELLOW, "warning:");
+            eprintln!("{warning} --expires {expires}: that is past, so the key opens nothing");
+        }
     }
     let key = format!("cmx_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; KEY_BYTES]>()));
-    println!("The key, shown this once:");
-    println!();
-    println!("  {key}");
-    println!();
-    println!("The entry for the conf file, below auth: api_keys:");
-    println!();
-    println!("{}", entry(new, &key));
-    Ok(())
+    let text = format!(
+        "The key, shown this once:\n\n  {key}\n\n\
+         The entry for the conf file, below auth: api_keys:\n\n{}\n",
+        entry(new, &key)
+    );
+    super::print(text.as_bytes())
 }
 
 fn entry(new: &New, key: &str) -> String {
@@ -132,17 +137,16 @@ fn entry(new: &New, key: &str) -> String {
 }
 
 fn show(list: &List) -> Result<(), String> {
-    let loaded = config::load(&list.conf, &|name| std::env::var(name).ok());
-    let keys = loaded.map_err(|errors| errors.to_string())?.config.auth.api_keys;
+    let keys = config::api_keys(&list.conf).map_err(|errors| errors.to_string())?;
     let now = edge::wall();
-    match list.format {
+    let text = match list.format {
         Format::Json => {
             let keys: Vec<_> = keys.iter().map(|key| json(key, now)).collect();
-            println!("{}", Value::from(keys));
+            format!("{}\n", Value::from(keys))
         }
-        Format::Text => print!("{}", table(keys.iter().map(|key| row(key, now)))),
-    }
-    Ok(())
+        Format::Text => table(keys.iter().map(|key| row(key, now))),
+    };
+    super::print(text.as_bytes())
 }
 
 fn json(key: &ApiKey, now: UnixMillis) -> Value {
@@ -154,7 +158,7 @@ fn json(key: &ApiKey, now: UnixMillis) -> Value {
         "workflows": workflows,
         "participants": key.participants,
         "expires": key.expires.map(|at| at.to_string()),
-        "isExpired": is_expired(key, now),
+        "isExpired": key.is_expired(now),
         "hasOwnLimits": key.limits.is_some(),
     })
 }
@@ -171,7 +175,7 @@ fn row(key: &ApiKey, now: UnixMillis) -> [String; 7] {
         any(key.tenants.clone()),
         any(key.workflows.iter().map(ToString::to_string).collect()),
         any(key.participants.clone()),
-        if is_expired(key, now) { format!("{expires} (over)") } else { expires },
+        if key.is_expired(now) { format!("{expires} (over)") } else { expires },
         if key.limits.is_some() { "own" } else { "common" }.to_owned(),
     ]
 }
@@ -194,10 +198,6 @@ fn table(rows: impl Iterator<Item = [String; 7]>) -> String {
         out.push('\n');
     }
     out
-}
-
-fn is_expired(key: &ApiKey, now: UnixMillis) -> bool {
-    key.expires.is_some_and(|expires| expires <= now)
 }
 
 /// The start of a digest.

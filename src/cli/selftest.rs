@@ -7,22 +7,20 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 use pingora::connectors::http::Connector;
 use serde_json::json;
 
 use super::Format;
 use super::stream::{self, Opened};
 use super::terminal::{Paint, Progress, colour};
-use crate::config::Url;
+use crate::config::{SELFTEST_SUFFIX, Url};
 use crate::edge::now;
 use crate::proto::selftest::{
     Ended, Finding, Heard, IDLE_DEFAULT_SECS, IDLE_MAX_SECS, Plan, Verdict, judge,
 };
 use crate::proto::sse::{Decoder, Item, Limits};
 
-/// What follows the path of a route.
-const SUFFIX: &str = "/selftest";
 /// What browsers take.
 const ANY_CODING: &str = "gzip, deflate, br, zstd";
 /// Longer than the test takes, nobody waits than by this: a proxy's own patience is a minute.
@@ -91,10 +89,10 @@ async fn test(args: &Args) -> Result<Heard, String> {
 /// The path and query of the self-test of a stream, which may be named itself.
 fn target(url: &Url, query: &str, idle: u64) -> String {
     let path = url.path.trim_end_matches('/');
-    let path = path.strip_suffix(SUFFIX).unwrap_or(path);
+    let path = path.strip_suffix(SELFTEST_SUFFIX).unwrap_or(path);
     let of_others = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("idle="));
     let query: Vec<_> = of_others.map(str::to_owned).chain([format!("idle={idle}")]).collect();
-    format!("{path}{SUFFIX}?{}", query.join("&"))
+    format!("{path}{SELFTEST_SUFFIX}?{}", query.join("&"))
 }
 
 /// Asks; gives the answer, which is a stream, and when it was asked for.
@@ -111,11 +109,9 @@ async fn open(
     let patience = Plan::new(args.idle).takes() + GRACE;
     let opened = tokio::time::timeout(patience, stream::open(connector, url, request));
     let opened = opened.await.map_err(|_| "no answer came: something swallows it".to_owned())??;
-    let kind = opened.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.unwrap_or_default().to_owned();
-    match opened.status {
-        200 if kind.starts_with("text/event-stream") => Ok((opened, asked)),
-        200 => Err(format!("the answer is no event stream but {kind:?}: is this a chatmux route?")),
+    match (opened.status, opened.not_a_stream()) {
+        (200, None) => Ok((opened, asked)),
+        (200, Some(what)) => Err(format!("{what}: is this a chatmux route?")),
         _ => Err(opened.refusal().await?),
     }
 }

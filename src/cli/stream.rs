@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
@@ -33,8 +34,12 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 
 /// One that is no header, too.
 pub(super) fn header(text: &str) -> Result<String, String> {
-    let is_pair = text.split_once(':').is_some_and(|(name, _)| !name.trim().is_empty());
-    if is_pair { Ok(text.to_owned()) } else { Err("a header is NAME: VALUE".to_owned()) }
+    let (name, value) = text.split_once(':').ok_or("a header is NAME: VALUE")?;
+    HeaderName::from_bytes(name.trim().as_bytes())
+        .map_err(|_| "the name of a header has letters, digits and hyphens, and no spaces")?;
+    HeaderValue::from_str(value.trim())
+        .map_err(|_| "the value of a header has no line breaks or other control characters")?;
+    Ok(text.to_owned())
 }
 
 /// A URL as it was given, with its query.
@@ -85,7 +90,20 @@ impl Opened {
             refusal.extend_from_slice(&chunk);
         }
         refusal.truncate(REFUSAL_BYTES);
-        Ok(format!("{}: {}", self.status, String::from_utf8_lossy(&refusal).trim()))
+        // Nobody is followed elsewhere: a credential would go along.
+        let target = self.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        let target = target.map(|target| format!(", to {target}")).unwrap_or_default();
+        Ok(format!("{}{target}: {}", self.status, String::from_utf8_lossy(&refusal).trim()))
+    }
+
+    /// What the answer is instead, if it is no event stream.
+    pub(super) fn not_a_stream(&self) -> Option<String> {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        match kind.unwrap_or_default() {
+            kind if kind.starts_with("text/event-stream") => None,
+            "" => Some("the answer is no event stream: it has no content type".to_owned()),
+            kind => Some(format!("the answer is no event stream but {kind:?}")),
+        }
     }
 }
 
@@ -128,6 +146,21 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn a_header_is_a_name_and_a_value() {
+        for (text, is_one) in [
+            ("X-API-Key: abc", true),
+            ("Authorization:Bearer a b", true),
+            ("X-Empty:", true),
+            ("X Y: z", false),
+            (": z", false),
+            ("X-API-Key", false),
+            ("X: a\r\nY: b", false),
+        ] {
+            assert_eq!(header(text).is_ok(), is_one, "{text:?}");
+        }
+    }
 
     #[test]
     fn an_error_is_told_by_what_is_behind_it() {

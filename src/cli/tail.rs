@@ -1,8 +1,8 @@
 //! `chatmux tail`: prints the events of any stream, with reconnect.
 //!
 //! Each event on a line: its name and its data. Comes back with the last event id, after the
-//! pause that the stream or a refusal (429, 5xx) asked for; 204 ends it, as it ends a browser's
-//! EventSource. What was lost, and that it is back, stands on standard error. The demo follows
+//! pause that the stream or a refusal (429, 5xx) asked for; 204, and an answer that is no stream,
+//! end it, as they end a browser's EventSource. What was lost, and that it is back, stands on standard error. The demo follows
 //! its own stream with the same code.
 
 use std::io::{self, Write};
@@ -181,6 +181,10 @@ async fn connect(
             408 | 425 | 429 | 500..=599 => End::Lost(why, retry_after),
             _ => End::Final(Err(why)),
         };
+    }
+    // It would be so at every try.
+    if let Some(what) = opened.not_a_stream() {
+        return End::Final(Err(what));
     }
     loop {
         match opened.read().await {

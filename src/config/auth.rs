@@ -39,6 +39,12 @@ pub(super) fn auth(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Auth> {
     })
 }
 
+/// The API keys alone, whatever else the table holds.
+pub(super) fn api_keys_alone(reader: &mut Reader<'_>, root: &Table<'_>) -> Vec<ApiKey> {
+    let table = root.get("auth").and_then(|value| reader.table(&value, spec::AUTH));
+    table.map(|table| reader.list_of(&table, "api_keys", api_key)).unwrap_or_default()
+}
+
 /// Refuses two tables of a list with the same text at a key.
 fn refuse_twins(reader: &mut Reader<'_>, table: &Table<'_>, list: &str, key: &str) {
     let Some(Data::List(items)) = table.get(list).map(|value| &value.node.data) else {
@@ -70,14 +76,19 @@ fn refuse_twins(reader: &mut Reader<'_>, table: &Table<'_>, list: &str, key: &st
 fn api_key(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<ApiKey> {
     let table = reader.table(value, spec::API_KEY)?;
     let texts = |reader: &mut Reader<'_>, value: &Value<'_>| {
-        reader.parsed(value, |scalar| parse_text(&scalar.text))
+        let text = reader.parsed(value, |scalar| parse_text(&scalar.text))?;
+        if text == "*" {
+            let message = "this is somebody called *; leave the list out for any";
+            reader.warn(value.node.at, &value.path, message);
+        }
+        Some(text)
     };
     let label = reader.text(&table, "label", parse_text);
     let sha256 = reader.text(&table, "sha256", parse_digest);
     let tenants = reader.list_of(&table, "tenants", texts);
     let workflows = reader.list_of(&table, "workflows", |reader, value| {
         let pattern = reader.parsed(value, |scalar| parse_pattern(&scalar.text))?;
-        reader.warn_if_never(value, &pattern);
+        reader.warn_of_pattern(value, &pattern);
         Some(pattern)
     });
     let participants = reader.list_of(&table, "participants", texts);
@@ -137,5 +148,8 @@ pub(crate) fn parse_time(text: &str) -> Result<UnixMillis, String> {
 /// A pattern that is not empty.
 pub(super) fn parse_pattern(text: &str) -> Result<Pattern, String> {
     parse_text(text)?;
+    if text == "*" {
+        return Err("* alone is no expression: leave the option out for any, or write .*".into());
+    }
     Pattern::parse(text).map_err(|why| format!("{} is no regular expression: {why}", quoted(text)))
 }

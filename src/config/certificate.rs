@@ -8,7 +8,9 @@
 use std::path::Path;
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::error::Error;
 use openssl::pkey::{PKey, Private};
+use openssl::ssl::{Ssl, SslContextBuilder, SslMethod};
 use openssl::x509::{X509, X509VerifyResult};
 use zeroize::Zeroizing;
 
@@ -62,7 +64,10 @@ impl Pair {
         if public.is_none_or(|public| !public.public_eq(&pair.key)) {
             return Err((Part::Key, "this key does not belong to the certificate"));
         }
-        Ok(pair)
+        match refused(&pair.chain) {
+            Some(message) => Err((Part::Cert, message)),
+            None => Ok(pair),
+        }
     }
 
     /// Reads the text of these files.
@@ -139,6 +144,41 @@ fn parse_key(pem: &[u8]) -> Result<PKey<Private>, &'static str> {
     PKey::private_key_from_pem(pem).map_err(|_| "the private key in this file cannot be read")
 }
 
+/// OpenSSL's reasons (`sslerr.h`), which its Rust crate has no names for.
+mod reason {
+    pub(super) const CA_KEY_TOO_SMALL: i32 = 397;
+    pub(super) const CA_MD_TOO_WEAK: i32 = 398;
+    pub(super) const EE_KEY_TOO_SMALL: i32 = 399;
+}
+
+/// Why a chain is not shown to anybody: TLS libraries refuse what can be forged.
+fn refused(chain: &[X509]) -> Option<&'static str> {
+    let context = SslContextBuilder::new(SslMethod::tls()).map(SslContextBuilder::build);
+    let tried = context.and_then(|context| Ssl::new(&context)).and_then(|mut ssl| {
+        let mut chain = chain.iter();
+        if let Some(leaf) = chain.next() {
+            ssl.set_certificate(leaf)?;
+        }
+        chain.try_for_each(|issuer| ssl.add_chain_cert(issuer.clone()))
+    });
+    let errors = tried.err()?;
+    let reasons: Vec<_> = errors.errors().iter().map(Error::reason_code).collect();
+    let has = |reason| reasons.contains(&reason);
+    Some(if has(reason::EE_KEY_TOO_SMALL) {
+        "the key of this certificate is too short, TLS does not take it; RSA needs 2048 bits or \
+         more, elliptic curves 256"
+    } else if has(reason::CA_KEY_TOO_SMALL) {
+        "the key of an authority in this file is too short, TLS does not take it; RSA needs 2048 \
+         bits or more, elliptic curves 256"
+    } else if has(reason::CA_MD_TOO_WEAK) {
+        "a certificate in this file is signed with MD5 or SHA-1, TLS does not take it; it needs \
+         SHA-256 or better"
+    } else {
+        "TLS does not take this certificate; get another, with a key of 2048 bits RSA or 256 bits \
+         ECDSA, signed with SHA-256"
+    })
+}
+
 /// Checks a chain and its key, as far as both could be read; `names` are their options.
 pub(super) fn check(
     reader: &mut Reader<'_>,
@@ -151,6 +191,9 @@ pub(super) fn check(
     let cert_path = join(&table.path, cert_name);
     if let Some(finding) = chain.iter().find_map(dates) {
         reader.warn(table.at(cert_name), &cert_path, finding);
+    }
+    if let Some(message) = refused(&chain) {
+        reader.error(table.at(cert_name), &cert_path, message);
     }
     if !is_in_order(&chain) {
         let message = "the certificates in this file do not follow from each other: first the \

@@ -27,7 +27,10 @@ const KINDS: &[(&str, &str)] = &[
     ("literal", "text as it is, which may be empty"),
     ("address", "`host:port`; IPv6 in brackets; port 0 takes a free one"),
     ("url", "`http://` or `https://`, host, port, path; no user, query or fragment"),
-    ("path", "begins with `/`; no query; matched exactly"),
+    (
+        "path",
+        "begins with `/`; no query; nothing empty between slashes, escapes only where they are needed. A route's is matched exactly, so it has no `/` at its end",
+    ),
     (
         "file",
         "from the folder of the file that names it; after `$CREDENTIALS_DIRECTORY/` among what systemd hands over",

@@ -13,7 +13,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::auth::parse_digest;
-use super::error::{ConfErrors, Finding, Place, quoted};
+use super::error::{ConfErrors, Finding, quoted};
 use super::net::{IpNet, Rate, check_address};
 use super::pattern::OriginRule;
 use super::read::{ConfFile, Reader, Table, Value, parse_text};
@@ -61,20 +61,18 @@ pub struct Input<'a> {
 /// # Errors
 /// All that is wrong, in the order of the file; never with a secret in it.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfErrors> {
-    let name = path.display().to_string();
-    let text = match read_text(path, &name, FILE_BYTES_MAX) {
-        Ok(text) => Zeroizing::new(text),
-        Err(message) => {
-            return Err(alone(Finding {
-                file: name.into(),
-                position: None,
-                path: String::new(),
-                message,
-            }));
-        }
-    };
+    let (name, text) = text_of(path)?;
     let base_dir = path.parent().unwrap_or_else(|| Path::new(""));
     parse(&text, &name, base_dir, env)
+}
+
+/// The text of a conf file, and how it is called in messages.
+pub(super) fn text_of(path: &Path) -> Result<(String, Zeroizing<String>), ConfErrors> {
+    let name = path.display().to_string();
+    match read_text(path, &name, FILE_BYTES_MAX) {
+        Ok(text) => Ok((name, Zeroizing::new(text))),
+        Err(message) => Err(whole(&name, &message)),
+    }
 }
 
 /// Reads a text as a conf file.
@@ -95,17 +93,28 @@ pub fn parse(
 /// # Errors
 /// As [`load`].
 pub fn read(input: &Input<'_>) -> Result<Loaded, ConfErrors> {
+    let (mut reader, root) = begin(input)?;
+    let config = config(&mut reader, &root);
+    let ConfErrors { errors, more, warnings } = all(reader);
+    match config {
+        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
+        Some(_) | None if errors.is_empty() => {
+            Err(whole(input.file_name, "the file does not make a configuration"))
+        }
+        Some(_) | None => Err(ConfErrors { errors, more, warnings }),
+    }
+}
+
+/// Reads a text's form, and what it includes.
+pub(super) fn begin<'a>(input: &Input<'a>) -> Result<(Reader<'a>, Rc<yaml::Node>), ConfErrors> {
     let file: Arc<str> = input.file_name.into();
-    let whole = |message: &str| {
-        let file = Arc::clone(&file);
-        alone(Finding { file, position: None, path: String::new(), message: message.to_owned() })
-    };
     if u64::try_from(input.text.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(whole(&format!("the file is larger than {FILE_BYTES_MAX} bytes")));
+        let message = format!("the file is larger than {FILE_BYTES_MAX} bytes");
+        return Err(whole(&file, &message));
     }
     let root = match yaml::parse(input.text, 0) {
         Ok(Some(root)) => root,
-        Ok(None) => return Err(whole("the file is empty")),
+        Ok(None) => return Err(whole(&file, "the file is empty")),
         Err(yaml::YamlError { at, path, message }) => {
             return Err(alone(Finding { file, position: Some(at.into()), path, message }));
         }
@@ -118,20 +127,14 @@ pub fn read(input: &Input<'_>) -> Result<Loaded, ConfErrors> {
         more: 0,
         warnings: Vec::new(),
     };
-    let Some(root) = include::merge(&mut reader, &root) else {
-        return Err(all(reader));
-    };
-    let config = config(&mut reader, &root);
-    let ConfErrors { errors, more, warnings } = all(reader);
-    match config {
-        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
-        Some(_) | None if errors.is_empty() => Err(whole("the file does not make a configuration")),
-        Some(_) | None => Err(ConfErrors { errors, more, warnings }),
+    match include::merge(&mut reader, &root) {
+        Some(root) => Ok((reader, root)),
+        None => Err(all(reader)),
     }
 }
 
 /// What was found, in the order of the files.
-fn all(reader: Reader<'_>) -> ConfErrors {
+pub(super) fn all(reader: Reader<'_>) -> ConfErrors {
     let Reader { mut errors, more, mut warnings, files, .. } = reader;
     let place = |finding: &Finding| {
         (files.iter().position(|file| file.name == finding.file), finding.position)
@@ -139,6 +142,12 @@ fn all(reader: Reader<'_>) -> ConfErrors {
     errors.sort_by_cached_key(place);
     warnings.sort_by_cached_key(place);
     ConfErrors { errors, more, warnings }
+}
+
+/// One error, about a file as a whole.
+fn whole(file: &str, message: &str) -> ConfErrors {
+    let message = message.to_owned();
+    alone(Finding { file: file.into(), position: None, path: String::new(), message })
 }
 
 fn alone(error: Finding) -> ConfErrors {
@@ -153,7 +162,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
         listen::listen(reader, value, are_proxies_trusted)
     });
     let admin = admin(reader, &root);
-    refuse_twins(reader, &root);
+    listen::refuse_twins(reader, &root);
     let server = server(reader, &root);
     let trusted_proxies = trusted_proxies(reader, &root);
     let forwarded_header = reader.word(&root, "forwarded_header", |word| match word {
@@ -203,38 +212,6 @@ fn admin(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Admin> {
     let sha256 = reader.text(&table, "sha256", parse_digest);
     let has_console = reader.bool(&table, "console");
     Some(Admin { address: address?, sha256, has_console: has_console? })
-}
-
-/// Refuses an address that is listened on twice. A port of 0 is another one each time.
-fn refuse_twins(reader: &mut Reader<'_>, root: &Table<'_>) {
-    let mut places: Vec<(Place, String, String)> = Vec::new();
-    let tables = match root.get("listen").map(|value| &value.node.data) {
-        Some(yaml::Data::List(items)) => items.as_slice(),
-        Some(yaml::Data::Map(_) | yaml::Data::Scalar(_)) | None => &[],
-    };
-    let tables =
-        tables.iter().enumerate().map(|(index, node)| (format!("listen[{index}]"), &**node));
-    let admin = root.get("admin").map(|value| (value.path, value.node));
-    for (path, node) in tables.chain(admin) {
-        let yaml::Data::Map(entries) = &node.data else {
-            continue;
-        };
-        let Some(entry) = entries.iter().find(|entry| entry.key == "address") else {
-            continue;
-        };
-        let yaml::Data::Scalar(scalar) = &entry.value.data else {
-            continue;
-        };
-        let address = scalar.text.to_ascii_lowercase();
-        if address.ends_with(":0") {
-            continue;
-        }
-        if let Some((_, _, first)) = places.iter().find(|(_, known, _)| *known == address) {
-            let message = format!("{first} has the same address");
-            reader.error(entry.value.at, &format!("{path}.address"), message);
-        }
-        places.push((entry.value.at, address, path));
-    }
 }
 
 /// A PEM file that is there and holds what it should. TLS itself would tell too late.
@@ -298,7 +275,7 @@ fn cors(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Cors> {
             parse_text(&scalar.text).and_then(|text| OriginRule::parse(&text))
         })?;
         if let OriginRule::Pattern(pattern) = &rule {
-            reader.warn_if_never(value, pattern);
+            reader.warn_of_pattern(value, pattern);
         }
         Some(rule)
     });

@@ -4,11 +4,11 @@
 //! ask for, or that two certificates share, are spoken of here. Not here: what a certificate
 //! holds (`certificate`), what is done with it (`edge`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::file::{CERTIFICATE, PRIVATE_KEY, parse_address, pem_file};
-use super::net::{HAS_TLS, NO_TLS};
+use super::net::{HAS_TLS, NO_TLS, parse_port};
 use super::read::{Reader, Table, Value};
 use super::yaml::{self, join};
 use super::{Certificate, Listen, ListenTls, Tls, TlsVersion, source, spec};
@@ -132,6 +132,91 @@ pub(super) fn check_pair(
     super::certificate::check(reader, table, names, files);
     #[cfg(not(feature = "openssl"))]
     let _no_tls = files;
+}
+
+/// Refuses an address that is listened on twice, or that is among all addresses of another
+/// listener: the kernel gives it once. A port of 0 is another one each time.
+pub(super) fn refuse_twins(reader: &mut Reader<'_>, root: &Table<'_>) {
+    let mut before: Vec<(String, String)> = Vec::new();
+    let tables = match root.get("listen").map(|value| &value.node.data) {
+        Some(yaml::Data::List(items)) => items.as_slice(),
+        Some(yaml::Data::Map(_) | yaml::Data::Scalar(_)) | None => &[],
+    };
+    let tables =
+        tables.iter().enumerate().map(|(index, node)| (format!("listen[{index}]"), &**node));
+    let admin = root.get("admin").map(|value| (value.path, value.node));
+    for (path, node) in tables.chain(admin) {
+        let yaml::Data::Map(entries) = &node.data else {
+            continue;
+        };
+        let Some(entry) = entries.iter().find(|entry| entry.key == "address") else {
+            continue;
+        };
+        let yaml::Data::Scalar(scalar) = &entry.value.data else {
+            continue;
+        };
+        let address = scalar.text.to_ascii_lowercase();
+        let (at, option) = (entry.value.at, join(&path, "address"));
+        let met = before.iter().filter_map(|(known, first)| {
+            let meeting = meeting(known, &address)?;
+            Some((meeting, first))
+        });
+        if let Some((meeting, first)) = met.min_by_key(|(meeting, _)| *meeting) {
+            match meeting {
+                Meeting::Same => {
+                    reader.error(at, &option, format!("{first} has the same address"));
+                }
+                Meeting::Among => {
+                    let message = format!(
+                        "all addresses take the port of {first} as well; drop one, or write \
+                         another port"
+                    );
+                    reader.error(at, &option, message);
+                }
+                Meeting::Perhaps => {
+                    let message = format!("{first} may take this port of it; then run fails");
+                    reader.warn(at, &option, message);
+                }
+            }
+        }
+        before.push((address, path));
+    }
+}
+
+/// How two addresses get into each other's way, the worst first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Meeting {
+    /// They are one.
+    Same,
+    /// One is all addresses of its kind, the other one of them.
+    Among,
+    /// That depends on the machine: what a name stands for, whether IPv6 takes IPv4 as well.
+    Perhaps,
+}
+
+fn meeting(one: &str, other: &str) -> Option<Meeting> {
+    let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| parse_port(port));
+    if port(one)? != port(other)? || port(one) == Some(0) {
+        return None;
+    }
+    if one == other {
+        return Some(Meeting::Same);
+    }
+    let is_all = |address: &SocketAddr| address.ip().is_unspecified();
+    match (one.parse::<SocketAddr>(), other.parse::<SocketAddr>()) {
+        (Ok(one), Ok(other)) if one == other => Some(Meeting::Same),
+        (Ok(one), Ok(other)) if !is_all(&one) && !is_all(&other) => None,
+        (Ok(one), Ok(other)) if one.is_ipv4() == other.is_ipv4() => Some(Meeting::Among),
+        // Of two kinds, only that all of IPv6 may hold IPv4 as well.
+        (Ok(one), Ok(other)) => {
+            let takes_both = |address: &SocketAddr| address.is_ipv6() && is_all(address);
+            (takes_both(&one) || takes_both(&other)).then_some(Meeting::Perhaps)
+        }
+        (Ok(address), Err(_)) | (Err(_), Ok(address)) => {
+            is_all(&address).then_some(Meeting::Perhaps)
+        }
+        (Err(_), Err(_)) => None,
+    }
 }
 
 /// A host name, or a whole label of it open.

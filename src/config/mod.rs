@@ -15,6 +15,7 @@ mod read;
 mod secret;
 mod yaml;
 mod include;
+mod look;
 mod proof;
 #[cfg(feature = "openssl")]
 mod certificate;
@@ -25,6 +26,7 @@ mod schema;
 mod document;
 mod error;
 mod net;
+mod path;
 mod pattern;
 mod units;
 #[cfg(test)]
@@ -56,9 +58,11 @@ pub use certificate::{EXPIRY_NEAR_DAYS, days_left};
 pub use document::document;
 pub use error::{ConfErrors, ERRORS_MAX, Finding, Position};
 pub use file::{FILE_BYTES_MAX, Input, Loaded, load, parse, read};
+pub use look::{Places, api_keys};
 #[cfg(feature = "openssl")]
 pub(crate) use names::Names;
 pub use net::{IpNet, Rate, Scheme, Url};
+pub(crate) use path::{SELFTEST_SUFFIX, TICKET_SUFFIX};
 pub use pattern::{OriginRule, Pattern};
 pub use schema::schema;
 pub use spec::{Field, Kind, Presence, reference};
@@ -248,6 +252,14 @@ pub struct ApiKey {
     pub expires: Option<UnixMillis>,
     /// In place of `limits.subject`.
     pub limits: Option<Limit>,
+}
+
+impl ApiKey {
+    /// Whether it is refused by now.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// A token issuer.

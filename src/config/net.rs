@@ -254,7 +254,8 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-fn parse_port(text: &str) -> Option<u16> {
+/// A port, 0 included.
+pub(super) fn parse_port(text: &str) -> Option<u16> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { text.parse().ok() } else { None }
 }
@@ -267,8 +268,9 @@ pub(super) fn parse_path(text: &str) -> Result<String, String> {
             "a path starts with / and holds no spaces, no ?, # or {}, and only ASCII".to_owned()
         );
     }
-    let is_dots = |part: &str| matches!(part, "." | "..");
-    if text.split('/').any(is_dots) {
+    // Escaped ones are undone by many a server.
+    let is_dots = |part: &str| matches!(part.replace("%2e", ".").as_str(), "." | "..");
+    if text.to_ascii_lowercase().split('/').any(is_dots) {
         return Err("a path holds no . or .. between its slashes".to_owned());
     }
     let path = text.trim_end_matches('/');
@@ -354,6 +356,7 @@ mod tests {
         check_url("https://a/x?y=1", Err("no query"));
         check_url("https://a/{tenantId}", Err("no holes"));
         check_url("https://a/../b", Err("no . or .."));
+        check_url("https://a/.%2E/b", Err("no . or .."));
         check_url("https://a/é", Err("only ASCII"));
     }
 

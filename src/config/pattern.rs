@@ -10,6 +10,9 @@ use regex::{Regex, RegexBuilder};
 /// Larger programs are no names of anything; the limit keeps `a{1000}{1000}` out of memory.
 const REGEX_BYTES_MAX: usize = 256 * 1024;
 
+/// What `regex` says of a `*` that stands behind nothing.
+const NOTHING_REPEATED: &str = "repetition operator missing expression";
+
 /// Compiles an expression of bounded size.
 ///
 /// # Errors
@@ -24,7 +27,11 @@ pub(super) fn compile(text: &str) -> Result<Regex, String> {
             // The last line names the fault, the ones before it draw the expression.
             let text = error.to_string();
             let line = text.lines().last().unwrap_or_default();
-            line.trim().trim_start_matches("error: ").to_owned()
+            let fault = line.trim().trim_start_matches("error: ");
+            match fault {
+                NOTHING_REPEATED => format!("{fault}; anything is written .*"),
+                fault => fault.to_owned(),
+            }
         }
     })
 }
@@ -49,6 +56,20 @@ impl Pattern {
         }
         // Compiled alone first, so that `a)(b` cannot close the group around it.
         compile(text).and_then(|_| compile(&format!("^(?:{text})$"))).map(Self::Regex)
+    }
+
+    /// What a pattern should be that is written as names of files are (`customer-*`); `None` if
+    /// it may be meant as it is.
+    pub(super) fn meant(&self) -> Option<String> {
+        if matches!(self, Self::Exact(_)) {
+            return None;
+        }
+        let text = self.to_string();
+        let is_plain = |c: char| c == '*' || !r"\^$+?()[]{}|".contains(c);
+        // Whoever knows that a dot is any character knows what a star is.
+        let is_known = text.contains(".*") || !text.contains('*');
+        let is_meant = text.chars().all(is_plain) && !is_known;
+        is_meant.then(|| text.replace('.', r"\.").replace('*', ".*"))
     }
 
     /// Whether all of the text matches.
@@ -153,8 +174,25 @@ mod tests {
         assert_eq!(why("a)(b"), "unopened group");
         // A comment must not swallow the anchor.
         assert_eq!(why("(?x) a+ # comment"), "unclosed group");
-        assert_eq!(why("*a"), "repetition operator missing expression");
+        assert_eq!(why("*a"), "repetition operator missing expression; anything is written .*");
         assert_eq!(why("(a{1000}){1000}"), "the expression needs more than 262144 bytes of memory");
+    }
+
+    #[test]
+    fn names_as_of_files_are_known() {
+        for (text, want) in [
+            ("customer-*", Some("customer-.*")),
+            ("https://*.example.com", Some(r"https://.*\.example\.com")),
+            ("a*b*", Some("a.*b.*")),
+            ("customer-.*", None),
+            ("customer", None),
+            ("a*|b", None),
+            (r"a\*", None),
+            ("a+", None),
+        ] {
+            let pattern = Pattern::parse(text).expect("a pattern");
+            assert_eq!(pattern.meant().as_deref(), want, "{text}");
+        }
     }
 
     #[track_caller]

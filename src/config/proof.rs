@@ -36,12 +36,19 @@ impl Default for Prover {
 }
 
 impl Reader<'_> {
-    /// Warns of a pattern that takes no text at all.
-    pub(super) fn warn_if_never(&mut self, value: &Value<'_>, pattern: &Pattern) {
+    /// Warns of a pattern that takes no text at all, and of one that was meant for a file's name.
+    pub(super) fn warn_of_pattern(&mut self, value: &Value<'_>, pattern: &Pattern) {
         if let Pattern::Regex(regex) = pattern
             && is_covered(regex.as_str(), None) == Some(true)
         {
             self.warn(value.node.at, &value.path, NEVER);
+        }
+        if let Some(meant) = pattern.meant() {
+            let message = format!(
+                "in an expression * repeats the character before it; for anything in its place \
+                 write '{meant}'"
+            );
+            self.warn(value.node.at, &value.path, message);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::Loaded;
-use super::tests::{Folder, certificate, completed, files, read_in};
+use super::tests::{Folder, certificate, certificate_of, completed, files, read_in};
 
 fn set_mode(folder: &Folder, name: &str, mode: u32) {
     let mode = std::fs::Permissions::from_mode(mode);
@@ -155,6 +155,37 @@ fn secret_files_are_for_their_owner() {
         &["c:1:54: listen[0].tls.key: others than its owner can read or change the file \
            \"key.pem\" (mode 0644); chmod 600 it"],
     );
+}
+
+#[test]
+fn keys_that_tls_does_not_take_are_told_with_their_place() {
+    use openssl::{pkey::PKey, rsa::Rsa};
+
+    let folder = files();
+    let key = Rsa::generate(1024).and_then(PKey::from_rsa).expect("a key");
+    let (weak, weak_key) = certificate_of(&key, -1, 365);
+    let (good, good_key) = certificate(-1, 365);
+    let tls = "listen: [{address: '127.0.0.1:0', tls: {cert: cert.pem, key: key.pem}}]";
+    for (cert, key, want) in [
+        (
+            weak.clone(),
+            weak_key,
+            "c:1:47: listen[0].tls.cert: the key of this certificate is too short, TLS does not \
+             take it; RSA needs 2048 bits or more, elliptic curves 256",
+        ),
+        (
+            format!("{good}{weak}"),
+            good_key,
+            "c:1:47: listen[0].tls.cert: the key of an authority in this file is too short, TLS \
+             does not take it; RSA needs 2048 bits or more, elliptic curves 256",
+        ),
+    ] {
+        for (name, text) in [("cert.pem", cert), ("key.pem", key)] {
+            std::fs::write(folder.0.join(name), text).expect("a file");
+        }
+        let errors = read_in(&folder, &completed(tls)).err().expect("refused").to_string();
+        assert_eq!(errors, want);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use http::HeaderName;
 
 use super::error::quoted;
 use super::net::parse_path;
+use super::path::{below_route, parse_prefix};
 use super::read::{Reader, Table, Value, parse_text};
 use super::route::{matches, source_called};
 use super::source::Named;
@@ -95,6 +96,13 @@ pub(super) fn proxies<'s>(
             let message = format!("{} is the path of a route, too", quoted(&route.path));
             reader.error(value.node.at, &value.path, message);
         }
+        if let Some((path, what)) = below_route(&proxy.path)
+            && routes.iter().any(|route| route.path == path)
+        {
+            let (own, path) = (quoted(&proxy.path), quoted(path));
+            let message = format!("{own} is where the route {path} is asked for {what}");
+            reader.error(value.node.at, &value.path, message);
+        }
         out.push(Arc::new(proxy));
     }
     out
@@ -107,8 +115,7 @@ fn proxy<'s>(
     used: &mut HashSet<&'s str>,
 ) -> Option<ProxyRoute> {
     let table = reader.table(value, spec::PROXY)?;
-    let path =
-        reader.text(&table, "path", |text| parse_text(text).and_then(|text| parse_path(&text)));
+    let path = reader.text(&table, "path", parse_prefix);
     let to = reader.text(&table, "to", |text| parse_text(text).and_then(|text| parse_path(&text)));
     let (tenant, workflow) = matches(reader, &table);
     let source = source(reader, &table, sources, used);

@@ -268,12 +268,16 @@ impl Reader<'_> {
                 None
             }
             Data::Scalar(scalar) => Some(scalar),
+            // What stands in braces may be a secret: it is not repeated.
+            Data::Map(entries) if entries.iter().all(is_hole) => {
+                let message = "this must be one value, not a table; a template is quoted: \
+                               \"{query.NAME}\", \"{participantId}\"";
+                self.error(value.node.at, &value.path, message);
+                None
+            }
             Data::List(_) | Data::Map(_) => {
-                self.error(
-                    value.node.at,
-                    &value.path,
-                    "this must be one value, not a list or a table",
-                );
+                let message = "this must be one value, not a list or a table";
+                self.error(value.node.at, &value.path, message);
                 None
             }
         }
@@ -401,6 +405,11 @@ impl Reader<'_> {
         let path = self.text(table, name, parse_text)?;
         Some(self.file_at(table.at(name), &path))
     }
+}
+
+/// Whether this is what YAML makes of a template without quotes: a key without a value.
+fn is_hole(entry: &Entry) -> bool {
+    matches!(&entry.value.data, Data::Scalar(scalar) if scalar.is_null())
 }
 
 const NOT_THAT_KIND: &str = "the table of options has another kind for this";

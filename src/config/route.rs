@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::auth::parse_pattern;
 use super::error::{Place, did_you_mean, quoted};
-use super::net::parse_path;
+use super::path::{below_route, parse_route_path};
 use super::pattern::compile;
 use super::proof::{NEVER, Prover};
 use super::read::{Reader, Table, Value, parse_text};
 use super::source::Named;
+use super::yaml::Data;
 use super::{Heartbeat, Pattern, Route, Source, spec};
 use crate::proto::event::Vocabulary;
 use crate::proto::redact::{Redaction, Rule};
@@ -47,7 +48,37 @@ pub(super) fn routes<'s>(
         }
     }
     refuse_hidden(reader, &read);
+    refuse_taken(reader, &read);
     out
+}
+
+/// Refuses a route at a path that is another's already: clients of that one would be given a
+/// stream where they ask for a ticket.
+fn refuse_taken(reader: &mut Reader<'_>, routes: &[(&Value<'_>, Arc<Route>)]) {
+    let by_path: HashMap<_, _> =
+        routes.iter().rev().map(|(value, route)| (route.path.as_str(), *value)).collect();
+    for (value, route) in routes {
+        if let Some((path, what)) = below_route(&route.path)
+            && let Some(other) = by_path.get(path)
+        {
+            let called = reader.called(other.node.at, &other.path, value.node.at);
+            let message = format!(
+                "{} is where {called} is asked for {what}; write another path",
+                quoted(&route.path)
+            );
+            let path = format!("{}.path", value.path);
+            reader.error(place_of(value, "path"), &path, message);
+        }
+    }
+}
+
+/// Where a key's value stands in a table, or the table.
+fn place_of(value: &Value<'_>, key: &str) -> Place {
+    match &value.node.data {
+        Data::Map(entries) => entries.iter().find(|entry| entry.key == key),
+        Data::List(_) | Data::Scalar(_) => None,
+    }
+    .map_or(value.node.at, |entry| entry.value.at)
 }
 
 /// Refuses a route that an earlier one leaves nothing for. One that is equal to it is a slip of
@@ -99,8 +130,7 @@ fn route<'s>(
     used: &mut HashSet<&'s str>,
 ) -> Option<Route> {
     let table = reader.table(value, spec::ROUTE)?;
-    let path =
-        reader.text(&table, "path", |text| parse_text(text).and_then(|text| parse_path(&text)));
+    let path = reader.text(&table, "path", parse_route_path);
     let (tenant, workflow) = matches(reader, &table);
     let sources = sources(reader, &table, named, used);
     let heartbeat = heartbeat(reader, &table);
@@ -149,7 +179,7 @@ pub(super) fn matches(
     let workflow = reader.text(&table, "workflow", parse_pattern);
     for (name, pattern) in [("tenant", &tenant), ("workflow", &workflow)] {
         if let (Some(value), Some(pattern)) = (table.get(name), pattern) {
-            reader.warn_if_never(&value, pattern);
+            reader.warn_of_pattern(&value, pattern);
         }
     }
     (tenant, workflow)

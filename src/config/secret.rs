@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::error::quoted;
+use super::error::{did_you_mean, quoted};
 use super::read::{CREDENTIALS, Reader, Value};
 use super::yaml::Data;
 use crate::proto::secret::Secret;
@@ -120,12 +120,16 @@ fn reference(text: &str) -> Result<Option<(&str, &str)>, String> {
     if !text.contains("${") {
         return Ok(None);
     }
+    const KINDS: [&str; 2] = ["env", "file"];
     let rule = "${env:NAME} or ${file:PATH} must be the whole value";
-    let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    let (kind, name) = inside.and_then(|inside| inside.split_once(':')).ok_or(rule)?;
-    let is_known = matches!(kind, "env" | "file");
-    if !is_known || name.is_empty() || name.contains(['{', '}']) || name.contains(char::is_control)
-    {
+    let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).ok_or(rule)?;
+    // What stands there may be a secret: of it only a word of ours is told.
+    let (kind, name) = inside.split_once(':').unwrap_or((inside, ""));
+    if !KINDS.contains(&kind) {
+        let near = did_you_mean(kind, KINDS);
+        return Err(format!("this is neither ${{env:NAME}} nor ${{file:PATH}}{near}"));
+    }
+    if name.is_empty() || name.contains(['{', '}']) || name.contains(char::is_control) {
         return Err(rule.to_owned());
     }
     Ok(Some((kind, name)))

@@ -152,10 +152,21 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
 
 /// A certificate that is good for these days from now, and its key.
 pub(super) fn certificate(from: i64, until: i64) -> (String, String) {
-    use openssl::{asn1::Asn1Time, ec, hash::MessageDigest, nid::Nid, pkey::PKey, x509};
+    use openssl::{ec, nid::Nid, pkey::PKey};
 
     let group = ec::EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
     let key = ec::EcKey::generate(&group).and_then(PKey::from_ec_key).expect("a key");
+    certificate_of(&key, from, until)
+}
+
+/// One of this key.
+pub(super) fn certificate_of(
+    key: &openssl::pkey::PKey<openssl::pkey::Private>,
+    from: i64,
+    until: i64,
+) -> (String, String) {
+    use openssl::{asn1::Asn1Time, hash::MessageDigest, x509};
+
     let mut name = x509::X509Name::builder().expect("a name");
     name.append_entry_by_text("CN", "localhost").expect("a name");
     let name = name.build();
@@ -167,10 +178,10 @@ pub(super) fn certificate(from: i64, until: i64) -> (String, String) {
     };
     builder.set_subject_name(&name).expect("a name");
     builder.set_issuer_name(&name).expect("a name");
-    builder.set_pubkey(&key).expect("a key");
+    builder.set_pubkey(key).expect("a key");
     builder.set_not_before(&day(from)).expect("a day");
     builder.set_not_after(&day(until)).expect("a day");
-    builder.sign(&key, MessageDigest::sha256()).expect("a signature");
+    builder.sign(key, MessageDigest::sha256()).expect("a signature");
     let text = |pem: Vec<u8>| String::from_utf8(pem).expect("text");
     let cert = builder.build().to_pem().expect("a PEM");
     (text(cert), text(key.private_key_to_pem_pkcs8().expect("a PEM")))
@@ -518,6 +529,26 @@ fn listeners_are_checked() {
     );
     accepted("listen: [{address: 'a:0'}, {address: 'a:0'}]");
     check(
+        "listen: [{address: '127.0.0.1:1'}, {address: '0.0.0.0:1'}, {address: '[::1]:1'}, \
+         {address: '10.0.0.1:2'}]\nadmin: {address: '[::]:1'}",
+        &[
+            "c:1:46: listen[1].address: all addresses take the port of listen[0] as well; drop one, or write another port",
+            "c:2:18: admin.address: all addresses take the port of listen[2] as well; drop one, or write another port",
+        ],
+    );
+    // With IPv6 the kernel listens for IPv4, too, unless it is told otherwise.
+    check_warnings(
+        "listen: [{address: '[::]:1'}, {address: '127.0.0.1:1'}, {address: 'localhost:3'}, \
+         {address: '0.0.0.0:3'}]",
+        &[
+            "c:1:41: listen[1].address: listen[0] may take this port of it; then run fails",
+            "c:1:93: listen[3].address: listen[2] may take this port of it; then run fails",
+        ],
+    );
+    let apart =
+        "listen: [{address: '127.0.0.1:1'}, {address: '127.0.0.2:1'}, {address: '0.0.0.0:2'}]";
+    accepted(&format!("{apart}\nadmin: {{address: 'localhost:1'}}"));
+    check(
         "listen: [{address: 'a:1', proxy_protocol: true}]",
         &["c:1:43: listen[0].proxy_protocol: nobody may send it; name who does in trusted_proxies"],
     );
@@ -799,7 +830,19 @@ fn secrets_are_never_repeated() {
     );
     source(
         "'${vault:TOKEN}'",
-        "c:2:49: sources.desk.token: ${env:NAME} or ${file:PATH} must be the whole value",
+        "c:2:49: sources.desk.token: this is neither ${env:NAME} nor ${file:PATH}",
+    );
+    source(
+        "'${evn:TOKEN}'",
+        "c:2:49: sources.desk.token: this is neither ${env:NAME} nor ${file:PATH}; did you mean \"env\"?",
+    );
+    source(
+        "'${hunter2}'",
+        "c:2:49: sources.desk.token: this is neither ${env:NAME} nor ${file:PATH}",
+    );
+    source(
+        "{hunter2}",
+        "c:2:49: sources.desk.token: this must be one value, not a table; a template is quoted: \"{query.NAME}\", \"{participantId}\"",
     );
     source(
         "'pass{hunter2}'",
@@ -864,6 +907,39 @@ fn secrets_come_from_outside() {
 }
 
 #[test]
+fn patterns_as_of_files_are_told_what_they_take() {
+    let route = |of: &str| format!("routes: [{{path: /a, sources: [desk], match: {{{of}}}}}]");
+    check(
+        &route("workflow: '*'"),
+        &[
+            "c:1:56: routes[0].match.workflow: * alone is no expression: leave the option out for any, or write .*",
+        ],
+    );
+    check_warnings(
+        &route("workflow: 'customer-*'"),
+        &[
+            "c:1:56: routes[0].match.workflow: in an expression * repeats the character before it; for anything in its place write 'customer-.*'",
+        ],
+    );
+    check_warnings(&route("workflow: 'customer-.*', tenant: 'a|b*'"), &[]);
+    check_warnings(
+        "cors: {allow_origins: ['https://*.example.com', '*']}",
+        &[
+            "c:1:24: cors.allow_origins[0]: in an expression * repeats the character before it; for anything in its place write 'https://.*\\.example\\.com'",
+        ],
+    );
+    check_warnings(
+        &format!(
+            "auth: {{api_keys: [{{label: a, sha256: '{}', tenants: ['*']}}]}}",
+            "0".repeat(64)
+        ),
+        &[
+            "c:1:116: auth.api_keys[0].tenants[0]: this is somebody called *; leave the list out for any",
+        ],
+    );
+}
+
+#[test]
 fn odd_but_working_is_a_warning() {
     check_warnings(
         "trusted_proxies: [0.0.0.0/0]
@@ -886,7 +962,7 @@ fn routes_are_checked() {
     check(
         "routes:
   - {path: /a, sources: [desk], match: {tenant: acme}}
-  - {path: /a/, sources: [desk], match: {tenant: acme}}
+  - {path: /a, sources: [desk], match: {tenant: acme}}
   - {path: /b, sources: [desk], match: {tenant: '', workflow: 'a('}, heartbeat: {default: 5s, min: 10s}}
   - {path: /c, sources: [desk], heartbeat: {default: 0s}}",
         &[
@@ -896,6 +972,81 @@ fn routes_are_checked() {
             "c:4:81: routes[2].heartbeat: default must lie between min and max, but 5s does not lie between 10s and 300s",
             "c:5:54: routes[3].heartbeat.default: 0s is under 1s",
         ],
+    );
+}
+
+#[test]
+fn a_path_that_no_request_can_have_is_refused() {
+    const REFUSED: &str = "every request for this path is refused (400): ";
+    let empty = format!("{REFUSED}nothing stands between two slashes; write one");
+    let odd = format!("{REFUSED}a slash is escaped, or backward; write / itself, or leave it out");
+    let dots = "a path holds no . or .. between its slashes";
+    let broken =
+        format!("{REFUSED}a % comes without two hexadecimal digits; a % itself is written %25");
+    let looked_up = |path: &str| {
+        format!(
+            "requests are looked up as \"{path}\": escapes are undone where none is needed, and \
+             written in capitals; write that"
+        )
+    };
+    for (path, want) in [
+        ("/a//b", empty.clone()),
+        ("//", empty),
+        ("/%2e%2e/x", dots.to_owned()),
+        ("/x/../b", dots.to_owned()),
+        (
+            "/.;a/x",
+            format!("{REFUSED}a . or .. stands between slashes; write the path that is meant"),
+        ),
+        ("/a%2Fb", odd.clone()),
+        ("/a%5cb", odd),
+        ("/a%zz", broken),
+        ("/a%00", format!("{REFUSED}it holds a control character")),
+        ("/%41bc", looked_up("/Abc")),
+        ("/%c3%a9", looked_up("/%C3%A9")),
+    ] {
+        let message = format!("c:1:17: routes[0].path: {want}");
+        check(&format!("routes: [{{path: {path}, sources: [desk]}}]"), &[&message]);
+        let message = format!("c:1:16: proxy[0].path: {want}");
+        check(&format!("proxy: [{{path: {path}, source: desk}}]"), &[&message]);
+    }
+    check(
+        "routes: [{path: /tr/, sources: [desk]}]",
+        &[
+            "c:1:17: routes[0].path: a route's path is taken exactly and has no / at its end; write \
+           \"/tr\"",
+        ],
+    );
+    for good in ["/", "/a%20b/%C3%A9", "/a..b", "/.well-known/x", "/ticket", "/e/selftest"] {
+        let Loaded { config, .. } =
+            accepted(&format!("routes: [{{path: {good}, sources: [desk]}}]"));
+        assert_eq!(config.routes[0].path, good);
+    }
+}
+
+#[test]
+fn what_is_asked_beside_a_stream_is_no_path_of_another() {
+    check(
+        "routes:
+  - {path: /events/ticket, sources: [desk]}
+  - {path: /events, sources: [desk], match: {tenant: acme}}
+  - {path: /events, sources: [desk]}
+  - {path: /events/selftest, sources: [desk]}
+proxy: [{path: /events/ticket/, source: desk}, {path: /events/files/, source: desk}]",
+        &[
+            "c:2:12: routes[0].path: \"/events/ticket\" is where routes[1] is asked for \
+             tickets; write another path",
+            "c:5:12: routes[3].path: \"/events/selftest\" is where routes[1] is asked for its \
+             self-test; write another path",
+            "c:6:9: proxy[0]: \"/events/ticket\" is the path of a route, too",
+            "c:6:9: proxy[0]: \"/events/ticket\" is where the route \"/events\" is asked for \
+             tickets",
+        ],
+    );
+    check(
+        "routes: [{path: /, sources: [desk]}, {path: /ticket, sources: [desk]}]",
+        &["c:1:45: routes[1].path: \"/ticket\" is where routes[0] is asked for tickets; write \
+           another path"],
     );
 }
 

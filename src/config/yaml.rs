@@ -77,14 +77,40 @@ pub(super) fn parse(text: &str, file: usize) -> Result<Option<Rc<Node>>, YamlErr
     let mut parser = Parser::new_from_str(text);
     let mut builder = Builder::default();
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| YamlError {
-            at: place(error.marker(), file),
-            path: String::new(),
-            message: format!("this is no YAML: {}", error.info()),
+        let (event, span) = event.map_err(|error| {
+            let at = place(error.marker(), file);
+            let hint = hint(text, at, error.info());
+            let message = format!("this is no YAML: {}{hint}", error.info());
+            YamlError { at, path: String::new(), message }
         })?;
         builder.on_event(event, place(&span.start, file))?;
     }
-    Ok(builder.root)
+    // A lone `---` is an empty document.
+    let is_nothing =
+        |root: &Rc<Node>| matches!(&root.data, Data::Scalar(scalar) if scalar.is_null());
+    Ok(builder.root.filter(|root| !is_nothing(root)))
+}
+
+/// What would be right where the commonest slips leave the parser without words for them.
+fn hint(text: &str, at: Place, info: &str) -> &'static str {
+    let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+    let is_bare = |(at, _): (usize, &str)| {
+        !line.get(..at).is_some_and(|before| before.ends_with(['"', '\'']))
+    };
+    let has_bare = |what: &str| line.match_indices(what).any(is_bare);
+    if info.contains("unknown escape") {
+        "; between double quotes \\ begins an escape: write expressions between single quotes"
+    } else if info.contains("anchor") {
+        "; * and & begin an alias or an anchor: quote the value, or leave the option out for any"
+    } else if info.contains("flow") && (has_bare("${env") || has_bare("${file")) {
+        "; quote what holds braces: \"${env:NAME}\", \"${file:PATH}\""
+    } else if info.contains("unexpected character") {
+        "; quote a value that begins so"
+    } else if info.contains("tab") {
+        "; indent by spaces"
+    } else {
+        ""
+    }
 }
 
 fn place(marker: &Marker, file: usize) -> Place {
@@ -320,6 +346,8 @@ mod tests {
     fn values_stay_as_written() {
         check("", "nothing");
         check("# only a comment\n", "nothing");
+        check("---\n", "nothing");
+        check("---\n# a comment\n...\n", "nothing");
         check("\u{feff}a: 1e5\r\nb: 00D1\r\n", "{a=1e5 b=00D1}");
         check("a: ~\nb: 'null'\nc:\n", "{a=null b=null c=null}");
         check("- a\n- [b, {c: d}]", "[a [b {c=d}]]");
@@ -351,6 +379,24 @@ mod tests {
         assert!(parse("a: [1, 2", 0).is_err());
         assert!(parse("a: *nobody", 0).is_err());
         assert!(parse("a: b: c", 0).is_err());
+    }
+
+    #[test]
+    fn the_commonest_slips_are_told_what_would_be_right() {
+        for (text, want) in [
+            ("a: {key: ${env:X}}", "quote what holds braces: \"${env:NAME}\""),
+            ("a:\n  - {url: 'x', key: ${file:x}, b: 1}", "quote what holds braces"),
+            (r#"a: ["https://.*\.example"]"#, "write expressions between single quotes"),
+            ("a: *", "quote the value, or leave the option out for any"),
+            ("a: [*]", "quote the value, or leave the option out for any"),
+            ("a: *any", "quote the value, or leave the option out for any"),
+            ("a: &", "quote the value, or leave the option out for any"),
+            ("a: @x", "quote a value that begins so"),
+            ("a:\n\tb: 1", "indent by spaces"),
+        ] {
+            let error = parse(text, 0).err().map(|error| error.message).unwrap_or_default();
+            assert!(error.contains(want), "{text:?}: {error}");
+        }
     }
 
     #[test]

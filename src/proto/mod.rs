@@ -9,6 +9,7 @@
 pub mod sse;
 pub mod body;
 pub mod json;
+pub mod path;
 pub mod prune;
 pub mod redact;
 pub mod view;

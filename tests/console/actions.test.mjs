@@ -367,6 +367,7 @@ on('hostile text stays text', {}, async ({ page, said, ...on }) => {
 on('a wrong key is explained, and a right one helps', { fragment: WHO.replace(/apikey=.*/, 'apikey=wrong') }, async ({ page, ...on }) => {
   await on.phase('Refused');
   await page.getByRole('alert').filter({ hasText: '401 Unauthorized' }).filter({ hasText: 'API key' }).waitFor();
+  assert.deepEqual(await page.locator('.source-state').allTextContents(), ALL.map(() => 'not open'));
   await page.getByLabel('API key or token').fill(new URLSearchParams(WHO).get('apikey'));
   await page.getByRole('button', { name: 'Try again' }).click();
   await on.connected();
@@ -380,8 +381,9 @@ on('what the credential does not open is explained', { fragment: WHO.replace('te
 
 on('an edge that lets no page read says which line is missing', { console: SHUT_CONSOLE }, async ({ page, ...on }) => {
   const origin = new URL(SHUT_CONSOLE).origin;
-  await page.getByRole('alert').filter({ hasText: 'CORS' }).filter({ hasText: `cors: {allow_origins: ["${origin}"]}` }).waitFor();
-  void on;
+  await page.getByRole('alert').filter({ hasText: 'CORS' }).filter({ hasText: `Add "${origin}" to cors.allow_origins` }).waitFor();
+  await on.phase('Refused');
+  assert.deepEqual(await page.locator('.source-state').allTextContents(), ['not open']);
 });
 
 on('an address where nobody is, is explained', { fragment: WHO.replace(/&apikey=.*/, ''), bypassCSP: true }, async ({ page, ...on }) => {
@@ -475,6 +477,23 @@ for (const colorScheme of ['light', 'dark']) {
     });
   }
 }
+
+on('nothing is wider than a small telephone', { viewport: { width: 320, height: 568 }, fragment: '' }, async ({ page, ...on }) => {
+  for (const phase of ['Not connected', 'Connected']) {
+    if (phase === 'Connected') {
+      await page.goto(`${page.url()}#${WHO}`);
+      await page.reload();
+      await on.connected();
+    }
+    for (const view of ['Chat', 'Stream', 'Events']) {
+      await page.getByRole('navigation').getByRole('button', { name: view }).click();
+      const right = await page.evaluate(() => Math.max(...[...document.querySelectorAll('header > *, nav > *, main > *')].map((one) => one.getBoundingClientRect().right)));
+      assert.ok(right <= 320, `${phase}, ${view}: ${right}`);
+      assert.equal(await on.isTooWide(), false, `${phase}, ${view}`);
+    }
+    await page.getByRole('navigation').getByRole('button', { name: 'Chat' }).click();
+  }
+});
 
 on('a source that is away shows, and that it is back', {}, async ({ page, said, ...on }) => {
   await on.connected();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 const load = (name) => import(`${process.env.CHATMUX_PAGE}/${name}.mjs`);
-const { conversations, full, happen, initial, isSilent, onEvent, TYPING_MS } = await load('state');
+const { conversations, full, happen, initial, isSilent, onEvent, sourceState, TYPING_MS } = await load('state');
 const { ITEMS_MAX } = await load('timeline');
 const { pathThrough, request, wayTo } = await load('send');
 const { credentialHeaders, isToken, streamUrl } = await load('connection');
@@ -238,11 +238,24 @@ test('each backend is sent to in its own way, through what the conf passes', () 
   assert.equal(pathThrough({ path: '/a', to: '/deep/er' }, '/deep/elsewhere'), undefined);
 });
 
+test('a page without a stream says of no source that it is open', () => {
+  const begun = happen(initial([{ name: 'care', backend: 'salesforce' }, { name: 'voice', backend: 'brightpattern' }]), { kind: 'opening', at: 0, heartbeatSeconds: 5 });
+  const states = (model) => Object.values(model.sources).map((source) => sourceState(model, source));
+  assert.deepEqual(states(begun), ['waiting', 'waiting']);
+  const open = tell(tell(tell(begun, 'connected', connected(false)), 'source_up', { source: { name: 'care', backend: 'salesforce' } }), 'source_down', { source: { name: 'voice', backend: 'brightpattern' }, reason: 'ended' });
+  assert.deepEqual(states(open), ['up', 'ended']);
+  const problem = { title: '401 Unauthorized', advice: '' };
+  for (const after of [{ kind: 'problem', problem, isFinal: true }, { kind: 'lost' }, { kind: 'cut' }, { kind: 'closed' }]) {
+    assert.deepEqual(states(happen(open, after)), ['shut', 'ended'], after.kind);
+    assert.deepEqual(states(happen(begun, after)), ['shut', 'shut'], after.kind);
+  }
+});
+
 test('refusals are explained', () => {
   assert.deepEqual(ofAnswer(401, { error: 'Unauthorized', message: 'Send a key.' }), { title: '401 Unauthorized', advice: 'Send a key. Enter an API key or a token that this server knows.' });
   assert.deepEqual(ofAnswer(429, undefined, '7').advice, 'Too many streams were opened, or are open. Try again in 7 s.');
   const url = new URL('http://127.0.0.1:8080/events');
-  assert.match(ofSilence(true, url, 'http://127.0.0.1:9090').advice, /cors: \{allow_origins: \["http:\/\/127\.0\.0\.1:9090"\]\}/);
+  assert.match(ofSilence(true, url, 'http://127.0.0.1:9090').advice, /Add "http:\/\/127\.0\.0\.1:9090" to cors\.allow_origins/);
   assert.match(ofSilence(false, url, 'x').title, /No answer/);
 });
 

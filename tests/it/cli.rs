@@ -1,10 +1,13 @@
 //! The commands beside `run`, as people use them.
 
 use chatmux::scripted::Kind;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::support::{Client, One, Scratch, chatmux, chatmux_with, demo, say, sha256, soon};
+use crate::support::{
+    Client, Conf, Edge, Metrics, One, Scratch, backend, chatmux, chatmux_with, demo, say, sha256,
+    soon,
+};
 
 const XIANS: &str = "event: connected\ndata: {\"message\":\"Connected\"}\n\n\
     event: Chat\ndata: {\"id\":\"a1\",\"participantId\":\"jane\",\"text\":\"Hi\",\"data\":null}\n\n\
@@ -150,9 +153,10 @@ async fn keys_of_a_conf_are_listed_without_their_secrets() {
     let scratch = Scratch::new();
     let yaml = format!(
         "listen: [{{address: \"127.0.0.1:0\"}}]\nauth: {{api_keys: [{entry}, {old}]}}\n\
-         sources: {{agent: {{backend: xians, api_key: \"{{query.k}}\", url: \"http://127.0.0.1:1\"}}}}\n\
-         routes: [{{path: /e, sources: [agent]}}]\n"
+         sources: {{agent: {{backend: xians, api_key: \"${{env:CHATMUX_NO_SUCH_VARIABLE}}\", \
+         url: \"http://127.0.0.1:1\"}}}}\nroutes: [{{path: /e, sources: [agent]}}]\n"
     );
+    // Digests are no secrets, and nothing else is looked for.
     let conf = scratch.write("edge.yaml", &yaml);
     let conf = conf.to_str().expect("a path");
     let said = chatmux(&["key", "list", "-c", conf]).await;
@@ -169,6 +173,139 @@ async fn keys_of_a_conf_are_listed_without_their_secrets() {
     assert_eq!(none.code, 1, "{none:?}");
     let usage = chatmux(&["key", "list"]).await;
     assert_eq!(usage.code, 2, "{usage:?}");
+}
+
+/// A source that nobody asks.
+const AGENT: &str = "agent: {backend: xians, api_key: \"{query.k}\", url: \"http://127.0.0.1:1\"}";
+
+#[tokio::test]
+async fn whoever_closes_the_output_has_seen_enough() {
+    let scratch = Scratch::new();
+    let conf = scratch.write("edge.yaml", &Conf::new().entry("agent", AGENT.to_owned()).yaml());
+    let conf = conf.to_str().expect("a path");
+    for args in [
+        &["key", "new"][..],
+        &["key", "list", "-c", conf],
+        &["key", "list", "-c", conf, "--format", "json"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatmux"));
+        let done = soon("it ends", command.args(args).stdout(writer).output()).await;
+        let done = done.expect("the binary runs");
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert_eq!((done.status.code(), &*err), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_over_is_told() {
+    let made = chatmux(&["key", "new", "--expires", "2020-01-01"]).await;
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(made.err.contains("warning: --expires 2020-01-01: that is past"), "{made:?}");
+    assert_eq!(chatmux(&["key", "new", "--expires", "2090-01-01"]).await.err, "");
+    let backend = backend(Kind::Xians).await;
+    let old = format!("{{label: old, sha256: \"{}\",\n  expires: 2020-01-01}}", sha256("old"));
+    let new = format!("{{label: new, sha256: \"{}\", expires: 2090-01-01}}", sha256("new"));
+    let conf = Conf::new().backend(&backend).auth(&format!("{{api_keys: [{new}, {old}]}}"));
+    let scratch = Scratch::new();
+    let conf = scratch.write("edge.yaml", &conf.yaml());
+    let conf = conf.to_str().expect("a path");
+    let said = chatmux(&["check", "-c", conf]).await;
+    let lines: Vec<_> = said.err.lines().filter(|line| line.contains("expired")).collect();
+    assert_eq!((said.code, lines.len()), (0, 1), "{said:?}");
+    let want = ":12: auth.api_keys[1].expires: this key has expired and opens nothing";
+    assert!(lines[0].contains("edge.yaml:") && lines[0].contains(want), "{said:?}");
+}
+
+/// Answers each request with the same bytes; where it is.
+async fn answering(answer: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let mut socket = BufReader::new(socket);
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                if socket.read_line(&mut line).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let _is_sent = socket.write_all(answer.as_bytes()).await.is_ok();
+        }
+    });
+    format!("http://{address}/events")
+}
+
+#[tokio::test]
+async fn a_tail_of_what_is_no_stream_ends_and_says_what_it_is() {
+    for (answer, want) in [
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>",
+            "no event stream but \"text/html\"",
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "it has no content type"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /login?to=events\r\nContent-Length: 0\r\n\r\n",
+            "302, to /login?to=events",
+        ),
+    ] {
+        let url = answering(answer).await;
+        let said = chatmux(&["tail", &url]).await;
+        assert_eq!((said.code, said.err.lines().count()), (1, 1), "{said:?}");
+        assert!(said.err.contains(want), "{said:?}");
+    }
+    for header in ["X Y: z", ": z", "X-Y"] {
+        let said = chatmux(&["tail", "-H", header, "http://127.0.0.1:1/events"]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.err.contains("header") && !said.err.contains("InvalidHTTPHeader"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn ports_of_the_demos_backends_are_named_where_they_cannot_be_had() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    // Systems give out no port so high that three more would not follow, or hardly ever.
+    let said = chatmux(&["demo", "--backends-only", "--port", &port]).await;
+    let is_high = port.parse::<u16>().expect("a port") > 65_532;
+    assert_eq!(said.code, if is_high { 2 } else { 1 }, "{said:?}");
+    assert!(said.err.contains(&port), "{said:?}");
+    let beyond = chatmux(&["demo", "--backends-only", "--port", "65534"]).await;
+    assert_eq!(beyond.code, 2, "{beyond:?}");
+    assert!(beyond.err.contains("65534") && beyond.err.contains("65532"), "{beyond:?}");
+}
+
+#[tokio::test]
+async fn a_client_of_the_demos_backends_may_leave_and_come_back() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_chatmux"))
+        .args(["demo", "--backends-only"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    let mut conf = Conf::new().line("replay: {linger: 0s}");
+    let mut names = Vec::new();
+    while names.len() < Kind::ALL.len() {
+        let line = soon("a line", lines.next_line()).await.expect("a line").expect("it runs");
+        if let Some((name, _)) = line.trim().split_once(": {") {
+            conf = conf.entry(name, line.trim().to_owned());
+            names.push(name.to_owned());
+        }
+    }
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let edge = Edge::start(&conf.yaml()).await;
+    for _ in 0..2 {
+        let mut client = edge.open(&Client::new("jane")).await;
+        client.all_up(&names).await;
+        client.close();
+        edge.until_open(0).await;
+        let left = |metrics: &Metrics| metrics.sum("chatmux_channels", &[]) == 0;
+        edge.until("all is let go", left).await;
+    }
+    edge.check_law(&[]).await;
 }
 
 #[tokio::test]

@@ -316,6 +316,25 @@ async fn a_conf_file_can_be_checked_without_running_it() {
 }
 
 #[tokio::test]
+async fn what_only_shows_in_use_has_its_place_too() {
+    let backend = backend(Kind::Xians).await;
+    let scratch = Scratch::new();
+    let key = openssl::rsa::Rsa::generate(1024).and_then(|key| key.public_key_to_pem());
+    let key = String::from_utf8(key.expect("a key")).expect("text");
+    scratch.write("weak.pem", &key);
+    let auth = "{jwt: [\n  {issuer: \"https://id.example.com/\", algorithms: [RS256],\n   \
+                public_key: \"${file:weak.pem}\", bind: {participantId: sub}}]}";
+    let conf = scratch.write("edge.yaml", &Conf::new().backend(&backend).auth(auth).yaml());
+    let conf = conf.to_str().expect("a path");
+    let said = chatmux(&["check", "--format", "json", "-c", conf]).await;
+    let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let error = &report["errors"][0];
+    assert_eq!((said.code, &error["path"]), (1, &"auth.jwt[0]".into()), "{report}");
+    assert!(error["line"].is_u64() && error["column"].is_u64(), "{report}");
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("2048 bits")), "{report}");
+}
+
+#[tokio::test]
 async fn a_check_says_what_the_limits_may_take_of_the_machine() {
     let backend = backend(Kind::Xians).await;
     let scratch = Scratch::new();
@@ -353,10 +372,8 @@ async fn a_check_can_try_the_sources() {
     let dead = |name: &str, url: &str| {
         (name.to_owned(), format!("{name}: {{backend: xians, api_key: x, url: \"{url}\"}}"))
     };
-    let (refused, lost) = (
-        dead("refused", &format!("http://{address}")),
-        dead("lost", "http://no-such-host.invalid"),
-    );
+    let dead_url = format!("http://{address}");
+    let (refused, lost) = (dead("refused", &dead_url), dead("lost", "http://no-such-host.invalid"));
     let conf = Conf::new().backend(&backend).entry(&refused.0, refused.1).entry(&lost.0, lost.1);
     let bad = scratch.write("bad.yaml", &conf.yaml());
     let bad = bad.to_str().expect("a path");
@@ -378,6 +395,11 @@ async fn a_check_can_try_the_sources() {
         ]
     );
     assert_eq!(report["errors"].as_array().map(Vec::len), Some(2), "{report}");
+    let error = &report["errors"][0];
+    assert!(error["file"].as_str().is_some_and(|file| file.ends_with("bad.yaml")), "{report}");
+    assert!(error["line"].is_u64() && error["column"].is_u64(), "{report}");
+    assert_eq!(error["path"], "sources.refused", "{report}");
+    assert!(error["message"].as_str().is_some_and(|text| text.starts_with(&dead_url)), "{report}");
     let said = chatmux(&["check", "--online", "-c", bad]).await;
     assert_eq!(said.code, 1);
     assert!(said.err.contains("sources.refused: ") && said.err.contains("refused"), "{said:?}");
@@ -420,7 +442,8 @@ async fn a_check_can_try_the_issuers() {
         let (code, report) = tried().await;
         assert_eq!((code, report["errors"].as_array().map(Vec::len)), (1, Some(1)), "{report}");
         let text = report["errors"][0]["text"].as_str().expect("a text");
-        assert!(text.starts_with("auth.jwt[0].jwks_url: ") && text.contains(want), "{text}");
+        assert!(text.contains(": auth.jwt[0].jwks_url: ") && text.contains(want), "{text}");
+        assert!(report["errors"][0]["line"].is_u64(), "{report}");
     }
 }
 

@@ -9,13 +9,14 @@ mod machine;
 mod online;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::Format;
 use super::terminal::{Paint, colour};
-use crate::config::{self, Config, Finding};
+use crate::config::{self, Config, Finding, Places};
+use crate::edge::wall;
 
 /// Options of `check`.
 #[derive(clap::Args)]
@@ -51,20 +52,19 @@ struct Report {
 
 /// One thing that is wrong, or odd.
 struct Said {
-    /// Where it stands, if it stands anywhere.
-    finding: Option<Finding>,
+    finding: Finding,
     text: String,
 }
 
 impl Said {
-    const fn of_no_place(text: String) -> Self {
-        Self { finding: None, text }
+    /// About a file as a whole.
+    fn of_whole(conf: &Path, message: String) -> Self {
+        let file = conf.display().to_string().into();
+        Self::from(&Finding { file, position: None, path: String::new(), message })
     }
 
     fn json(&self) -> Value {
-        let Some(finding) = &self.finding else {
-            return json!({"text": self.text, "message": self.text});
-        };
+        let finding = &self.finding;
         json!({
             "text": self.text,
             "file": *finding.file,
@@ -78,7 +78,7 @@ impl Said {
 
 impl From<&Finding> for Said {
     fn from(finding: &Finding) -> Self {
-        Self { finding: Some(finding.clone()), text: finding.to_string() }
+        Self { finding: finding.clone(), text: finding.to_string() }
     }
 }
 
@@ -92,7 +92,8 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         Err(errors) => {
             report.errors = errors.errors.iter().map(Said::from).collect();
             if errors.more > 0 {
-                report.errors.push(Said::of_no_place(format!("and {} more", errors.more)));
+                let more = format!("there are {} more errors", errors.more);
+                report.errors.push(Said::of_whole(&args.conf, more));
             }
             report.warnings = errors.warnings.iter().map(Said::from).collect();
         }
@@ -116,21 +117,40 @@ fn look_at(args: &Args, config: Config, report: &mut Report) -> Result<(), Strin
         config.routes.len()
     ));
     report.needs = Some(machine::needs(&config));
+    let mut places = None;
+    let now = wall();
+    for (index, key) in config.auth.api_keys.iter().enumerate() {
+        if key.is_expired(now) {
+            let option = format!("auth.api_keys[{index}].expires");
+            let message = "this key has expired and opens nothing; drop it, or make another";
+            report.warnings.push(at(args, &mut places, &option, message));
+        }
+    }
     let config = std::sync::Arc::new(config);
     // Keys of token issuers, authorities of sources.
     if let Err(error) = crate::edge::Edge::new(config.clone()) {
-        report.errors.push(Said::of_no_place(error));
+        let (option, message) = error.split_once(": ").unwrap_or(("", &error));
+        report.errors.push(at(args, &mut places, option, message));
         return Ok(());
     }
     if args.online {
         report.tried = online::try_all(&config)?;
         for tried in &report.tried {
-            let said = |text: &String| Said::of_no_place(format!("{}: {text}", tried.path));
-            report.errors.extend(tried.errors.iter().map(said));
-            report.warnings.extend(tried.warnings.iter().map(said));
+            let mut said = |text: &String| at(args, &mut places, &tried.path, text);
+            report.errors.extend(tried.errors.iter().map(&mut said));
+            report.warnings.extend(tried.warnings.iter().map(&mut said));
         }
     }
     Ok(())
+}
+
+/// Something to say about an option, and where it stands. `places` are looked up once.
+fn at(args: &Args, places: &mut Option<Option<Places>>, option: &str, message: &str) -> Said {
+    match places.get_or_insert_with(|| Places::load(&args.conf)) {
+        Some(places) => Said::from(&places.finding(option, message.to_owned())),
+        // It could be read a moment ago.
+        None => Said::of_whole(&args.conf, format!("{option}: {message}")),
+    }
 }
 
 fn print_json(report: &Report) -> Result<(), String> {

@@ -32,7 +32,7 @@ impl ApiKeys {
 
     /// The key of this digest, unless it has expired.
     pub(super) fn by_digest(&self, digest: Digest, now: UnixMillis) -> Option<&Arc<ApiKey>> {
-        self.0.get(&digest).filter(|key| key.expires.is_none_or(|expires| now < expires))
+        self.0.get(&digest).filter(|key| !key.is_expired(now))
     }
 }
 

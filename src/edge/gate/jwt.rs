@@ -70,13 +70,13 @@ impl Issuers {
     /// # Errors
     /// A key that cannot be used, with the issuer it is of.
     pub(super) fn new(issuers: &[Arc<Issuer>], key_sets: &KeySets) -> Result<Self, String> {
-        let verifier = |issuer: &Arc<Issuer>| {
+        let verifier = |(index, issuer): (usize, &Arc<Issuer>)| {
             let verifier = Verifier::new(issuer.clone(), key_sets).map_err(|why| {
-                format!("the key of issuer {} cannot be used: {why}", issuer.issuer)
+                format!("auth.jwt[{index}]: the key of {} cannot be used: {why}", issuer.issuer)
             })?;
             Ok((issuer.issuer.clone(), verifier))
         };
-        issuers.iter().map(verifier).collect::<Result<_, _>>().map(Self)
+        issuers.iter().enumerate().map(verifier).collect::<Result<_, _>>().map(Self)
     }
 
     /// The sets of keys that are fetched.

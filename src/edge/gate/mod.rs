@@ -51,7 +51,7 @@ use super::cors::{self, Headers};
 use super::digest::Digest;
 use super::jwks::{KeySets, KeyWait};
 use super::refusal::{Limited, Refusal};
-use crate::config::{Config, ProxyRoute, Route, Source};
+use crate::config::{Config, ProxyRoute, Route, SELFTEST_SUFFIX, Source, TICKET_SUFFIX};
 use crate::proto::backend::{FILES, HistoryCalls, Request, SessionValues, describe_files};
 use crate::proto::channel::Filter;
 use crate::proto::event::{Subscription, TypeSet, Vocabulary};
@@ -397,7 +397,7 @@ impl Gate {
     /// exactly this path comes first.
     fn target(&self, path: &str) -> Option<Target<'_>> {
         const BELOW: [(&str, TargetKind); 2] =
-            [("/ticket", TargetKind::Ticket), ("/selftest", TargetKind::SelfTest)];
+            [(TICKET_SUFFIX, TargetKind::Ticket), (SELFTEST_SUFFIX, TargetKind::SelfTest)];
         if let Some(routes) = self.routes.get(path) {
             return Some(Target { routes, kind: TargetKind::Stream });
         }

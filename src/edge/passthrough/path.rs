@@ -2,7 +2,8 @@
 //!
 //! Refused is whatever some server might read as a way out of the prefix: dots between slashes,
 //! in any encoding, slashes that are encoded, path parameters behind dots. What is let through
-//! leaves in the one form that the gate gives it (`gate::head`). Not here: which prefix (`config::ProxyRoute`).
+//! leaves in the one form that a path has (`proto::path`). Not here: which prefix
+//! (`config::ProxyRoute`).
 
 use crate::edge::gate::undo;
 

@@ -30,7 +30,7 @@ export function ofSilence(isThere, url, origin) {
   }
   return {
     title: 'Not readable from here (CORS)',
-    advice: `${url.origin} answers, but does not let pages of ${origin} read it. Put this line into the conf file and reload: cors: {allow_origins: ["${origin}"]}`,
+    advice: `${url.origin} answers, but does not let pages of ${origin} read it. Add "${origin}" to cors.allow_origins in the conf file, and reload.`,
   };
 }
 

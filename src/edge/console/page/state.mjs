@@ -189,6 +189,12 @@ export function isSilent(model, at) {
   return model.phase === 'open' && lastAt !== undefined && at - lastAt > SILENT_PERIODS * heartbeatSeconds * 1000;
 }
 
+/** How a source is, as far as this page can tell: without a stream of its own it hears of none. */
+export function sourceState(model, source) {
+  const hears = model.phase === 'open' || model.phase === 'connecting';
+  return hears || source.state === 'ended' ? source.state : 'shut';
+}
+
 /** Conversations of two in which something was said, newest last: where a message can go. */
 export function conversations(model) {
   const found = new Map();

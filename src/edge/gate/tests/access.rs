@@ -233,5 +233,5 @@ fn an_unusable_key_stops_the_gate() {
     let why = Gate::new(Arc::new(config), metrics.clone(), Arc::new(key_sets(&metrics)))
         .err()
         .expect("refused");
-    assert!(why.starts_with("the key of issuer id cannot be used"), "{why}");
+    assert!(why.starts_with("auth.jwt[0]: the key of id cannot be used"), "{why}");
 }

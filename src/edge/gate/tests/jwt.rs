@@ -390,7 +390,7 @@ fn the_end_is_the_tokens_own_without_leeway() {
 fn check_unusable(algorithms: &[Algorithm], key: IssuerKey, want: &str) {
     let why = all(&[issuer("https://id.example.com/", algorithms, key)]).err();
     let why = why.expect("refused");
-    let start = "the key of issuer https://id.example.com/ cannot be used: ";
+    let start = "auth.jwt[0]: the key of https://id.example.com/ cannot be used: ";
     assert!(why.starts_with(start) && why.contains(want), "{why}");
     assert!(!why.contains(SECRET), "{why}");
 }
