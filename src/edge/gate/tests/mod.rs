@@ -59,6 +59,7 @@ fn config() -> Config {
             tenant: Limit::default(),
             connections: Connections::default(),
         },
+        cluster: None,
         replay: Replay { events: 1, bytes: 1, age: zero, linger: zero },
         timeouts: Timeouts { write: zero, head: zero },
         sources: Vec::new(),
@@ -227,8 +228,9 @@ impl Bench {
             authority: None,
             peer: Some(ask.peer.parse().expect("an address")),
             draining: None,
+            ledger: None,
         };
-        let decided = self.gate.decide(&asked, None, ask.wall);
+        let decided = self.gate.decide(&asked, Past::default(), ask.wall);
         decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
     }
 
