@@ -35,14 +35,18 @@ pub(crate) fn token_of(participant: &str, lives_secs: i64) -> String {
 /// An edge that takes tokens, and its backend.
 pub(crate) async fn start() -> One {
     let backend = backend(Kind::Xians).await;
-    let auth = format!(
+    let yaml = Conf::new().backend(&backend).auth(&tokens()).yaml();
+    let edge = Edge::start_with(&yaml, &[], &[("JWT_SECRET", SECRET)]).await;
+    One { backend, edge }
+}
+
+/// The `auth:` of an edge that takes tokens, whose secret is in the variable `JWT_SECRET`.
+pub(crate) fn tokens() -> String {
+    format!(
         "{{jwt: [{{issuer: \"{ISSUER}\", audience: chat, algorithms: [HS256], \
          secret: \"${{env:JWT_SECRET}}\", leeway: 5s, \
          bind: {{participantId: sub, tenantId: tenant_id}}}}]}}"
-    );
-    let yaml = Conf::new().backend(&backend).auth(&auth).yaml();
-    let edge = Edge::start_with(&yaml, &[], &[("JWT_SECRET", SECRET)]).await;
-    One { backend, edge }
+    )
 }
 
 pub(crate) fn bearer(token: &str) -> Client {
