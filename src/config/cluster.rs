@@ -19,8 +19,10 @@ const PREFIX_BYTES_MAX: usize = 64;
 /// Where nodes keep what they share: a Redis, or what speaks like one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Redis {
-    /// The server. Its path is not used.
+    /// The server that is tried first. Its path is not used.
     pub url: Url,
+    /// Those that are tried after it.
+    pub others: Vec<Url>,
     /// The number of the database.
     pub database: i64,
     /// Who we are, where there are users.
@@ -33,26 +35,25 @@ pub struct Redis {
     pub timeout: Duration,
     /// The certificate authorities to trust in place of the system's, a PEM file.
     pub ca: Option<PathBuf>,
-    /// The name that its certificate must hold, in place of the host of `url`.
+    /// The name that its certificate must hold, in place of its host.
     pub sni: Option<String>,
     /// The certificate that it is shown.
     pub identity: Option<Tls>,
 }
 
 impl Redis {
-    /// The name that its certificate must hold. Never empty: TLS would check no name then.
-    #[must_use]
-    pub fn server_name(&self) -> &str {
-        self.sni.as_deref().unwrap_or(&self.url.host)
+    /// The servers, in the order in which they are tried. Never empty.
+    pub fn servers(&self) -> impl Iterator<Item = &Url> {
+        std::iter::once(&self.url).chain(&self.others)
     }
 
-    /// The URL, as it is shown.
+    /// A server's URL, as it is shown.
     #[must_use]
-    pub fn shown(&self) -> String {
-        let scheme = if self.url.scheme == Scheme::Https { "rediss" } else { "redis" };
-        let (host, port) = (&self.url.host, self.url.port);
+    pub fn shown(&self, server: &Url) -> String {
+        let scheme = if server.scheme == Scheme::Https { "rediss" } else { "redis" };
+        let host = &server.host;
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        format!("{scheme}://{host}:{port}/{}", self.database)
+        format!("{scheme}://{host}:{}/{}", server.port, self.database)
     }
 }
 
@@ -60,7 +61,7 @@ impl Redis {
 pub(super) fn cluster(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Redis> {
     let cluster = reader.table(&root.get("cluster")?, spec::CLUSTER)?;
     let table = reader.table(&cluster.get("redis")?, spec::REDIS)?;
-    let url = reader.text(&table, "url", parse_url);
+    let urls = urls(reader, &table);
     let username = reader.text(&table, "username", parse_text);
     let password = table.get("password").map(|value| reader.secret(&value));
     if table.has("username") && !table.has("password") {
@@ -75,13 +76,13 @@ pub(super) fn cluster(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Redis
     super::certificate::check_authorities(reader, &tls, "ca", ca.as_deref());
     let sni = reader.text(&tls, "sni", source::parse_sni);
     let identity = source::identity(reader, &tls);
-    let (url, database) = url?;
-    if url.scheme == Scheme::Http {
+    let (urls, database) = urls?;
+    if urls.iter().any(|url| url.scheme == Scheme::Http) {
         if table.has("tls") {
             let message = "this has no meaning with redis://; write rediss:// in url";
             reader.error(table.at("tls"), &tls.path, message);
         }
-        if password.is_some() && !url.is_loopback() {
+        if password.is_some() && !urls.iter().all(Url::is_loopback) {
             let message = "the password goes over the network in the clear; use rediss://";
             reader.warn(table.at("url"), &format!("{}.url", table.path), message);
         }
@@ -90,8 +91,10 @@ pub(super) fn cluster(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Redis
         Some(password) => Some(password?),
         None => None,
     };
+    let mut urls = urls.into_iter();
     Some(Redis {
-        url,
+        url: urls.next()?,
+        others: urls.collect(),
         database,
         username,
         password,
@@ -101,6 +104,29 @@ pub(super) fn cluster(reader: &mut Reader<'_>, root: &Table<'_>) -> Option<Redis
         sni,
         identity,
     })
+}
+
+/// The servers, all of one kind and with one database; `None` if there is none.
+fn urls(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<(Vec<Url>, i64)> {
+    let values = reader.one_or_more(table, "url");
+    let mut urls: Vec<Url> = Vec::new();
+    let mut is_whole = true;
+    let mut kind = None;
+    for value in &values {
+        let Some((url, database)) = reader.parsed(value, |scalar| parse_url(&scalar.text)) else {
+            is_whole = false;
+            continue;
+        };
+        let (scheme, first) = *kind.get_or_insert((url.scheme, database));
+        if (url.scheme, database) != (scheme, first) {
+            let message = "all of them are redis:// or all rediss://, with one database";
+            reader.error(value.node.at, &value.path, message);
+            is_whole = false;
+        }
+        urls.push(url);
+    }
+    let (_, database) = kind.filter(|_| is_whole)?;
+    Some((urls, database))
 }
 
 /// Reads `redis://host[:port][/database]`, with TLS `rediss://`. The text itself is not
@@ -146,7 +172,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, want: Result<(&str, u16, i64, bool), &str>) {
+    fn check_url(text: &str, want: Result<(&str, u16, i64, bool), &str>) {
         match (parse_url(text), want) {
             (Ok((url, database)), want) => {
                 let got = (url.host.as_str(), url.port, database, url.scheme == Scheme::Https);
@@ -159,16 +185,67 @@ mod tests {
 
     #[test]
     fn urls_of_redis_are_taken_apart() {
-        check("redis://Cache.example.com", Ok(("cache.example.com", 6379, 0, false)));
-        check("rediss://10.0.0.1:6380/3", Ok(("10.0.0.1", 6380, 3, true)));
-        check("redis://[::1]:7000/", Ok(("::1", 7000, 0, false)));
-        check("http://a", Err("written like redis://"));
-        check("redis://", Err("the host is"));
-        check("redis://a:0", Err("1 to 65535"));
-        check("redis://a:x", Err("1 to 65535"));
-        check("redis://a/x", Err("written like redis://"));
-        check("redis://a/70000", Err("written like redis://"));
-        check("redis://u:hunter2@a", Err("write username and password"));
-        check("redis://a?db=1", Err("the host is"));
+        check_url("redis://Cache.example.com", Ok(("cache.example.com", 6379, 0, false)));
+        check_url("rediss://10.0.0.1:6380/3", Ok(("10.0.0.1", 6380, 3, true)));
+        check_url("redis://[::1]:7000/", Ok(("::1", 7000, 0, false)));
+        check_url("http://a", Err("written like redis://"));
+        check_url("redis://", Err("the host is"));
+        check_url("redis://a:0", Err("1 to 65535"));
+        check_url("redis://a:x", Err("1 to 65535"));
+        check_url("redis://a/x", Err("written like redis://"));
+        check_url("redis://a/70000", Err("written like redis://"));
+        check_url("redis://u:hunter2@a", Err("write username and password"));
+        check_url("redis://a?db=1", Err("the host is"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_cluster_is_told() {
+        use super::super::tests::{accepted, check, check_warnings};
+        let Some(redis) = accepted("cluster: {redis: {url: redis://a}}").config.cluster else {
+            panic!("there is one")
+        };
+        assert_eq!((redis.prefix.as_str(), redis.timeout.as_millis()), ("chatmux:", 250));
+        assert!(redis.username.is_none() && redis.password.is_none() && redis.others.is_empty());
+        check(
+            "cluster: {}",
+            &[
+                "c:1:10: cluster.redis: this is missing: where they share it: Redis 6.2 or later, or Valkey",
+            ],
+        );
+        check(
+            "cluster: {redis: {url: 'redis://u:hunter2@a', username: u, prefix: 'a b', timeout: 6s, passwrd: hunter2}}",
+            &[
+                "c:1:24: cluster.redis.url: this holds no user and no password; write username and password",
+                "c:1:57: cluster.redis.username: without password this is of no use",
+                "c:1:68: cluster.redis.prefix: a prefix has 1 to 64 letters, digits, - _ . : and /",
+                "c:1:84: cluster.redis.timeout: 6s is over 5s",
+                "c:1:88: cluster.redis.passwrd: no such option; did you mean \"password\"?",
+            ],
+        );
+        check(
+            "cluster: {redis: {url: [redis://a, rediss://b, redis://c/1], tls: {sni: x}}}",
+            &[
+                "c:1:36: cluster.redis.url[1]: all of them are redis:// or all rediss://, with one database",
+                "c:1:48: cluster.redis.url[2]: all of them are redis:// or all rediss://, with one database",
+            ],
+        );
+        check(
+            "cluster: {redis: {url: redis://a, tls: {sni: x}}}",
+            &[
+                "c:1:40: cluster.redis.tls: this has no meaning with redis://; write rediss:// in url",
+            ],
+        );
+        check_warnings(
+            "cluster: {redis: {url: redis://a, password: '${env:PASSWORD}'}}",
+            &[
+                "c:1:24: cluster.redis.url: the password goes over the network in the clear; use rediss://",
+            ],
+        );
+        check_warnings(
+            "cluster: {redis: {url: 'redis://[::1]', password: hunter2}}",
+            &[
+                "c:1:51: cluster.redis.password: a secret stands in the file; write ${env:NAME} or ${file:PATH}",
+            ],
+        );
     }
 }

@@ -410,17 +410,18 @@ pub(super) const LIMIT: &[Field] = &[
 ];
 
 pub(super) const CLUSTER: &[Field] =
-    &[required("redis", Kind::Table(REDIS), "Where they share it: Redis or Valkey, 6.2 or later.")];
+    &[required("redis", Kind::Table(REDIS), "Where they share it: Redis 6.2 or later, or Valkey.")];
 
 pub(super) const REDIS: &[Field] = &[
     required(
         "url",
-        Kind::Text,
-        "redis://host:port/database, or rediss:// with TLS; port 6379 and database 0 by default.",
+        Kind::OneOrMore(&Kind::Text),
+        "redis://host:port/database, or rediss:// with TLS; port 6379 and database 0 by default. Of \
+         several the first that can be written to is used; those of a Redis Cluster are followed.",
     ),
     derived("username", Kind::Text, "the default user", "The user of its access list."),
     derived("password", Kind::Secret, "none", "The password."),
-    default("prefix", Kind::Text, "chatmux:", "What every key begins with."),
+    default("prefix", Kind::Text, "chatmux:", "What every key begins with, in braces."),
     default(
         "timeout",
         duration(10, 5),

@@ -70,7 +70,8 @@ pub(super) fn renew(dialer: &Dialer, config: &Config) -> Result<Trusts, String> 
         }
     }
     if let Some(redis) = &config.cluster {
-        dialer.renew(redis, &mut trusts).map_err(|error| format!("cluster.redis.tls.{error}"))?;
+        let renewed = dialer.renew((redis, &redis.url), &mut trusts);
+        renewed.map_err(|error| format!("cluster.redis.tls.{error}"))?;
     }
     Ok(trusts)
 }

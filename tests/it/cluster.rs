@@ -132,12 +132,12 @@ async fn redis_holds_no_credential_and_no_name_and_nothing_for_long() {
     let ticket = self::ticket(&two.a, &page(), &format!("Bearer {token}")).await;
     let keys: Vec<String> = two.redis.ask(&["KEYS", "*"]).await;
     let count = |part: &str| keys.iter().filter(|key| key.contains(part)).count();
-    let (tickets, budgets) = (count(":ticket:"), count(":opens:"));
-    assert_eq!((tickets, budgets, count("chatmux:nodes")), (1, 2, 1), "{keys:?}");
+    let (tickets, budgets) = (count("ticket:"), count(":opens:"));
+    assert_eq!((tickets, budgets, count("nodes")), (1, 2, 1), "{keys:?}");
     let signature = token.rsplit('.').next().expect("a part");
     for key in &keys {
         let life: i64 = two.redis.ask(&["PTTL", key]).await;
-        let most = if key.contains(":ticket:") { 30_000 } else { 600_000 };
+        let most = if key.contains("ticket:") { 30_000 } else { 600_000 };
         assert!((1..=most).contains(&life), "{key}: {life} ms");
         let dump: Vec<u8> = two.redis.ask(&["DUMP", key]).await;
         let held = format!("{key} {}", String::from_utf8_lossy(&dump));
@@ -388,6 +388,37 @@ async fn redis_is_spoken_to_with_a_password_and_tls() {
     assert!(code == 1 && report.contains("cannot be used"), "{report}");
     assert!(!edge.log().contains("hunter"), "no password is logged");
     edge.check_law(&[]).await;
+}
+
+#[tokio::test]
+async fn nodes_find_the_server_that_has_what_they_share() {
+    let backend = backend(Kind::Xians).await;
+    let meet = async |lines: [String; 2]| {
+        let conf = |line: &String| Conf::new().backend(&backend).line(line).yaml();
+        let (a, b) = (Edge::start(&conf(&lines[0])).await, Edge::start(&conf(&lines[1])).await);
+        for edge in [&a, &b] {
+            let met = |metrics: &Metrics| metrics.sum("chatmux_cluster_nodes", &[]) == 2;
+            edge.until("both nodes are there", met).await;
+        }
+        let ticket = ticket(&a, &page(), &with_key()).await;
+        b.open(&with_ticket(&ticket)).await.expect("connected").await;
+        let reply = close(&b, r#"{"key":"tests"}"#, &[]).await;
+        assert_eq!(reply.json()["otherNodesTold"], true);
+        a.check_law(&[]).await;
+        b.check_law(&[]).await;
+    };
+    // Of a Redis Cluster each node knows another server; one has it all.
+    let two = Redis::start_cluster().await;
+    meet([two[0].line(""), two[1].line("")]).await;
+    // A replica can be read from, and is passed over; so is a server that is not there.
+    let primary = Redis::start().await;
+    let port = primary.address.port().to_string();
+    let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+    let mut gone = Redis::start().await;
+    gone.stop().await;
+    let urls = [&gone, &replica, &primary].map(|redis| format!("redis://{}", redis.address));
+    let line = format!("cluster: {{redis: {{url: [\"{}\"]}}}}", urls.join("\", \""));
+    meet([line.clone(), line]).await;
 }
 
 /// The scripts by themselves, with times that a test can wait out.

@@ -116,7 +116,8 @@ enum Target {
     Source(Arc<Source>),
     /// By its place in the conf.
     Issuer(usize, Arc<Issuer>, KeySetUrl),
-    Cluster(Redis),
+    /// A server of the cluster, by its place in the conf.
+    Cluster(usize, Redis, Url),
 }
 
 async fn try_places(config: &Config) -> Vec<Tried> {
@@ -129,14 +130,19 @@ async fn try_places(config: &Config) -> Vec<Tried> {
         Some(Target::Issuer(at, issuer.clone(), from.clone()))
     });
     let sources = config.sources.iter().cloned().map(Target::Source);
-    let cluster = config.cluster.clone().map(Target::Cluster);
+    let cluster = config.cluster.iter().flat_map(|redis| {
+        let servers = redis.servers().enumerate();
+        servers.map(|(at, server)| Target::Cluster(at, redis.clone(), server.clone()))
+    });
     for (index, target) in sources.chain(issuers).chain(cluster).enumerate() {
         let dialer = dialer.clone();
         tasks.spawn(async move {
             let tried = match target {
                 Target::Source(source) => try_source(&dialer, &source).await,
                 Target::Issuer(at, issuer, from) => try_issuer(&dialer, at, &issuer, &from).await,
-                Target::Cluster(redis) => try_cluster(&dialer, &redis).await,
+                Target::Cluster(at, redis, server) => {
+                    try_cluster(&dialer, at, &redis, &server).await
+                }
             };
             (index, tried)
         });
@@ -185,10 +191,16 @@ async fn try_issuer(dialer: &Dialer, at: usize, issuer: &Issuer, from: &KeySetUr
     tried
 }
 
-async fn try_cluster(dialer: &Dialer, redis: &Redis) -> Tried {
-    let shown = Shown::new(&redis.url, redis.server_name(), PROBE_TIMEOUT);
-    let (result, days) = tokio::join!(probe_cluster(dialer, redis), certificate_days(shown));
-    let mut tried = Tried::new("cluster.redis.url", &redis.shown());
+async fn try_cluster(dialer: &Dialer, at: usize, redis: &Redis, server: &Url) -> Tried {
+    let server_name = redis.sni.as_deref().unwrap_or(&server.host);
+    let shown = Shown::new(server, server_name, PROBE_TIMEOUT);
+    let probed = probe_cluster(dialer, redis, server);
+    let (result, days) = tokio::join!(probed, certificate_days(shown));
+    let path = match redis.others.is_empty() {
+        true => "cluster.redis.url".to_owned(),
+        false => format!("cluster.redis.url[{at}]"),
+    };
+    let mut tried = Tried::new(&path, &redis.shown(server));
     if let Err(error) = result {
         tried.stage = "connect";
         let url = &tried.url;

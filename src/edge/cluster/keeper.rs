@@ -13,13 +13,13 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike as _;
 use redis::streams::StreamReadReply;
 use redis::{FromRedisValue, Value, cmd};
 use tokio::time::timeout;
 
 use super::link::{self, Link};
 use super::{Cluster, count, millis};
+use crate::config::Url;
 use crate::edge::clock;
 use crate::edge::gate::Whose;
 use crate::edge::proxy::Edge;
@@ -32,6 +32,8 @@ const BEAT_PERIOD: Duration = Duration::from_secs(2);
 const NODE_LIFE: Duration = Duration::from_secs(10);
 /// A Redis that comes back is found within this time.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Servers that one sends us to, one after the other.
+const REDIRECTS_MAX: usize = 3;
 /// A connection that lived so long was healthy: the next is tried soon.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// How long one question for news waits for some.
@@ -45,9 +47,9 @@ pub(super) async fn run(cluster: Arc<Cluster>, edge: Weak<Edge>) {
     let mut news = News::default();
     let mut is_told = false;
     while edge.strong_count() > 0 {
-        let redis = cluster.conf.shown();
         match cluster.join(&mut news).await {
             Ok(joined) => {
+                let redis = cluster.conf.shown(&joined.server);
                 log::info!(redis = redis.as_str(), nodes = joined.nodes; "cluster joined");
                 is_told = true;
                 let since = clock::now();
@@ -56,14 +58,13 @@ pub(super) async fn run(cluster: Arc<Cluster>, edge: Weak<Edge>) {
                     backoff.reset();
                 }
             }
-            // Told once: a loss is told where it is found out.
-            Err(error) if !is_told => {
-                let error = error.as_str();
-                log::warn!(redis = redis.as_str(), error; "cluster not found, this node is alone");
-                is_told = true;
-            }
             Err(error) => {
-                log::debug!(redis = redis.as_str(), error = error.as_str(); "cluster not found");
+                // Told once: a loss is told where it is found out.
+                let level = if is_told { log::Level::Debug } else { log::Level::Warn };
+                let redis = cluster.conf.shown(&cluster.conf.url);
+                let (redis, error) = (redis.as_str(), error.as_str());
+                log::log!(level, redis, error; "cluster not found, this node is alone");
+                is_told = true;
             }
         }
         tokio::time::sleep(backoff.next_wait(rand::random())).await;
@@ -72,23 +73,62 @@ pub(super) async fn run(cluster: Arc<Cluster>, edge: Weak<Edge>) {
 
 /// Two connections: one to ask by, one on which news is waited for.
 struct Joined {
+    server: Url,
     link: Arc<Link>,
     listening: Link,
     nodes: u32,
 }
 
+/// Why a server does not serve.
+enum Elsewhere {
+    /// Another has what we ask for.
+    Moved(Url),
+    /// It is not there, or will not.
+    Nowhere(String),
+}
+
+impl From<String> for Elsewhere {
+    fn from(error: String) -> Self {
+        Self::Nowhere(error)
+    }
+}
+
 impl Cluster {
+    /// Joins by the first server that serves.
     async fn join(&self, news: &mut News) -> Result<Joined, String> {
-        let link = Arc::new(Link::open(&self.dialer, &self.conf).await?);
+        let mut why = String::new();
+        for server in self.conf.servers() {
+            let mut server = server.clone();
+            for _ in 0..=REDIRECTS_MAX {
+                match self.join_by(&server, news).await {
+                    Ok(joined) => return Ok(joined),
+                    Err(Elsewhere::Moved(to)) => server = to,
+                    Err(Elsewhere::Nowhere(error)) => {
+                        why = error;
+                        break;
+                    }
+                }
+            }
+        }
+        Err(why)
+    }
+
+    async fn join_by(&self, server: &Url, news: &mut News) -> Result<Joined, Elsewhere> {
+        let link = Arc::new(Link::open(&self.dialer, &self.conf, server).await?);
+        let owner = link.other_owner(&self.names.nodes(), server, self.conf.timeout).await?;
+        if let Some(owner) = owner {
+            return Err(Elsewhere::Moved(owner));
+        }
+        // A server that only copies another refuses this.
         let nodes = self.beat(&link).await?;
-        let listening = Link::open(&self.dialer, &self.conf).await?;
+        let listening = Link::open(&self.dialer, &self.conf, server).await?;
         news.find(self, &listening).await?;
-        Ok(Joined { link, listening, nodes })
+        Ok(Joined { server: server.clone(), link, listening, nodes })
     }
 
     /// Until the connection is lost.
     async fn stay(&self, joined: Joined, news: &mut News, edge: &Weak<Edge>) {
-        let Joined { link, listening, nodes } = joined;
+        let Joined { link, listening, nodes, .. } = joined;
         self.link.store(Some(link.clone()));
         self.metrics.on_nodes(nodes);
         let error = tokio::select! {
@@ -141,9 +181,10 @@ impl News {
         newest.arg(cluster.names.revocations()).arg("+").arg("-").arg("COUNT").arg(1);
         let mut connection = link.connection();
         let patience = cluster.conf.timeout;
-        let asked = timeout(patience, connection.req_packed_command(&newest)).await;
-        let answer = asked.map_err(|_| link::late(patience))?.map_err(|e| link::said(&e))?;
-        let newest = newest_of(answer)?;
+        let asked = timeout(patience, newest.query_async(&mut connection)).await;
+        let asked = asked.map_err(|_| link::late(patience))?;
+        let entries: Vec<(String, Value)> = asked.map_err(|error| link::said(&error))?;
+        let newest = entries.into_iter().next().map(|(id, _)| id);
         self.last = Some(match (self.last.take(), newest) {
             (None, Some(newest)) => newest,
             // The list is gone: whatever comes is new.
@@ -186,13 +227,6 @@ impl News {
 
 fn bytes(value: &Value) -> Option<Vec<u8>> {
     Vec::<u8>::from_redis_value_ref(value).ok()
-}
-
-/// The name of the first entry of an answer.
-fn newest_of(answer: Value) -> Result<Option<String>, String> {
-    let entries: Vec<(String, Value)> =
-        Vec::from_redis_value(answer).map_err(|error| error.to_string())?;
-    Ok(entries.into_iter().next().map(|(id, _)| id))
 }
 
 /// The earlier of two entries, by their names: a time in milliseconds and a number. After a

@@ -241,8 +241,7 @@ impl Cluster {
         let was_in_use = before.as_ref().is_some_and(|before| Arc::ptr_eq(before, link));
         if was_in_use {
             self.metrics.on_nodes(0);
-            let redis = self.conf.shown();
-            log::warn!(redis = redis.as_str(), error; "cluster lost, this node goes on alone");
+            log::warn!(error; "cluster lost, this node goes on alone");
             self.lost.notify_one();
         }
     }

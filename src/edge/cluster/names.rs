@@ -46,12 +46,13 @@ impl Counted {
     }
 }
 
-/// Names that begin with one prefix.
+/// Names that begin with one prefix. In braces, so that a Redis Cluster has all of them in one
+/// place: a script works on those of one place alone.
 pub(super) struct Names(String);
 
 impl Names {
     pub(super) fn new(prefix: &str) -> Self {
-        Self(prefix.to_owned())
+        Self(format!("{{{prefix}}}"))
     }
 
     /// The nodes.
@@ -129,7 +130,7 @@ mod tests {
             .flat_map(|policy| counted.iter().map(|counted| names.budget(*policy, *counted, &key)))
             .chain([names.nodes(), names.revocations(), names.ticket("cmt_one")])
             .collect();
-        assert!(all.iter().all(|name| name.starts_with("chat:") && !name.contains("203.0")));
+        assert!(all.iter().all(|name| name.starts_with("{chat:}") && !name.contains("203.0")));
         assert!(!names.ticket("cmt_one").contains("cmt_one"));
         assert_eq!(names.ticket("cmt_one"), Names::new("chat:").ticket("cmt_one"), "on each node");
         all.sort();

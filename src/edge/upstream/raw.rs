@@ -6,16 +6,17 @@ use pingora::connectors::TransportConnector;
 use pingora::protocols::Stream;
 
 use super::http::{Dialer, Place, down_reason, peer};
-use crate::config::Redis;
+use crate::config::{Redis, Url};
 use crate::proto::event::DownReason;
 
-impl<'a> From<&'a Redis> for Place<'a> {
-    fn from(redis: &'a Redis) -> Self {
+impl<'a> From<(&'a Redis, &'a Url)> for Place<'a> {
+    fn from((redis, server): (&'a Redis, &'a Url)) -> Self {
         Self {
             name: "redis",
-            url: &redis.url,
+            url: server,
             ca: redis.ca.as_ref(),
-            server_name: redis.server_name(),
+            // Never empty: TLS would check no name then.
+            server_name: redis.sni.as_deref().unwrap_or(&server.host),
             connect_timeout: redis.timeout,
             identity: redis.identity.as_ref(),
             is_http2: false,

@@ -37,9 +37,7 @@ impl Redis {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         for _ in 0..TRIES {
             let scratch = Scratch::new();
-            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = free.local_addr().expect("an address");
-            drop(free);
+            let address = free_port();
             let child = spawn(&scratch, address, &args);
             let mut redis = Self { child, args: args.clone(), address, scratch };
             if redis.is_up().await {
@@ -47,6 +45,35 @@ impl Redis {
             }
         }
         panic!("redis-server does not run");
+    }
+
+    /// Two that are a Redis Cluster: each has half of the keys, and sends those who ask for others
+    /// to the other.
+    pub(crate) async fn start_cluster() -> [Self; 2] {
+        let mut two = Vec::new();
+        for slots in [["0", "8191"], ["8192", "16383"]] {
+            let bus = free_port().port().to_string();
+            let args = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            let redis = Self::start_with(&args).await;
+            let () = redis.ask(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]).await;
+            two.push((redis, bus));
+        }
+        let [(one, _), (other, bus)] = <[_; 2]>::try_from(two).unwrap_or_else(|_| panic!("two"));
+        let port = other.address.port().to_string();
+        let () = one.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await;
+        for redis in [&one, &other] {
+            let is_whole = async {
+                loop {
+                    let info: String = redis.ask(&["CLUSTER", "INFO"]).await;
+                    if info.contains("cluster_state:ok") && info.contains("cluster_size:2") {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            soon("both know each other", is_whole).await;
+        }
+        [one, other]
     }
 
     /// What stands in a conf: the whole line, with more options (`, name: value`).
@@ -106,6 +133,11 @@ impl Redis {
         };
         soon("Redis listens", is_up).await
     }
+}
+
+fn free_port() -> SocketAddr {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("an address")
 }
 
 /// An error is an answer, too: it does not know who asks.
