@@ -236,7 +236,7 @@ mod tests {
             ],
         );
         check_warnings(
-            "cluster: {redis: {url: redis://a, password: '${env:PASSWORD}'}}",
+            "cluster: {redis: {url: redis://a, password: '${env:TOKEN}'}}",
             &[
                 "c:1:24: cluster.redis.url: the password goes over the network in the clear; use rediss://",
             ],

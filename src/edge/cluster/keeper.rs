@@ -174,8 +174,8 @@ struct News {
 }
 
 impl News {
-    /// Where to read on: where it was, or at the end for who comes first. What is there then was
-    /// said before there were any streams here.
+    /// Where to read on: where it was, or at the end for who comes first. What was said before a
+    /// node had ever joined was said to the others.
     async fn find(&mut self, cluster: &Cluster, link: &Link) -> Result<(), String> {
         let mut newest = cmd("XREVRANGE");
         newest.arg(cluster.names.revocations()).arg("+").arg("-").arg("COUNT").arg(1);

@@ -256,3 +256,27 @@ fn millis(duration: Duration) -> u64 {
 fn micros(duration: Duration) -> String {
     format!("{:.3}", duration.as_secs_f64() * 1e6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_node_has_so_many_tickets_kept_and_no_more() {
+        let start = clock::now();
+        let mut issued = Issued::default();
+        assert!((0..TICKETS_MAX).all(|_| issued.take(1, start)));
+        assert!(!issued.take(1, start), "past it tickets are good on their own node alone");
+        let later = start + TICKET_LIFE;
+        assert!(issued.take(TICKET_BYTES_MAX, later), "those before have ended");
+        assert!(!issued.take(1, later), "so many bytes");
+        assert!(issued.take(1, later + TICKET_LIFE));
+    }
+
+    #[test]
+    fn scripts_are_told_times_in_their_units() {
+        assert_eq!(micros(Duration::from_nanos(1500)), "1.500");
+        assert_eq!(micros(Duration::from_secs(3600)), "3600000000.000");
+        assert_eq!(millis(BELIEVED), 60_000);
+    }
+}

@@ -3,6 +3,7 @@
 mod access;
 mod budgets;
 mod jwt;
+mod shared;
 mod tickets;
 
 use std::fmt::Write as _;
@@ -215,6 +216,28 @@ impl Bench {
     }
 
     fn ask(&self, ask: &Ask<'_>, query: &str) -> Decided {
+        let decided = self.ask_with(ask, query, None, Past::default());
+        decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
+    }
+
+    /// The same with other nodes, which are asked by the test.
+    fn ask_with(
+        &self,
+        ask: &Ask<'_>,
+        query: &str,
+        ledger: Option<&Ledger>,
+        past: Past,
+    ) -> Result<Decided, Later> {
+        self.with_asked(ask, query, ledger, |asked| self.gate.decide(asked, past, ask.wall))
+    }
+
+    fn with_asked<T>(
+        &self,
+        ask: &Ask<'_>,
+        query: &str,
+        ledger: Option<&Ledger>,
+        then: impl FnOnce(&Asked<'_>) -> T,
+    ) -> T {
         let mut headers = HeaderMap::new();
         for (name, value) in ask.headers {
             let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
@@ -228,10 +251,9 @@ impl Bench {
             authority: None,
             peer: Some(ask.peer.parse().expect("an address")),
             draining: None,
-            ledger: None,
+            ledger,
         };
-        let decided = self.gate.decide(&asked, Past::default(), ask.wall);
-        decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
+        then(&asked)
     }
 
     fn get(&self, query: &str) -> Decided {
