@@ -25,22 +25,36 @@ pub(super) struct Args {
     #[arg(short, long)]
     daemon: bool,
     /// Where a background process writes its id
-    #[arg(long, value_name = "FILE")]
-    pid_file: Option<String>,
+    #[arg(long, value_name = "FILE", requires = "daemon")]
+    pid_file: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let config = load(&args.conf, log::init)?;
+    // A daemon leaves the folder that it was started in.
+    let placed = |path: &Path| match args.daemon {
+        true => std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display())),
+        false => Ok(path.to_owned()),
+    };
+    let conf = placed(&args.conf)?;
+    let pid_file = args.pid_file.as_deref().map(placed).transpose()?;
+    let config = load(&conf, log::init)?;
+    if let Some(path) = &pid_file {
+        writable(path).map_err(|error| format!("--pid-file {}: {error}", path.display()))?;
+    }
     raise_file_limit();
     let options = RunOptions {
         is_upgrade: args.upgrade,
         is_daemon: args.daemon,
-        pid_file: args.pid_file.clone(),
+        pid_file: pid_file.map(|path| path.display().to_string()),
         stop_after: None,
     };
-    let conf = args.conf.clone();
     let hooks = Hooks { reload: Some(Box::new(move || load(&conf, |_| {}))), ..Hooks::default() };
     edge::run(Edge::new(Arc::new(config))?, &options, hooks)
+}
+
+/// Whether a file can be written. The background process could tell nobody that it cannot.
+fn writable(path: &Path) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().create(true).append(true).open(path).map(drop)
 }
 
 /// Asks for as many open files as the machine allows: every stream is one, and the usual soft

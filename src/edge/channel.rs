@@ -336,9 +336,9 @@ impl ChannelCell {
         self.listeners.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One client less. The number of visits so far, if it was the last.
+    /// One client less. The number of visits so far, if it was the last. Nobody may enter
+    /// meanwhile: a visit that begins and ends between the two looks would keep the log for ever.
     pub(super) fn leave(&self) -> Option<u64> {
-        // Read first: a visit that begins now must not pass for the one that ends.
         let visits = self.visits.load(Ordering::Relaxed);
         let was_last = self.listeners.fetch_sub(1, Ordering::Relaxed) == 1;
         if was_last {

@@ -103,7 +103,7 @@ impl CloseReason {
 pub(super) struct Tally {
     /// Message events.
     pub(super) events: u64,
-    /// Bytes of events.
+    /// Bytes of its body, framing of HTTP apart.
     pub(super) bytes: u64,
 }
 
@@ -195,15 +195,15 @@ async fn run(
             .map(|max| Instant::now() + max.mul_f64(rand::random_range(AGE_SPREAD))),
         drains: stream.drain.borrow_and_update().map(drain_at),
     };
-    down.write(opening(stream)).await?;
+    tell(down, stream, tally, opening(stream)).await?;
     loop {
         stream.listener.bell.take();
         let is_behind = match send_news(down, stream, tally).await? {
             (Standing::Overtaken, _) => {
-                return end(down, stream, DisconnectReason::SlowConsumer).await;
+                return end(down, stream, tally, DisconnectReason::SlowConsumer).await;
             }
             (Standing::Current, true) => {
-                return end(down, stream, DisconnectReason::SourcesEnded).await;
+                return end(down, stream, tally, DisconnectReason::SourcesEnded).await;
             }
             (Standing::Behind, _) => true,
             (Standing::Current, false) => false,
@@ -214,7 +214,7 @@ async fn run(
             Woken::Heartbeat => {
                 let subscriber_count = stream.listener.subscriber_count();
                 let block = control(stream, &Control::Heartbeat { subscriber_count });
-                down.write(block.into()).await?;
+                tell(down, stream, tally, block.into()).await?;
                 stream.metrics.heartbeats_sent.inc();
             }
             Woken::Drain => {
@@ -223,15 +223,15 @@ async fn run(
             Woken::Reload => {
                 stream.reloads.mark_unchanged();
                 let Ok(expires_in) = recheck(stream.entry.grant()) else {
-                    return end(down, stream, DisconnectReason::Revoked).await;
+                    return end(down, stream, tally, DisconnectReason::Revoked).await;
                 };
                 deadlines.expires = expires_in.map(|left| Instant::now() + left);
             }
-            Woken::Ended => return end(down, stream, DisconnectReason::Revoked).await,
+            Woken::Ended => return end(down, stream, tally, DisconnectReason::Revoked).await,
             Woken::Deadline(DisconnectReason::Draining) => {
                 return drain(down, stream, tally).await;
             }
-            Woken::Deadline(reason) => return end(down, stream, reason).await,
+            Woken::Deadline(reason) => return end(down, stream, tally, reason).await,
         }
     }
 }
@@ -248,7 +248,7 @@ async fn drain(
             break;
         }
     }
-    end(down, stream, DisconnectReason::Draining).await
+    end(down, stream, tally, DisconnectReason::Draining).await
 }
 
 /// Waits for the next thing to do. Ends come first, so that neither news without pause nor a
@@ -343,6 +343,7 @@ async fn send_news(
 async fn end(
     down: &mut Down<'_>,
     stream: &Stream,
+    tally: &mut Tally,
     reason: DisconnectReason,
 ) -> Result<CloseReason, WriteFailure> {
     let mut block = Vec::new();
@@ -357,9 +358,23 @@ async fn end(
         | DisconnectReason::SourcesEnded => {}
     }
     block.extend(control(stream, &Control::Disconnected(reason)));
-    down.write(block.into()).await?;
+    tell(down, stream, tally, block.into()).await?;
     down.finish().await?;
     Ok(CloseReason::Told(reason))
+}
+
+/// Writes what the edge itself has to say.
+async fn tell(
+    down: &mut Down<'_>,
+    stream: &Stream,
+    tally: &mut Tally,
+    block: Bytes,
+) -> Result<(), WriteFailure> {
+    let bytes = block.len() as u64;
+    down.write(block).await?;
+    stream.metrics.sent_bytes.inc_by(bytes);
+    tally.bytes += bytes;
+    Ok(())
 }
 
 /// The first bytes: they leave before any upstream has answered.

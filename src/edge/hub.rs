@@ -31,6 +31,8 @@ struct ChannelKey {
     route: String,
     subscription: Arc<Subscription>,
     feeds: Vec<Feed>,
+    /// Whether it holds the backend's own words: after a reload, a route may want others.
+    is_raw: bool,
     /// Part of it, so that a reload with other rules begins another log.
     redaction: Option<Arc<Redaction>>,
 }
@@ -112,6 +114,7 @@ impl Hub {
             route: subscribe.route.to_owned(),
             subscription: subscribe.subscription.clone(),
             feeds: sources.into_iter().map(|resolved| Feed(Arc::new(resolved))).collect(),
+            is_raw: subscribe.filter.vocabulary == Vocabulary::Raw,
             redaction: subscribe.redaction.cloned(),
         });
         let mut tables = self.tables();
@@ -229,7 +232,7 @@ impl Hub {
         let channel = Arc::new(ChannelCell::new(
             subscribe.route,
             subscribe.subscription.clone(),
-            subscribe.filter.vocabulary == Vocabulary::Raw,
+            key.is_raw,
             Channel::new(birth(key), limits),
             standings,
             self.metrics.clone(),
@@ -367,14 +370,16 @@ impl Drop for Listener {
         let Some(hub) = self.hub.upgrade() else {
             return;
         };
-        {
-            // Under the lock, so that nobody takes the count while it is thrown away.
+        let last_visit = {
+            // Under the lock, so that nobody takes the count while it is thrown away, and nobody
+            // comes and goes between the two looks of whoever leaves last.
             let mut tables = hub.tables();
             if self.audience.fetch_sub(1, Ordering::Relaxed) == 1 {
                 tables.audiences.remove(&self.key.subscription);
             }
-        }
-        let Some(visit) = self.channel.leave() else {
+            self.channel.leave()
+        };
+        let Some(visit) = last_visit else {
             return;
         };
         // Without a runtime the process is ending and everything goes anyway.

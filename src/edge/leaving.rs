@@ -5,6 +5,7 @@
 //! them, and drains then; where none waits, nothing changes. Not here: what a stream does about
 //! it (`client`), the sockets (`handed`).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -46,8 +47,9 @@ pub(super) struct Signals {
     pub(super) stop_after: Option<Duration>,
     /// The listeners.
     pub(super) sockets: Sockets,
-    /// Where another process waits for them.
-    pub(super) upgrade_socket: String,
+    /// Where another process waits for them, if one may: a path that everybody knows could be
+    /// anybody's.
+    pub(super) upgrade_socket: Option<PathBuf>,
     /// Turns true once signals no longer kill the process.
     pub(super) is_watching: Arc<AtomicBool>,
 }
@@ -118,7 +120,12 @@ impl ShutdownSignalWatch for Signals {
 impl Signals {
     /// Gives the listeners away. Whether another process has them.
     async fn give(&self) -> bool {
-        let (sockets, path) = (self.sockets.clone(), self.upgrade_socket.clone());
+        let Some(path) = &self.upgrade_socket else {
+            let error = "set server.upgrade_socket";
+            log::error!(error; "SIGQUIT: no hand-over, this process goes on");
+            return false;
+        };
+        let (sockets, path) = (self.sockets.clone(), path.display().to_string());
         let given = tokio::task::spawn_blocking(move || sockets.give(&path)).await;
         match given.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(()) => {

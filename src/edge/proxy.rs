@@ -54,6 +54,8 @@ const DRAIN_RETRY_SECS: std::ops::Range<u64> = 1..10;
 
 /// Everything that serves streams, shared by all listeners of a process.
 pub struct Edge {
+    /// As at the start: what a reload cannot change.
+    started: Arc<Config>,
     running: ArcSwap<Running>,
     hub: Arc<Hub>,
     pub(super) dialer: Arc<Dialer>,
@@ -115,6 +117,7 @@ impl Edge {
         dialer.adopt(renew(&dialer, &config)?);
         let certificates = Certificates::new(&config, &metrics)?;
         Ok(Arc::new(Self {
+            started: config.clone(),
             running: ArcSwap::from_pointee(Running { config, gate }),
             hub,
             dialer,
@@ -199,7 +202,7 @@ impl Edge {
         touch(&self.metrics, &config);
         gate.start();
         forget_issuers(&self.metrics, &before.config, &config);
-        let differing = differing(&before.config, &config);
+        let differing = differing(&self.started, &config);
         self.running.store(Arc::new(Running { config, gate }));
         self.metrics.on_reload(Some(clock::wall()));
         self.reloads.tell();
@@ -284,9 +287,7 @@ impl Edge {
             Some(cluster) => Box::pin(self.decide_pass_together(cluster, down)).await,
         };
         let Some(decided) = decided else {
-            // A stream is no answer that a drain waits for.
-            drop(answering);
-            self.serve(session).await;
+            self.serve_counted(session, answering).await;
             return true;
         };
         let begun = self.begin(session, decided, (request_id(), answering), passing).await;
@@ -300,14 +301,17 @@ impl Edge {
     /// that leaves before its answer is written is no error: Pingora would log it with the whole
     /// URL, credentials included.
     pub async fn serve(self: &Arc<Self>, session: &mut Session) {
-        if let Err(error) = self.answer(session).await {
+        // Before it is asked whether the process drains: a drain that is not seen here sees this.
+        self.serve_counted(session, Answering::new(&self.answering)).await;
+    }
+
+    async fn serve_counted(self: &Arc<Self>, session: &mut Session, answering: Answering) {
+        if let Err(error) = self.answer(session, answering).await {
             log::debug!(error:%; "the client left before its answer was written");
         }
     }
 
-    async fn answer(self: &Arc<Self>, session: &mut Session) -> Result<()> {
-        // Before it is asked whether the process drains: a drain that is not seen here sees this.
-        let answering = Answering::new(&self.answering);
+    async fn answer(self: &Arc<Self>, session: &mut Session, answering: Answering) -> Result<()> {
         let down = session.as_downstream_mut();
         // Whatever is answered: a body that nobody wants is not waited for any longer.
         down.set_total_drain_timeout(Some(BODY_TIMEOUT));

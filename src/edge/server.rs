@@ -99,9 +99,12 @@ pub fn run(edge: Arc<Edge>, options: &RunOptions, hooks: Hooks) -> Result<(), St
         admin: admin.as_ref().map(|handed| handed.address),
     };
     let conf = server_conf(&config, options);
-    let upgrade_socket = conf.upgrade_sock.clone();
+    let upgrade_socket = config.server.upgrade_socket.clone();
     if options.is_upgrade {
-        handed::check_upgrade_socket(&upgrade_socket)?;
+        let path = upgrade_socket.as_deref();
+        let path = path.ok_or("an upgrade needs a socket: set server.upgrade_socket")?;
+        handed::check_upgrade_socket(&path.display().to_string())?;
+        log::info!("waiting for the listeners: send SIGQUIT to the old process within 5 s");
     }
     let mut server = Server::new_with_opt_and_conf(
         Some(Opt { upgrade: options.is_upgrade, daemon: options.is_daemon, ..Opt::default() }),

@@ -139,12 +139,18 @@ impl Returning {
         Self { until: 0, is_new: true, seats: vec![seat; sources], replay_ids: Vec::new() }
     }
 
-    /// A client with a cursor, and the sources that cannot be resumed from it.
-    pub(super) fn new(cursor: &Cursor, until: u64, places: &[Place]) -> (Self, Vec<usize>) {
+    /// A client with a cursor, and the sources that cannot be resumed from it. Nothing was told
+    /// after `wall`, the time now, whatever the cursor says.
+    pub(super) fn new(
+        cursor: &Cursor,
+        until: u64,
+        places: &[Place],
+        wall: UnixMillis,
+    ) -> (Self, Vec<usize>) {
         let mut lost = Vec::new();
         let mut seats = Vec::with_capacity(places.len());
         for (source, place) in places.iter().enumerate() {
-            let mark = cursor.mark(source);
+            let mark = cursor.mark(source).map(|mark| Mark { at: mark.at.min(wall), ..mark });
             if !mark.is_some_and(|mark| place.reaches(mark)) {
                 lost.push(source);
             }

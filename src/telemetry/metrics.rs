@@ -170,7 +170,10 @@ impl Metrics {
         let metrics = Self {
             heartbeats_sent: build
                 .counter("heartbeats_sent_total", "Heartbeats written to clients.")?,
-            sent_bytes: build.counter("sent_bytes_total", "Bytes of events written to clients.")?,
+            sent_bytes: build.counter(
+                "sent_bytes_total",
+                "Bytes of stream bodies written to clients, heartbeats included.",
+            )?,
             event_latency: build.histogram(
                 "event_latency_seconds",
                 "From the last byte of a frame in to the last byte of its event out.",

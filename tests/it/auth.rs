@@ -34,8 +34,12 @@ pub(crate) fn token_of(participant: &str, lives_secs: i64) -> String {
 
 /// An edge that takes tokens, and its backend.
 pub(crate) async fn start() -> One {
+    start_with("").await
+}
+
+async fn start_with(more: &str) -> One {
     let backend = backend(Kind::Xians).await;
-    let yaml = Conf::new().backend(&backend).auth(&tokens()).yaml();
+    let yaml = Conf::new().backend(&backend).auth(&tokens()).line(more).yaml();
     let edge = Edge::start_with(&yaml, &[], &[("JWT_SECRET", SECRET)]).await;
     One { backend, edge }
 }
@@ -47,6 +51,40 @@ pub(crate) fn tokens() -> String {
          secret: \"${{env:JWT_SECRET}}\", leeway: 5s, \
          bind: {{participantId: sub, tenantId: tenant_id}}}}]}}"
     )
+}
+
+#[tokio::test]
+async fn operators_who_look_are_told_what_is_wrong_with_a_credential_and_clients_are_not() {
+    let one = start_with("log: {level: debug}").await;
+    let claims = |more: &Value| {
+        let mut claims = json!({"iss": ISSUER, "aud": "chat", "sub": "jane", "tenant_id": "acme",
+            "exp": in_secs(60)});
+        for (name, value) in more.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        claims
+    };
+    let mut told = Vec::new();
+    for (more, secret, why) in [
+        (json!({"exp": in_secs(-60)}), SECRET, "it has ended (exp)"),
+        (json!({"nbf": in_secs(60)}), SECRET, "its time has not come (nbf)"),
+        (json!({"aud": "mail"}), SECRET, "it is for somebody else (aud)"),
+        (json!({"iss": "https://nobody.example.org/"}), SECRET, "no such issuer"),
+        (json!({}), "another secret of at least 32 bytes", "its signature is not by"),
+    ] {
+        let token = token(secret, Algorithm::HS256, &claims(&more));
+        let refused = one.edge.ask(&bearer(&token)).await;
+        refused.refuses(401, "Unauthorized", "");
+        told.push(refused.text());
+        let line = one.edge.logged(why).await;
+        assert!(line.contains("a token is refused"), "{line}");
+        assert!(!one.edge.log().contains(&token), "{line}");
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+    one.edge.ask(&Client::new("jane")).await.refuses(401, "Unauthorized", "");
+    one.edge.logged("a key is refused").await;
+    one.check_law().await;
 }
 
 pub(crate) fn bearer(token: &str) -> Client {

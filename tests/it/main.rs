@@ -36,6 +36,7 @@ mod trouble;
 mod ends;
 mod gone;
 mod crowd;
+mod daemon;
 mod handover;
 mod operators;
 mod monitoring;

@@ -750,7 +750,10 @@ impl Giant {
 
 #[tokio::test]
 async fn files_are_where_their_events_say() {
-    let one = front(Kind::BrightPattern).await;
+    // What serves another tenant's serves not hers.
+    let others = "{path: /others/, source: voice, match: {tenant: globex}}, ";
+    let both = proxy(Kind::BrightPattern, "").replacen('[', &format!("[{others}"), 1);
+    let one = One::start_with(Kind::BrightPattern, |conf| conf.line(&both)).await;
     let mut client = one.edge.open(&Client::new("jane")).await;
     client.all_up(&["voice"]).await;
     let who = chatmux::scripted::Conversation::new(Vec::new());

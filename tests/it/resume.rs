@@ -1,6 +1,6 @@
 //! Coming back: exactly what was missed, or a gap that says so.
 
-use chatmux::scripted::{Kind, Step};
+use chatmux::scripted::{Frame, Kind, Step};
 
 use crate::support::{
     Client, Conf, Edge, EventSource, Four, KINDS, One, backend, backend_with, jane, options, say,
@@ -256,6 +256,36 @@ async fn a_restart_loses_nothing_that_the_backend_keeps() {
             assert!(ids[0].is_none() && ids[1].is_some(), "{ids:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_dated_ahead_makes_nobody_miss_anything() {
+    let backend = backend(Kind::Xians).await;
+    let conf = Conf::new().backend(&backend);
+    let edge = Edge::start(&conf.yaml()).await;
+    let mut client = edge.open(&Client::new("jane")).await;
+    client.all_up(&["agent"]).await;
+    say(&backend, "a");
+    client.chat("a").await;
+    let ahead = r#"{"id":"x1","createdAt":"2099-01-01T00:00:00Z","direction":"Outgoing",
+        "messageType":"Chat","text":"from the future","participantId":"jane",
+        "workflowId":"acme:customer-support","workflowType":"customer-support"}"#;
+    backend.push(&jane(), Frame::new("Chat", ahead.replace('\n', "")));
+    let said = client.chat("from the future").await;
+    assert_eq!(said.at("/createdAt"), "2099-01-01T00:00:00.000Z", "clients are told what it says");
+    let cursor = said.id.expect("an id");
+    let edge = restart(edge, &conf, || {
+        client.close();
+        say(&backend, "b");
+        say(&backend, "c");
+    })
+    .await;
+    let mut back = edge.open(&Client::new("jane").after(&cursor)).await;
+    back.all_up(&["agent"]).await;
+    say(&backend, "d");
+    let (texts, gaps) = until_said(&mut back, "d").await;
+    assert_eq!((texts.as_slice(), gaps.len()), (&["b", "c", "d"].map(str::to_owned)[..], 0));
+    edge.check_law(&[]).await;
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 //!
 //! It is read here in full before Pingora sees any of it, so that bytes, fields and time have a
 //! limit and a refusal its answer. What Pingora would refuse without a word (no or two hosts,
-//! folded lines, control characters) is refused here with one. Not here: what is asked for
-//! (`gate`), bodies.
+//! folded lines, control characters, two lengths) is refused here with one, and whatever two
+//! servers could take for bodies of different lengths. Not here: what is asked for (`gate`),
+//! bodies.
 
 use std::time::Duration;
 
@@ -136,8 +137,8 @@ fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Checks a whole head.
 fn check(head: &[u8]) -> Result<(), Refusal> {
     let mut lines = lines(head).filter(|line| !line.is_empty());
-    let version = check_request_line(lines.next().unwrap_or_default())?;
-    let mut hosts = 0;
+    let (authority, version) = check_request_line(lines.next().unwrap_or_default())?;
+    let (mut host, mut hosts, mut framings) = (None, 0, 0);
     for line in lines {
         let colon = memchr(b':', line).ok_or(Refusal::BadHead)?;
         let (name, value) = line.split_at(colon);
@@ -145,16 +146,36 @@ fn check(head: &[u8]) -> Result<(), Refusal> {
         if name.is_empty() || !name.iter().all(is_token) || value.iter().any(is_control) {
             return Err(Refusal::BadHead);
         }
-        hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        if name.eq_ignore_ascii_case(b"host") {
+            (host, hosts) = (Some(value), hosts + 1);
+        }
+        framings += usize::from(frames_body(name, value)?);
     }
+    let is_elsewhere = authority
+        .is_some_and(|authority| host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)));
     match (version, hosts) {
+        _ if framings > 1 || is_elsewhere => Err(Refusal::BadHead),
         (b"HTTP/1.1", 1) | (b"HTTP/1.0", 0 | 1) => Ok(()),
         _ => Err(Refusal::BadHead),
     }
 }
 
-/// Checks the first line, and gives the version.
-fn check_request_line(line: &[u8]) -> Result<&[u8], Refusal> {
+/// Whether a field says where the body ends. Of codings only the one that does is known: with
+/// another before it, who reads the body would have to undo that one (RFC 9112, 6.1 and 6.3).
+fn frames_body(name: &[u8], value: &[u8]) -> Result<bool, Refusal> {
+    let is_good = if name.eq_ignore_ascii_case(b"content-length") {
+        !value.is_empty() && value.iter().all(u8::is_ascii_digit)
+    } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        value.eq_ignore_ascii_case(b"chunked")
+    } else {
+        return Ok(false);
+    };
+    if is_good { Ok(true) } else { Err(Refusal::BadHead) }
+}
+
+/// Checks the first line, and gives the authority that it names, if it does, and the version.
+fn check_request_line(line: &[u8]) -> Result<(Option<&[u8]>, &[u8]), Refusal> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -173,7 +194,10 @@ fn check_request_line(line: &[u8]) -> Result<&[u8], Refusal> {
     if method == b"CONNECT" {
         return Err(Refusal::MethodNotAllowed { allow: METHODS });
     }
-    Ok(version)
+    let absolute = target.strip_prefix(b"http://").or_else(|| target.strip_prefix(b"https://"));
+    let authority =
+        absolute.and_then(|rest| rest.split(|byte| matches!(byte, b'/' | b'?' | b'#')).next());
+    Ok((authority, version))
 }
 
 /// What names consist of (RFC 9110, 5.6.2).
@@ -231,6 +255,8 @@ mod tests {
             format!("GET /é HTTP/1.1\r\n{host}Empty:\r\n\r\n"),
             format!("BREW /pot HTTP/1.1\r\n{host}\r\n"),
             format!("GET http://x/events HTTP/1.1\r\n{host}\r\n"),
+            format!("GET http://X?a HTTP/1.1\r\n{host}\r\n"),
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding:\tChunked \r\n\r\n"),
             format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"),
             format!("GET / HTTP/1.1\r\n{host}{}\r\n", "A: b\r\n".repeat(FIELDS_MAX - 1)),
             format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(TARGET_BYTES_MAX - 1)),
@@ -241,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_is_no_head_is_refused() {
-        let rows: [&[u8]; 22] = [
+        let rows: [&[u8]; 31] = [
             b"GET /\r\n\r\n",
             b"GET / HTTP/1.1\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n",
@@ -262,6 +288,15 @@ mod tests {
             b"GET / HTTP/1.1\r\nHost: a\r\nnothing\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nA\xe9: b\r\n\r\n",
             b"GET / HTTP/1.1\r\rHost: a\r\n\r\n",
+            b"GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET http://x:80/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\ncontent-length: 1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
             b"{\"json\": true}\r\n\r\n",
             b"\x16\x03\x01\x00\xa5\x01\x00\n\n",
         ];

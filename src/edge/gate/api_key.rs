@@ -20,7 +20,14 @@ impl ApiKeys {
 
     /// The key of this text, unless it has expired.
     pub(super) fn find(&self, text: &str, now: UnixMillis) -> Option<&Arc<ApiKey>> {
-        self.by_digest(Digest::of(text), now)
+        let digest = Digest::of(text);
+        let key = self.by_digest(digest, now);
+        if key.is_none() {
+            let known = self.0.get(&digest).map(|key| key.label.as_str());
+            let why = if known.is_some() { "it has ended (expires)" } else { "nobody's" };
+            log::debug!(key = known, why; "a key is refused");
+        }
+        key
     }
 
     /// The key of this digest, unless it has expired.

@@ -113,6 +113,14 @@ impl Identity {
         }
     }
 
+    /// Whether it is one person, and the tenant no more than what that person says.
+    pub(super) fn is_one_in_all_tenants(&self) -> bool {
+        match self {
+            Self::Anonymous | Self::Key(_) => false,
+            Self::Token(..) => !self.restricts(Bound::TenantId),
+        }
+    }
+
     /// Whether it opens this stream. Workflows are compared by their type, the tenant apart.
     pub(super) fn opens(&self, subscription: &Subscription) -> bool {
         match self {

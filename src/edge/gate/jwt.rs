@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, Validation};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -88,44 +89,59 @@ impl Issuers {
 
     /// Checks a token of at most `CREDENTIAL_BYTES_MAX`.
     pub(super) fn verify(&self, token: &str, now: UnixMillis) -> Verdict {
-        self.judge(token, now).unwrap_or(Verdict::False)
+        self.judge(token, now).unwrap_or_else(|why| {
+            log::debug!(why; "a token is refused");
+            Verdict::False
+        })
     }
 
-    fn judge(&self, token: &str, now: UnixMillis) -> Option<Verdict> {
-        let mut parts = token.split('.');
-        let (header, claims) = (object(parts.next()?)?, object(parts.next()?)?);
+    fn judge(&self, token: &str, now: UnixMillis) -> Result<Verdict, &'static str> {
+        let mut parts = token.split('.').map(object);
+        let (Some(Some(header)), Some(Some(claims))) = (parts.next(), parts.next()) else {
+            return Err("no JSON where header and claims should be");
+        };
         if UNKNOWN_HEADERS.iter().any(|name| header.contains_key(*name)) {
-            return None;
+            return Err("its header asks for what is not known here (crit, b64, enc, zip)");
         }
-        let verifier = self.0.get(claims.get("iss")?.as_str()?)?;
-        let (algorithm, id) = jwks::choice(&header)?;
+        let issuer = claims.get("iss").and_then(Value::as_str).ok_or("it names no issuer (iss)")?;
+        let verifier = self.0.get(issuer).ok_or("no such issuer is configured (iss)")?;
+        let (algorithm, id) = jwks::choice(&header).ok_or("its algorithm is not known (alg)")?;
         if !verifier.issuer.algorithms.contains(&algorithm) {
-            return None;
+            return Err("its issuer may not use that algorithm (alg)");
         }
-        let is_signed = match &verifier.keys {
-            Held::One(one) => is_signed(token, &one.0, &one.1),
+        match &verifier.keys {
+            Held::One(one) => check(token, &one.0, &one.1)?,
             Held::Set(keys) => {
-                let (key, validation) = keys.find(algorithm, id)?;
-                is_signed(token, key, validation)
+                let found = keys.find(algorithm, id);
+                let (key, validation) = found.ok_or("its issuer has no such key (kid)")?;
+                check(token, key, validation)?;
             }
             Held::Fetched(set) => {
                 let keys = set.keys();
                 let found = keys.as_ref().and_then(|keys| keys.find(algorithm, id));
                 let Some((key, validation)) = found else {
-                    return Some(Verdict::NoKey(set.clone()));
+                    return Ok(Verdict::NoKey(set.clone()));
                 };
-                is_signed(token, key, validation)
+                check(token, key, validation)?;
             }
-        };
+        }
         // What was signed are the very bytes that were read above.
-        let verified = is_signed.then(|| verifier.in_time(claims, now))??;
-        Some(Verdict::True(Box::new(verified)))
+        Ok(Verdict::True(Box::new(verifier.in_time(claims, now)?)))
     }
 }
 
 /// Whether the key has signed the token, and issuer and audience are as they should be.
-fn is_signed(token: &str, key: &DecodingKey, validation: &Validation) -> bool {
-    jsonwebtoken::decode::<IgnoredAny>(token, key, validation).is_ok()
+fn check(token: &str, key: &DecodingKey, validation: &Validation) -> Result<(), &'static str> {
+    match jsonwebtoken::decode::<IgnoredAny>(token, key, validation) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::InvalidAudience => "it is for somebody else (aud)",
+            ErrorKind::MissingRequiredClaim(_) => "it lacks iss, aud or exp",
+            ErrorKind::InvalidSignature => "its signature is not by its issuer's key",
+            // An open set: what else may be wrong is its form.
+            _ => "it is no token as its issuer's are",
+        }),
+    }
 }
 
 impl Verifier {
@@ -156,16 +172,24 @@ impl Verifier {
     }
 
     /// What a signed token gives, if it is its time.
-    fn in_time(&self, claims: Map<String, Value>, now: UnixMillis) -> Option<Verified> {
+    fn in_time(
+        &self,
+        claims: Map<String, Value>,
+        now: UnixMillis,
+    ) -> Result<Verified, &'static str> {
         let leeway = i64::try_from(self.issuer.leeway.as_millis()).unwrap_or(i64::MAX);
-        let expires = numeric_date(claims.get("exp")?)?;
+        let expires = claims.get("exp").and_then(numeric_date).ok_or("it has no end (exp)")?;
         let not_before = match claims.get("nbf") {
-            Some(nbf) => numeric_date(nbf)?,
+            Some(nbf) => numeric_date(nbf).ok_or("its begin is no date (nbf)")?,
             None => i64::MIN,
         };
-        let is_in_time =
-            now.0 < expires.saturating_add(leeway) && now.0 >= not_before.saturating_sub(leeway);
-        is_in_time.then(|| Verified {
+        if now.0 >= expires.saturating_add(leeway) {
+            return Err("it has ended (exp)");
+        }
+        if now.0 < not_before.saturating_sub(leeway) {
+            return Err("its time has not come (nbf)");
+        }
+        Ok(Verified {
             issuer: self.issuer.clone(),
             claims: Claims::new(claims),
             expires: UnixMillis(expires).min(EXPIRES_MAX),

@@ -130,8 +130,9 @@ impl Limiter {
     /// the subject before the tenant: what is refused costs the tenant nothing, and on refusal
     /// nothing stays counted as open.
     ///
-    /// A subject has a budget in each tenant: one tenant's flood under a shared key does not
-    /// refuse another's.
+    /// A key has a budget in each tenant: one tenant's flood under a shared key does not refuse
+    /// another's. A token's subject is one person, who has one budget whatever tenant is named,
+    /// unless the token itself says which.
     pub(super) fn enter_stream(
         &self,
         identity: &Identity,
@@ -204,7 +205,8 @@ impl Limiter {
     fn budgets(&self, identity: &Identity, tenant: &str) -> Vec<(&Budget, Key)> {
         let subject = identity.subject().map(|[kind, name]| {
             let own = identity.own_limit_label().and_then(|label| self.of_keys.get(label));
-            (own.unwrap_or(&self.subject), digest(self.usage.salt, &[&kind, &name, tenant]))
+            let part = if identity.is_one_in_all_tenants() { "" } else { tenant };
+            (own.unwrap_or(&self.subject), digest(self.usage.salt, &[&kind, &name, part]))
         });
         let tenant = (&self.tenant, digest(self.usage.salt, &["tenant", tenant]));
         subject.into_iter().chain([tenant]).collect()

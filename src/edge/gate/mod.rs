@@ -211,8 +211,8 @@ pub(crate) struct Gate {
     tickets: Arc<Tickets>,
     limiter: Limiter,
     metrics: Arc<Metrics>,
-    /// By source: which paths serve its files, as sessions are told.
-    files: HashMap<String, String>,
+    /// By source: which paths serve its files, to whom they do.
+    files: HashMap<String, Vec<Arc<ProxyRoute>>>,
 }
 
 /// What a path stands for.
@@ -609,8 +609,13 @@ impl Gate {
             Values { subscription: &subscription, identity, query, headers: asked.headers };
         let mut sources = resolve(route, &values).map_err(turned)?;
         for resolved in &mut sources {
-            if let Some(files) = self.files.get(&resolved.source.name) {
-                resolved.values.insert(FILES, files.clone());
+            let paths = self.files.get(&resolved.source.name).into_iter().flatten();
+            let own = paths.filter(|proxy| proxy.is_match(tenant, workflow));
+            let places: Vec<_> =
+                own.map(|proxy| (proxy.to.as_str(), proxy.path.as_str())).collect();
+            if !places.is_empty() {
+                let text = describe_files(&resolved.source.url.to_string(), places.into_iter());
+                resolved.values.insert(FILES, text);
             }
         }
         Ok(Aimed { route, parameters, subscription, sources })
@@ -715,18 +720,10 @@ fn with_defaults<'a>(query: &'a str, route: Option<&Route>) -> Cow<'a, str> {
 }
 
 /// The paths behind which each source's files are found.
-fn files(config: &Config) -> HashMap<String, String> {
-    let mut files = HashMap::new();
-    for source in &config.sources {
-        let is_its = |proxy: &&Arc<ProxyRoute>| {
-            proxy.source.name == source.name && proxy.takes(&Method::GET)
-        };
-        let its = config.proxy.iter().filter(is_its);
-        let places: Vec<_> = its.map(|proxy| (proxy.to.as_str(), proxy.path.as_str())).collect();
-        if !places.is_empty() {
-            let text = describe_files(&source.url.to_string(), places.into_iter());
-            files.insert(source.name.clone(), text);
-        }
+fn files(config: &Config) -> HashMap<String, Vec<Arc<ProxyRoute>>> {
+    let mut files: HashMap<String, Vec<Arc<ProxyRoute>>> = HashMap::new();
+    for proxy in config.proxy.iter().filter(|proxy| proxy.takes(&Method::GET)) {
+        files.entry(proxy.source.name.clone()).or_default().push(proxy.clone());
     }
     files
 }

@@ -208,8 +208,9 @@ impl UpstreamCell {
     pub(in crate::edge) fn on_wanted(&self, channel: &Arc<ChannelCell>, wanted: Wanted<'_>) {
         let can_replay = self.request().resume_header.is_some() && self.request().recipe.is_none();
         let replay_id = wanted.replay_id.filter(|_| can_replay);
-        let oldest = clock::wall().0 - RESUME_AGE_MILLIS_MAX;
-        let mark = Mark { at: UnixMillis(wanted.mark.at.0.max(oldest)), ..wanted.mark };
+        let now = clock::wall();
+        let oldest = UnixMillis(now.0 - RESUME_AGE_MILLIS_MAX);
+        let mark = Mark { at: wanted.mark.at.clamp(oldest, now), ..wanted.mark };
         let mut shared = self.shared();
         let Shared { attachments, standing, replay_id: known, .. } = &mut *shared;
         let attachment = attachments.iter_mut().find(|there| Arc::ptr_eq(&there.channel, channel));
@@ -719,6 +720,7 @@ impl Attachment {
             let mut at = None;
             let verdict = mapper.on_frame(input, &mut |event| at = at.or(event.created_at));
             if is_own(verdict) && !is_old(at) {
+                let at = at.map(|at| at.min(place.arrived.wall));
                 let ready = Ready {
                     encoded: Encoded::raw(
                         input.event,

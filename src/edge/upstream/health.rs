@@ -19,7 +19,7 @@ pub(in crate::edge) struct Health {
     pub(in crate::edge) is_up: bool,
     /// Why it is down, if it is.
     pub(in crate::edge) down: Option<DownReason>,
-    /// Failures since it was last up, and when the first was.
+    /// Failures since it was last up, whoever caused them, and when the first was.
     pub(in crate::edge) failures: u32,
     pub(in crate::edge) since: Option<UnixMillis>,
 }
@@ -28,14 +28,16 @@ pub(in crate::edge) struct Health {
 #[derive(Default)]
 pub(super) struct Failures {
     count: u32,
+    /// Those among them that no client can be the cause of.
+    own: u32,
     since: Option<UnixMillis>,
 }
 
 impl Failures {
-    /// A dial failed, or an open stream was lost. Not counted where a client's own values can be
-    /// the cause, such as a wrong token.
+    /// A dial failed, or an open stream was lost. Where a client's own values can be the cause, such
+    /// as a wrong token, it is none of the backend's: one client must not take a node out of use.
     pub(super) fn on_failure(&mut self, reason: DownReason, status: Option<u16>, now: UnixMillis) {
-        let is_ours = match reason {
+        let is_own = match reason {
             DownReason::Dns
             | DownReason::Refused
             | DownReason::Tls
@@ -50,10 +52,9 @@ impl Failures {
             | DownReason::Closed
             | DownReason::Ended => false,
         };
-        if is_ours {
-            self.count = self.count.saturating_add(1);
-            self.since.get_or_insert(now);
-        }
+        self.count = self.count.saturating_add(1);
+        self.own = self.own.saturating_add(u32::from(is_own));
+        self.since.get_or_insert(now);
     }
 
     /// How the stream is that was told this last.
@@ -63,7 +64,7 @@ impl Failures {
             Some(Told::Up { .. }) => (true, None),
             Some(Told::Down { reason, .. }) => (false, Some(reason)),
         };
-        let is_failing = self.count >= FAILING_AFTER;
+        let is_failing = self.own >= FAILING_AFTER;
         Health { is_failing, is_up, down, failures: self.count, since: self.since }
     }
 }

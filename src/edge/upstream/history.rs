@@ -14,7 +14,7 @@ use crate::edge::clock;
 use crate::proto::backend::{Call, HistoryCalls, KEY, PAGE, PastKeys, Wanted};
 use crate::proto::time::UnixMillis;
 
-/// Live events wait no longer than this for those before them.
+/// Live events wait no longer than this for those before them, however many logs missed some.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pages of one history; a gap that is larger is told as one.
 const PAGES_MAX: usize = 20;
@@ -47,13 +47,14 @@ impl Missed {
 /// Fetches what each log missed.
 pub(super) async fn gather(life: &Life<'_>, lapse: Lapse) -> Missed {
     let mut all = Vec::new();
+    let deadline = tokio::time::Instant::now() + CATCH_UP_TIMEOUT;
     for behind in life.cell.histories(lapse) {
         let mut fetched = Fetched { events: Vec::new(), is_whole: behind.calls().is_some() };
         if let Some(calls) = behind.calls() {
             let from = UnixMillis(behind.since.0 - SLACK_MILLIS);
             let wanted = (from, behind.is_restored);
             let fetching = fetch(life, calls, &behind.keys, wanted, &mut fetched);
-            let is_in_time = tokio::time::timeout(CATCH_UP_TIMEOUT, fetching).await.is_ok();
+            let is_in_time = tokio::time::timeout_at(deadline, fetching).await.is_ok();
             fetched.is_whole &= is_in_time;
             // Stable: entries of one moment stay in the backend's order.
             fetched.events.sort_by_key(|event| event.at);

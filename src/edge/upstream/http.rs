@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use jiff::fmt::rfc2822;
+use nix::errno::Errno;
 use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
@@ -297,6 +298,9 @@ impl Dialer {
                 Err(error) => {
                     let source = place.name;
                     log::debug!(source, address:%, error:%; "an address cannot be reached");
+                    if is_out_of_descriptors(&error) {
+                        log::warn!(source; "no file descriptor is left for a source");
+                    }
                     last = down_reason(&error);
                 }
             }
@@ -591,6 +595,17 @@ pub(super) fn down_reason(error: &BError) -> DownReason {
     }
 }
 
+/// The process may open no more, or the machine may not: that is no fault of the backend.
+fn is_out_of_descriptors(error: &BError) -> bool {
+    // Pingora's errors tell their cause in a field of their own.
+    let Some(cause) = &error.cause else { return false };
+    if let Some(inner) = cause.downcast_ref::<BError>() {
+        return is_out_of_descriptors(inner);
+    }
+    let number = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    matches!(number.map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+}
+
 fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -627,6 +642,18 @@ mod tests {
         let loaded = crate::config::parse(&conf, "c", std::path::Path::new("."), &|_| None);
         let config = loaded.unwrap_or_else(|errors| panic!("{errors}")).config;
         config.sources.first().expect("a source").clone()
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_fault_of_the_backend() {
+        for (number, want) in [(Errno::EMFILE, true), (Errno::ENFILE, true), (Errno::EPIPE, false)]
+        {
+            let cause = std::io::Error::from_raw_os_error(number as i32);
+            let error = pingora::Error::because(ErrorType::SocketError, "socket", cause);
+            assert_eq!(is_out_of_descriptors(&error), want, "{number}");
+            let outer = pingora::Error::because(ErrorType::ConnectError, "connect", error);
+            assert_eq!(is_out_of_descriptors(&outer), want, "{number}");
+        }
     }
 
     #[tokio::test]

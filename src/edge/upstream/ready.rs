@@ -44,9 +44,9 @@ impl Minting<'_> {
         // Of what comes without a time, histories tell only what was said.
         let came = (message_type == MessageType::Chat).then_some(When::Came(self.arrived.wall));
         Ready {
-            encoded,
             message_type,
-            when: event.created_at.map(When::Happened).or(came),
+            when: event.created_at.map(|_| When::Happened(encoded.label.at)).or(came),
+            encoded,
             arrived: self.arrived.at,
         }
     }

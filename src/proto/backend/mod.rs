@@ -10,6 +10,7 @@ mod credentials;
 mod history;
 mod pass;
 mod files;
+mod url;
 mod mapper;
 mod memory;
 

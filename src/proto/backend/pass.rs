@@ -116,9 +116,11 @@ pub struct Dress {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// The segments of a path below a prefix, for [`PassPlan::is_events`] and [`PassPlan::polled`].
+/// The segments of a path below a prefix, for [`PassPlan::is_events`] and [`PassPlan::polled`],
+/// without what servers have been seen to pass over: parameters of a segment, and space.
 pub(super) fn segments(path: &str) -> Vec<&str> {
-    path.split('/').filter(|segment| !segment.is_empty()).collect()
+    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    segments.map(str::trim).filter(|segment| !segment.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -227,6 +229,10 @@ mod tests {
             ("salesforce", "GET", "/iamessage/api/v2/conversation/c/entries", false),
             ("brightpattern", "GET", "/chats/c/events", true),
             ("brightpattern", "HEAD", "/chats/c/events/", true),
+            ("brightpattern", "GET", "/Chats/c/EVENTS", true),
+            ("brightpattern", "GET", "/chats/c/events;x=1", true),
+            ("brightpattern", "GET", "/chats;v=1/c/events ;/", true),
+            ("salesforce", "GET", "/eventrouter;a/v1/sse", true),
             ("brightpattern", "POST", "/chats/c/events", false),
             ("brightpattern", "GET", "/chats/c/history", false),
         ] {
@@ -255,6 +261,7 @@ mod tests {
     fn a_send_to_a_chat_is_answered_with_what_its_poll_would_tell() {
         let polled = of("brightpattern").polled;
         assert_eq!(polled("POST", "/chats/c 1/events").as_deref(), Some("/chats/c 1/events"));
+        assert_eq!(polled("POST", "/Chats/c/events;x").as_deref(), Some("/chats/c/events"));
         assert_eq!(polled("GET", "/chats/c/events"), None);
         assert_eq!(polled("POST", "/chats/c/notifications"), None);
         assert_eq!((of("xians").polled)("POST", "/chats/c/events"), None);

@@ -316,7 +316,7 @@ impl Channel {
             return join(fresh, false, None);
         };
         if self.is_of_another_log(cursor, wall) {
-            return self.join_from_elsewhere(cursor);
+            return self.join_from_elsewhere(cursor, wall);
         }
         if cursor.epoch != self.epoch
             || cursor.owner != Some(self.owner)
@@ -325,7 +325,8 @@ impl Channel {
             return join(fresh, false, Some(GapReason::CursorExpired));
         }
         let is_behind = cursor.sequence < self.restored_before || !self.is_settled();
-        let returning = is_behind.then(|| Box::new(Returning::new(cursor, 0, &self.places).0));
+        let returning =
+            is_behind.then(|| Box::new(Returning::new(cursor, 0, &self.places, wall).0));
         let position = cursor.sequence + 1;
         if position < self.lost_before(filter) {
             // What is left is still told, after the gap.
@@ -345,9 +346,9 @@ impl Channel {
             && latest.is_some_and(|at| wall.0.saturating_sub(at) <= RESUME_AGE_MILLIS_MAX)
     }
 
-    fn join_from_elsewhere(&self, cursor: &Cursor) -> Join {
+    fn join_from_elsewhere(&self, cursor: &Cursor, wall: UnixMillis) -> Join {
         let live_from = self.next_sequence;
-        let (returning, restarted) = Returning::new(cursor, live_from, &self.places);
+        let (returning, restarted) = Returning::new(cursor, live_from, &self.places, wall);
         let is_resumed = restarted.len() < self.places.len();
         let position = self.first_sequence().max(self.all_lost_before());
         let reader = Reader { position, live_from, returning: Some(Box::new(returning)) };

@@ -64,7 +64,8 @@ pub struct Label {
     pub token_of: Option<Box<str>>,
     /// Whether the tokens of `token_of` that came before are superseded by this event.
     pub completes_tokens: bool,
-    /// Its `createdAt`.
+    /// Its `createdAt`, or when it arrived where that was before: what a backend, or a person by
+    /// way of it, dates ahead must not pass for having been told up to then.
     pub at: UnixMillis,
     /// The same for the same event, on the stream and in the history.
     pub trace: Trace,
@@ -140,7 +141,7 @@ impl Encoded {
             scope: event.scope.as_deref().or_else(|| event.is_scoped.then_some("")).map(Box::from),
             token_of: token_of(event, &id),
             completes_tokens: !matches!(&event.payload, Payload::Token(token) if token.valid != Some(false)),
-            at,
+            at: at.min(envelope.arrived),
             trace: Trace::new(trace),
         };
         Self { label, json, raw_name: None, message_type_at, text_at, data_at }
@@ -734,6 +735,18 @@ mod tests {
         assert_eq!(encode(&event).label.scope.as_deref(), Some(""));
         event.scope = Some(Cow::Borrowed("s"));
         assert_eq!(encode(&event).label.scope.as_deref(), Some("s"));
+    }
+
+    #[test]
+    fn what_is_dated_ahead_counts_as_of_its_arrival() {
+        let mut event = typing();
+        for (created_at, want) in [(Some(-5), -5), (Some(7), 0), (None, 0)] {
+            event.created_at = created_at.map(UnixMillis);
+            let encoded = encode(&event);
+            assert_eq!(encoded.label.at, UnixMillis(want), "it arrived at 0");
+            let shown = event.created_at.unwrap_or(UnixMillis(0)).to_string();
+            assert!(encoded.json().contains(&shown), "clients are told what the backend says");
+        }
     }
 
     #[test]

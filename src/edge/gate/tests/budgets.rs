@@ -87,6 +87,28 @@ fn one_tenants_flood_never_refuses_another() {
 }
 
 #[test]
+fn a_person_has_one_budget_whatever_tenant_is_named() {
+    for (is_bound, want) in [(false, "429 subject opens"), (true, "stream")] {
+        let bench = Bench::new(|config| {
+            config.limits.subject = limit(Some("1/h"), None, None);
+            if !is_bound {
+                config.auth.jwt = vec![Arc::new(Issuer { bind: Vec::new(), ..issuer() })];
+            }
+        });
+        let ask = |tenant: &str| {
+            let claims = format!("\"sub\":\"a\",\"org\":{{\"tenant\":\"{tenant}\"}}");
+            let credential = token(&claims);
+            let query =
+                format!("tenantId={tenant}&workflow=w&participantId=a&access_token={credential}");
+            show(&bench.get(&query).decision)
+        };
+        assert_eq!(ask("acme"), "stream");
+        assert_eq!(ask("acme"), "429 subject opens");
+        assert_eq!(ask("globex"), want, "{is_bound}");
+    }
+}
+
+#[test]
 fn a_subject_that_is_refused_costs_its_tenant_nothing() {
     let bench = Bench::new(|config| {
         config.limits.subject = limit(Some("1/h"), None, None);

@@ -137,15 +137,25 @@ fn pass(authorization: &Piece, tenant_url: &Template) -> PassPlan {
         headers: headers(authorization).to_vec(),
         stripped: &["timestamp"],
         // Reading consumes: a client that polls would take what the stream waits for.
-        is_events: |method, path| {
-            method != "POST" && matches!(segments(path)[..], ["chats", _, "events"])
-        },
+        is_events: |method, path| method != "POST" && events_of(path).is_some(),
         // Version 1 answers sent events with those that a poll would have told.
         polled: |method, path| {
-            let is_send = method == "POST" && matches!(segments(path)[..], ["chats", _, "events"]);
-            is_send.then(|| format!("/{}", segments(path).join("/")))
+            let chat = events_of(path).filter(|_| method == "POST")?;
+            Some(format!("/chats/{chat}/events"))
         },
         ..PassPlan::default()
+    }
+}
+
+/// The chat whose events stand at this path, in whatever spelling a server may take for it.
+fn events_of(path: &str) -> Option<&str> {
+    match segments(path)[..] {
+        [chats, chat, events] => {
+            let is_it =
+                chats.eq_ignore_ascii_case("chats") && events.eq_ignore_ascii_case("events");
+            is_it.then_some(chat)
+        }
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use super::people::{Jid, Scene};
 use super::{Desk, json_or_text, lenient, word};
+use crate::proto::backend::url::is_harmless;
 use crate::proto::backend::{Discard, Input, Outbox, Reject};
 use crate::proto::event::{
     Chat, Event, Handoff, HandoffPhase, Invite, Json, Notice, NoticeLevel, Payload, Presence, Show,
@@ -259,6 +260,11 @@ impl<'x> Frame<'x> {
         Ok(self.event(Payload::Data(data)))
     }
 
+    /// The address of a meeting, or of a page: relative ones are left to the client.
+    fn url(&self) -> Option<Text<'x>> {
+        self.word("url").filter(|url| is_harmless(url))
+    }
+
     fn invitation(&self) -> Result<Event<'x>, Trouble> {
         let room = self.word("room").ok_or(Trouble::Broken("an invitation to no room"))?;
         let mut event = self.event(Payload::Invite(Box::new(Invite {
@@ -266,7 +272,7 @@ impl<'x> Frame<'x> {
             inviter: self.word("inviter"),
             reason: self.word("reason"),
             password: self.word("password"),
-            url: self.word("url"),
+            url: self.url(),
         })));
         event.conversation_id = Some(bare(room));
         Ok(event)
@@ -308,7 +314,7 @@ impl<'x> Frame<'x> {
         let mut handoff = Handoff::new(HandoffPhase::Accepted);
         handoff.workgroup = self.word("from");
         handoff.room = self.word("mucRoom");
-        handoff.url = self.word("url");
+        handoff.url = self.url();
         self.handoff(handoff)
     }
 

@@ -16,6 +16,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::frames::{self, chat_state, is_nothing, show_of};
 use super::people::{Change, Jid, Occupancy, Scene};
 use super::{Desk, json_or_text, word};
+use crate::proto::backend::url::is_openable;
 use crate::proto::backend::{Discard, Input, Outbox, Reject};
 use crate::proto::event::{
     Chat, EventId, FileItem, Json, Notice, NoticeLevel, Participant, Party, Payload, Presence,
@@ -524,18 +525,6 @@ fn stanza_id<'x>(node: Node<'x, '_>) -> Option<&'x str> {
 
 fn stamp(delay: Node<'_, '_>) -> Option<UnixMillis> {
     delay.attribute("stamp").and_then(UnixMillis::parse_rfc3339)
-}
-
-/// An absolute URL that opens something, and does not run in the page that shows it.
-fn is_openable(url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return false;
-    };
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let runs =
-        ["javascript", "vbscript", "data"].iter().any(|word| scheme.eq_ignore_ascii_case(word));
-    is_scheme && !runs && !rest.is_empty()
 }
 
 fn is_image(url: &str) -> bool {

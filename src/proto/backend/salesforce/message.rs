@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::{Fault, Told};
+use crate::proto::backend::url::is_harmless;
 use crate::proto::event::{Chat, Choice, FileItem, Form, Json, Link, Payload, Text};
 use crate::proto::json::Fields;
 use crate::proto::view::{View, pick};
@@ -167,10 +168,11 @@ fn title<'a>(holder: View<'a>, key: &str) -> Option<Text<'a>> {
 
 fn link<'a>(content: View<'a>) -> Option<Link<'a>> {
     let item = content.object("linkItem")?;
+    let image = content.object("image").and_then(|image| image.word("assetUrl"));
     Some(Link {
-        url: item.word("url")?,
+        url: item.word("url").filter(|url| is_harmless(url))?,
         title: title(item, "titleItem"),
-        image: content.object("image").and_then(|image| image.word("assetUrl")),
+        image: image.filter(|url| is_harmless(url)),
     })
 }
 

@@ -18,7 +18,7 @@ fn encode(event: &Event<'_>) -> Encoded {
             subscription: &subscription,
             source: "s",
             backend: "b",
-            arrived: UnixMillis(0),
+            arrived: event.created_at.unwrap_or(UnixMillis(0)),
             minted: &mut minted,
         },
     )
