@@ -17,6 +17,9 @@ use crate::tls_upstream::{acceptor, self_signed, terminate};
 /// Asks that show that nobody waits for a Redis that says nothing.
 const ASKS: u64 = 20;
 
+/// A machine that is busy with other tests is no Redis that is away.
+const PATIENT: &str = ", timeout: 5s";
+
 /// Two nodes of one conf.
 struct Two {
     redis: Redis,
@@ -35,7 +38,7 @@ fn calls(metrics: &Metrics, call: &str, outcome: &str) -> u64 {
 
 impl Two {
     async fn start(change: impl Fn(Conf) -> Conf) -> Self {
-        Self::start_by(Redis::start().await, "", change).await
+        Self::start_by(Redis::start().await, PATIENT, change).await
     }
 
     /// By this Redis, with more options of it.
@@ -409,7 +412,7 @@ async fn nodes_find_the_server_that_has_what_they_share() {
     };
     // Of a Redis Cluster each node knows another server; one has it all.
     let two = Redis::start_cluster().await;
-    meet([two[0].line(""), two[1].line("")]).await;
+    meet([two[0].line(PATIENT), two[1].line(PATIENT)]).await;
     // A replica can be read from, and is passed over; so is a server that is not there.
     let primary = Redis::start().await;
     let port = primary.address.port().to_string();
@@ -417,7 +420,7 @@ async fn nodes_find_the_server_that_has_what_they_share() {
     let mut gone = Redis::start().await;
     gone.stop().await;
     let urls = [&gone, &replica, &primary].map(|redis| format!("redis://{}", redis.address));
-    let line = format!("cluster: {{redis: {{url: [\"{}\"]}}}}", urls.join("\", \""));
+    let line = format!("cluster: {{redis: {{url: [\"{}\"]{PATIENT}}}}}", urls.join("\", \""));
     meet([line.clone(), line]).await;
 }
 
