@@ -20,7 +20,7 @@ use super::read::{ConfFile, Reader, Table, Value, parse_text};
 use super::secret::read_text;
 use super::{
     Admin, Config, Connections, Cors, ForwardedHeader, Limit, Limits, Log, LogFormat, LogLevel,
-    Replay, Server, Timeouts, auth, include, listen, proxy, route, source, spec, yaml,
+    Replay, Server, Timeouts, auth, cluster, include, listen, proxy, route, source, spec, yaml,
 };
 use crate::proto::backend::{Dialect, ROSTER};
 
@@ -173,6 +173,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
     let cors = cors(reader, &root);
     let auth = auth::auth(reader, &root);
     let limits = limits(reader, &root);
+    let cluster = cluster::cluster(reader, &root);
     let replay = replay(reader, &root);
     let timeouts = reader.sub_table(&root, "timeouts", spec::TIMEOUTS);
     let mut timeout = |name| timeouts.as_ref().and_then(|table| reader.duration(table, name));
@@ -193,6 +194,7 @@ fn config(reader: &mut Reader<'_>, root: &Rc<yaml::Node>) -> Option<Config> {
         cors: cors?,
         auth: auth?,
         limits: limits.map(|(limits, _)| limits)?,
+        cluster,
         replay: replay?,
         timeouts: Timeouts { write: write?, head: head? },
         sources: sources.into_iter().filter_map(|named| named.source).collect(),

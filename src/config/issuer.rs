@@ -3,8 +3,6 @@
 //! Refuses algorithms that do not fit the key. Shared secrets never come from a set of keys: who
 //! can publish one could sign tokens with it. Not here: what a set holds (`edge::gate`).
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -220,9 +218,7 @@ fn key_set_url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<KeySetUrl> 
             let message = "this has no meaning with http://; write https:// in jwks_url";
             reader.error(table.at("jwks_tls"), &tls.path, message);
         }
-        let is_loopback = url.host == "localhost"
-            || url.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if !is_loopback {
+        if !url.is_loopback() {
             let message = "keys that come in the clear can be swapped on the way; use https://";
             reader.warn(table.at("jwks_url"), &path, message);
         }

@@ -11,6 +11,7 @@ mod issuer;
 mod source;
 mod route;
 mod proxy;
+mod cluster;
 mod read;
 mod secret;
 mod yaml;
@@ -55,6 +56,7 @@ pub(crate) use auth::parse_time;
 pub(crate) use certificate::Pair;
 #[cfg(feature = "openssl")]
 pub use certificate::{EXPIRY_NEAR_DAYS, days_left};
+pub use cluster::Redis;
 pub use document::document;
 pub use error::{ConfErrors, ERRORS_MAX, Finding, Position};
 pub use file::{FILE_BYTES_MAX, Input, Loaded, load, parse, read};
@@ -88,6 +90,8 @@ pub struct Config {
     pub auth: Auth,
     /// How much at a time.
     pub limits: Limits,
+    /// Where nodes keep what they share; without it each is alone.
+    pub cluster: Option<Redis>,
     /// What is kept for clients that come back.
     pub replay: Replay,
     /// How long is waited.

@@ -186,6 +186,12 @@ impl Url {
         Ok(Self { scheme, host, port, path: parse_path(path)? })
     }
 
+    /// Whether it is on this machine, as far as its text says.
+    pub(super) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// `host:port`, as in a `Host` header: without the port that the scheme implies, with the
     /// brackets of an IPv6 address.
     #[must_use]
@@ -215,7 +221,7 @@ pub(super) fn check_address(text: &str) -> Result<(), String> {
 }
 
 /// Splits a name or address from the port after it.
-fn split_host(text: &str) -> Result<(String, Option<&str>), String> {
+pub(super) fn split_host(text: &str) -> Result<(String, Option<&str>), String> {
     let rule = || "the host is a name, an IPv4 address, or an IPv6 address in brackets".to_owned();
     if let Some(rest) = text.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or_else(rule)?;

@@ -126,7 +126,7 @@ fn source(
 }
 
 /// The certificate that a backend is shown: both files, or none.
-fn identity(reader: &mut Reader<'_>, tls: &Table<'_>) -> Option<Tls> {
+pub(super) fn identity(reader: &mut Reader<'_>, tls: &Table<'_>) -> Option<Tls> {
     for (one, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
         if tls.has(one) && !tls.has(other) {
             let message = format!("without {other} this is of no use");

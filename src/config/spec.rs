@@ -168,6 +168,11 @@ pub(super) const ROOT: &[Field] = &[
     optional("cors", Kind::Table(CORS), "Which web pages of other origins may read streams."),
     required("auth", Kind::Table(AUTH), "Who is let in."),
     optional("limits", Kind::Table(LIMITS), "How much at a time."),
+    optional(
+        "cluster",
+        Kind::Table(CLUSTER),
+        "What several nodes share; a change needs a restart.",
+    ),
     optional("replay", Kind::Table(REPLAY), "What is kept for clients that come back."),
     optional("timeouts", Kind::Table(TIMEOUTS), "How long is waited."),
     required("sources", Kind::Named(SOURCE), "The backends, by name."),
@@ -402,6 +407,28 @@ pub(super) const LIMIT: &[Field] = &[
         "How many at once, of each.",
     ),
     derived("concurrent", Kind::Number { min: 1, max: 10_000_000 }, "no limit", "Open streams."),
+];
+
+pub(super) const CLUSTER: &[Field] =
+    &[required("redis", Kind::Table(REDIS), "Where they share it: Redis 6.2 or later, or Valkey.")];
+
+pub(super) const REDIS: &[Field] = &[
+    required(
+        "url",
+        Kind::OneOrMore(&Kind::Text),
+        "redis://host:port/database, or rediss:// with TLS; port 6379 and database 0 by default. Of \
+         several the first that can be written to is used; those of a Redis Cluster are followed.",
+    ),
+    derived("username", Kind::Text, "the default user", "The user of its access list."),
+    derived("password", Kind::Secret, "none", "The password."),
+    default("prefix", Kind::Text, "chatmux:", "What every key begins with, in braces."),
+    default(
+        "timeout",
+        duration(10, 5),
+        "250ms",
+        "For one call, and for the connection; past it each node goes on alone.",
+    ),
+    optional("tls", Kind::Table(SOURCE_TLS), "Who is trusted, and who we are; only with rediss."),
 ];
 
 pub(super) const REPLAY: &[Field] = &[

@@ -419,7 +419,7 @@ fn keys_are_checked() {
     check(
         "\"a\\nb\": 1",
         &["c:1:1: \"a\\nb\": no such option; there are version, include, listen, admin, server, \
-         trusted_proxies, forwarded_header, cors, auth, limits, replay, timeouts, sources, routes, proxy, log"],
+         trusted_proxies, forwarded_header, cors, auth, limits, cluster, replay, timeouts, sources, routes, proxy, log"],
     );
     check(
         "listen: [{}]",

@@ -24,7 +24,6 @@ use super::digest::Digest as KeyDigest;
 use super::gate::{Whose, key_in_header};
 use super::proxy::Edge;
 use super::readiness;
-use super::strict;
 use crate::telemetry::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};
 
 /// A body that names one subject is smaller.
@@ -92,10 +91,13 @@ impl Admin {
         }
         self.admit(&header.headers)?;
         let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await;
-        let whose = parse_whose(&body.ok().flatten().ok_or(Denied::BODY)?)?;
-        let closed = self.edge.end_streams(&whose);
+        let whose = body.ok().flatten().and_then(|body| Whose::parse(&body));
+        let (closed, told) = self.edge.end_streams_everywhere(&whose.ok_or(Denied::BODY)?).await;
         log::info!(streams = closed; "streams closed by an operator");
-        Ok(json!({"closed": closed}))
+        Ok(match told {
+            None => json!({"closed": closed}),
+            Some(is_told) => json!({"closed": closed, "otherNodesTold": is_told}),
+        })
     }
 
     /// A web page can reach a loopback address too, by the browser of somebody who works here.
@@ -238,30 +240,6 @@ async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// Reads whose streams are meant. A name that is not known is refused: who mistypes one must not
-/// end more than was meant.
-fn parse_whose(body: &[u8]) -> Result<Whose, Denied> {
-    let mut whose = Whose::default();
-    for (name, value) in strict::object(body).ok_or(Denied::BODY)? {
-        let slot = match name.as_str() {
-            "subject" => &mut whose.subject,
-            "issuer" => &mut whose.issuer,
-            "key" => &mut whose.key,
-            "tenantId" => &mut whose.tenant,
-            "participantId" => &mut whose.participant,
-            _ => return Err(Denied::BODY),
-        };
-        let Value::String(text) = value else {
-            return Err(Denied::BODY);
-        };
-        *slot = Some(text);
-    }
-    let is_person = whose.participant.is_some() && whose.tenant.is_some();
-    let is_enough = whose.subject.is_some() || whose.key.is_some() || is_person;
-    let is_half = whose.participant.is_some() && whose.tenant.is_none();
-    if is_enough && !is_half { Ok(whose) } else { Err(Denied::BODY) }
-}
-
 const fn state_word(state: SourceState) -> &'static str {
     match state {
         SourceState::Starting => "connecting",
@@ -318,41 +296,4 @@ fn answer(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Resp
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.body_mut() = body;
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(body: &str, want: Option<&Whose>) {
-        assert_eq!(parse_whose(body.as_bytes()).ok().as_ref(), want, "{body}");
-    }
-
-    #[test]
-    fn whose_streams_are_meant_must_be_plain() {
-        let text = |text: &str| Some(text.to_owned());
-        check(r#"{"key":"k"}"#, Some(&Whose { key: text("k"), ..Whose::default() }));
-        let token = Whose { subject: text("s"), issuer: text("i"), ..Whose::default() };
-        check(r#"{"subject":"s","issuer":"i"}"#, Some(&token));
-        let person = Whose { tenant: text("t"), participant: text("p"), ..Whose::default() };
-        check(r#"{"tenantId":"t","participantId":"p"}"#, Some(&person));
-        for body in [
-            "",
-            "{}",
-            "[]",
-            "null",
-            r#"{"tenantId":"t"}"#,
-            r#"{"participantId":"p"}"#,
-            r#"{"issuer":"i"}"#,
-            r#"{"key":"k","participantId":"p"}"#,
-            r#"{"subject":null}"#,
-            r#"{"subject":1}"#,
-            r#"{"subject":["s"]}"#,
-            r#"{"subject":"s","tenant":"t"}"#,
-            r#"{"subject":"s","subject":"other"}"#,
-        ] {
-            check(body, None);
-        }
-    }
 }

@@ -22,20 +22,24 @@ use super::bell::Bell;
 use super::channel::SourceStanding;
 use super::client::{self, Stream};
 use super::clock;
+use super::cluster::Cluster;
 use super::cors::Headers;
 use super::down::{Bare, Down};
 use super::gate::{
-    Admitted, Asked, Decided, Decision, Gate, Grant, Later, Permits, Resume, Revoked, Whose,
+    Admitted, Asked, Decided, Decision, Gate, Grant, Later, Ledger, PassDecided, Past, Permits,
+    Resume, Revoked, TICKET_LIFE, Wait, Whose,
 };
 use super::hub::{Hub, Listener, Subscribe};
 use super::jwks::KeySets;
 use super::passthrough::Passing;
 use super::refusal::Refusal;
+use super::reload::{differing, forget_issuers, renew, touch};
 use super::selftest::{self, SelfTest};
 use super::streams::Streams;
 use super::tls::Certificates;
-use super::upstream::{Dialer, Trusts};
-use crate::config::{Config, IssuerKey, Listen};
+use super::together;
+use super::upstream::Dialer;
+use crate::config::Config;
 use crate::proto::channel::{Filter, Join};
 use crate::proto::event::Subscription;
 use crate::proto::selftest::{About, Plan};
@@ -56,6 +60,8 @@ pub struct Edge {
     hub: Arc<Hub>,
     pub(super) dialer: Arc<Dialer>,
     metrics: Arc<Metrics>,
+    /// What other nodes share; `None` = this one is alone.
+    pub(super) cluster: Option<Arc<Cluster>>,
     drain: watch::Sender<Option<Duration>>,
     is_refusing: AtomicBool,
     open: Arc<AtomicUsize>,
@@ -105,7 +111,7 @@ impl Edge {
             move || reloads.tell()
         });
         let key_sets = KeySets::new(dialer.clone(), metrics.clone(), first);
-        let gate = Gate::new(config.clone(), metrics.clone(), Arc::new(key_sets))?;
+        let (gate, cluster) = together::gate(&config, &metrics, key_sets, &dialer)?;
         touch(&metrics, &config);
         metrics.on_start(clock::wall());
         dialer.adopt(renew(&dialer, &config)?);
@@ -116,6 +122,7 @@ impl Edge {
             hub,
             dialer,
             metrics,
+            cluster,
             drain: watch::Sender::new(None),
             is_refusing: AtomicBool::new(false),
             open: Arc::new(AtomicUsize::new(0)),
@@ -126,11 +133,14 @@ impl Edge {
         }))
     }
 
-    /// Begins what goes on without clients: fetching the keys of issuers that publish them, and
-    /// looking after certificate files. To be called in a runtime of the process; without it the
-    /// first token begins the one.
-    pub(super) fn start(&self) {
+    /// Begins what goes on without clients: fetching the keys of issuers that publish them,
+    /// finding other nodes, and looking after certificate files. To be called in a runtime of the process; without it the
+    /// first token begins the first, and the first request the second.
+    pub(super) fn start(self: &Arc<Self>) {
         self.running.load().gate.start();
+        if let Some(cluster) = &self.cluster {
+            cluster.begin(self);
+        }
         self.certificates.watch();
     }
 
@@ -271,17 +281,10 @@ impl Edge {
         // As for all other answers: a drain waits for it.
         let answering = Answering::new(&self.answering);
         let down = session.as_downstream_mut();
-        let mut is_late = false;
-        let decided = loop {
-            let decided =
-                self.running.load().gate.decide_pass(&self.asked(down), is_late, clock::wall());
-            match decided {
-                Ok(decided) => break decided,
-                Err(wait) => {
-                    wait.over().await;
-                    is_late = true;
-                }
-            }
+        let decided = match &self.cluster {
+            None => self.decide_pass(down, None).await,
+            // Boxed, so that a stream that comes by here does not keep room for it.
+            Some(cluster) => Box::pin(self.decide_pass_together(cluster, down)).await,
         };
         let Some(decided) = decided else {
             self.serve_counted(session, answering).await;
@@ -315,15 +318,9 @@ impl Edge {
         let request_id = request_id();
         // Before the decision, so that a reload in between is seen by the stream.
         let reloads = self.reloads.count.subscribe();
-        let mut counted = None;
-        let Decided { decision, headers, route } = loop {
-            match self.decide(down, counted.take()) {
-                Ok(decided) => break decided,
-                Err(Later { wait, permits }) => {
-                    wait.over().await;
-                    counted = Some(permits);
-                }
-            }
+        let Decided { decision, headers, route } = match &self.cluster {
+            None => self.decide(down).await,
+            Some(cluster) => Box::pin(self.decide_together(cluster, down)).await,
         };
         let answered = Answered {
             request_id,
@@ -352,7 +349,9 @@ impl Edge {
                 down.write_response_header(Box::new(head)).await
             }
             Decision::Options => self.empty(down, &answered).await,
-            Decision::Ticket(ticket, secs) => {
+            Decision::Ticket(warrant) => {
+                let ticket = Box::pin(self.issue(*warrant)).await;
+                let secs = TICKET_LIFE.as_secs();
                 let body = json!({"ticket": ticket.reveal(), "expiresIn": secs}).to_string();
                 self.ticket(down, body, &answered).await
             }
@@ -370,15 +369,53 @@ impl Edge {
         }
     }
 
-    fn decide(
-        &self,
-        down: &ServerSession,
-        counted: Option<Permits>,
-    ) -> std::result::Result<Decided, Later> {
-        self.running.load().gate.decide(&self.asked(down), counted, clock::wall())
+    /// Decides about a request, alone.
+    async fn decide(&self, down: &mut ServerSession) -> Decided {
+        let mut past = Past::default();
+        loop {
+            let asked = self.asked(down, None);
+            let decided = self.with_gate(|gate| gate.decide(&asked, past, clock::wall()));
+            let Later { wait, past: known } = match decided {
+                Ok(decided) => return decided,
+                Err(later) => later,
+            };
+            past = *known;
+            match wait {
+                Wait::Key(wait) => wait.over().await,
+                // Alone there is nobody who could have made it.
+                Wait::Ticket(_) => past.ticket = Some(None),
+            }
+        }
     }
 
-    fn asked<'a>(&self, down: &'a ServerSession) -> Asked<'a> {
+    /// Decides about a call.
+    pub(super) async fn decide_pass(
+        &self,
+        down: &mut ServerSession,
+        ledger: Option<&Ledger>,
+    ) -> Option<PassDecided> {
+        let mut is_late = false;
+        loop {
+            let asked = self.asked(down, ledger);
+            let decided = self.with_gate(|gate| gate.decide_pass(&asked, is_late, clock::wall()));
+            match decided {
+                Ok(decided) => return decided,
+                Err(wait) => wait.over().await,
+            }
+            is_late = true;
+        }
+    }
+
+    /// The gate of the configuration in force.
+    pub(super) fn with_gate<T>(&self, ask: impl FnOnce(&Gate) -> T) -> T {
+        ask(&self.running.load().gate)
+    }
+
+    pub(super) fn asked<'a>(
+        &self,
+        down: &'a ServerSession,
+        ledger: Option<&'a Ledger>,
+    ) -> Asked<'a> {
         let header = down.req_header();
         let peer = down.client_addr().and_then(|address| address.as_inet()).map(|inet| inet.ip());
         let peer: Option<IpAddr> = peer.map(|ip| ip.to_canonical());
@@ -393,6 +430,7 @@ impl Edge {
                 .is_refusing
                 .load(Ordering::SeqCst)
                 .then(|| rand::random_range(DRAIN_RETRY_SECS)),
+            ledger,
         }
     }
 
@@ -695,71 +733,6 @@ pub(super) fn http_date() -> String {
     let now = jiff::Timestamp::from_millisecond(clock::wall().0).unwrap_or_default();
     let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
     printer.timestamp_to_rfc9110_string(&now).unwrap_or_default()
-}
-
-/// What of a configuration is not taken while the process runs, where it differs. Listeners are
-/// named one by one.
-fn differing(old: &Config, new: &Config) -> Vec<String> {
-    let moved = |a: &[Listen], b: &[Listen]| {
-        let is_in_b = |one: &Listen| b.iter().any(|other| other.is_same_socket(one));
-        let only_in_a = a.iter().filter(|one| !is_in_b(one));
-        only_in_a.map(|one| format!("listen {}", one.address)).collect::<Vec<_>>()
-    };
-    let mut names = moved(&old.listen, &new.listen);
-    names.extend(moved(&new.listen, &old.listen));
-    let others = [
-        ("admin", old.admin != new.admin),
-        ("server", old.server != new.server),
-        ("log", old.log != new.log),
-    ];
-    let differing = others.iter().filter(|(_, differs)| *differs);
-    names.extend(differing.map(|(name, _)| (*name).to_owned()));
-    names.dedup();
-    names
-}
-
-/// Makes the series of everything that is configured exist.
-fn touch(metrics: &Metrics, config: &Config) {
-    metrics.route("none");
-    for route in &config.routes {
-        metrics.route(&route.path);
-    }
-    for route in &config.proxy {
-        metrics.touch_requests(&route.path);
-    }
-    for source in &config.sources {
-        metrics.source(&source.name, source.dialect);
-    }
-}
-
-/// Takes the series of issuers away that publish no keys to us any more.
-fn forget_issuers(metrics: &Metrics, old: &Config, new: &Config) {
-    let publishes =
-        |config: &Config, name: &str| {
-            config.auth.jwt.iter().any(|issuer| {
-                issuer.issuer == name && matches!(issuer.key, IssuerKey::KeySetUrl(_))
-            })
-        };
-    let issuers = old.auth.jwt.iter().map(|issuer| issuer.issuer.as_str());
-    for name in issuers.filter(|name| publishes(old, name) && !publishes(new, name)) {
-        metrics.forget_jwks(name);
-    }
-}
-
-/// Reads anew whom sources and issuers are trusted by, and what they are shown.
-fn renew(dialer: &Dialer, config: &Config) -> std::result::Result<Trusts, String> {
-    let mut trusts = Trusts::default();
-    for source in &config.sources {
-        let renewed = dialer.renew(source, &mut trusts);
-        renewed.map_err(|error| format!("sources.{}.tls.{error}", source.name))?;
-    }
-    for (index, issuer) in config.auth.jwt.iter().enumerate() {
-        if let IssuerKey::KeySetUrl(from) = &issuer.key {
-            let renewed = dialer.renew(from, &mut trusts);
-            renewed.map_err(|error| format!("auth.jwt[{index}].jwks_tls.{error}"))?;
-        }
-    }
-    Ok(trusts)
 }
 
 /// The trace of a request. Two of them contradict each other.

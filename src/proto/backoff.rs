@@ -31,6 +31,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// With waits no longer than this.
+    #[must_use]
+    pub const fn up_to(ceiling: Duration) -> Self {
+        Self { floor: FLOOR, ceiling, last: FLOOR }
+    }
+
     /// For refused credentials.
     #[must_use]
     pub const fn slow() -> Self {

@@ -42,6 +42,7 @@ fn families() -> Vec<MetricFamily> {
     }
     metrics.touch_jwks("https://id.example.com/");
     metrics.tls.on_certificates("0.0.0.0:443", &[0], 0);
+    metrics.cluster().expect("they are new");
     metrics.families()
 }
 

@@ -13,6 +13,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::cluster::ClusterMetrics;
 use super::sources::{SourceMetrics, SourceVectors};
 use super::tls::TlsMetrics;
 use crate::proto::backend::Dialect;
@@ -302,6 +303,14 @@ impl Metrics {
             .clone()
     }
 
+    /// The series of a cluster, made at 0. To be asked for once.
+    ///
+    /// # Errors
+    /// They were made before.
+    pub fn cluster(&self) -> Result<ClusterMetrics, prometheus::Error> {
+        ClusterMetrics::new(&Build { registry: &self.registry })
+    }
+
     /// The first configuration is in force from this time on. It is no reload.
     pub fn on_start(&self, at: UnixMillis) {
         self.last_reload.set(at.0 / 1000);
@@ -479,7 +488,7 @@ impl Build<'_> {
         self.register(IntCounter::with_opts(opts(name, help))?)
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::with_opts(opts(name, help))?)
     }
 

@@ -5,12 +5,14 @@
 mod metrics;
 mod sources;
 mod tls;
+mod cluster;
 mod open_metrics;
 mod notice;
 mod repeats;
 #[cfg(test)]
 mod contract_tests;
 
+pub use cluster::{ClusterCall, ClusterMetrics, ClusterOutcome};
 pub use metrics::{ANSWER_CODES, JwksOutcome, Metrics, RouteMetrics};
 pub use notice::{ACCESS, StreamEnded};
 pub use open_metrics::{OPEN_METRICS, PROMETHEUS_TEXT, is_wanted, open_metrics};

@@ -39,14 +39,18 @@ pub(crate) async fn start() -> One {
 
 async fn start_with(more: &str) -> One {
     let backend = backend(Kind::Xians).await;
-    let auth = format!(
+    let yaml = Conf::new().backend(&backend).auth(&tokens()).line(more).yaml();
+    let edge = Edge::start_with(&yaml, &[], &[("JWT_SECRET", SECRET)]).await;
+    One { backend, edge }
+}
+
+/// The `auth:` of an edge that takes tokens, whose secret is in the variable `JWT_SECRET`.
+pub(crate) fn tokens() -> String {
+    format!(
         "{{jwt: [{{issuer: \"{ISSUER}\", audience: chat, algorithms: [HS256], \
          secret: \"${{env:JWT_SECRET}}\", leeway: 5s, \
          bind: {{participantId: sub, tenantId: tenant_id}}}}]}}"
-    );
-    let yaml = Conf::new().backend(&backend).auth(&auth).line(more).yaml();
-    let edge = Edge::start_with(&yaml, &[], &[("JWT_SECRET", SECRET)]).await;
-    One { backend, edge }
+    )
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::support::{Client, One, Reply};
 
 /// What every 429 says.
 #[track_caller]
-fn check_limited(reply: &Reply, policy: &str) -> u64 {
+pub(crate) fn check_limited(reply: &Reply, policy: &str) -> u64 {
     reply.refuses(429, "Rate limit exceeded", "ry again in ");
     let header = |name: &str| reply.head.header(name).unwrap_or_else(|| panic!("no {name}"));
     let secs: u64 = header("retry-after").parse().expect("whole seconds");

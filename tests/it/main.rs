@@ -54,6 +54,7 @@ mod http2;
 mod tls_upstream;
 mod selftest;
 mod between;
+mod cluster;
 mod browser;
 mod clients;
 mod shipped;

@@ -13,7 +13,7 @@ fn ticket_ask(client: &Client) -> Ask {
 }
 
 /// Asks for a ticket for this client's stream with a credential in a header.
-async fn ticket(edge: &Edge, client: &Client, authorization: &str) -> String {
+pub(crate) async fn ticket(edge: &Edge, client: &Client, authorization: &str) -> String {
     let ask = ticket_ask(client).header("Authorization", authorization);
     let reply = ask.header("Content-Length", "0").send(edge.streams()).await;
     assert_eq!(reply.head.status, 200, "{reply:?}");
@@ -25,11 +25,11 @@ async fn ticket(edge: &Edge, client: &Client, authorization: &str) -> String {
 }
 
 /// Without a credential of its own.
-fn page() -> Client {
+pub(crate) fn page() -> Client {
     Client::new("jane").without("apikey")
 }
 
-fn with_key() -> String {
+pub(crate) fn with_key() -> String {
     format!("Bearer {KEY}")
 }
 
@@ -148,7 +148,7 @@ async fn a_cookie_opens_streams_for_pages_that_may_use_it() {
 }
 
 /// Asks the admin listener to end streams.
-async fn close(edge: &Edge, body: &str, headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn close(edge: &Edge, body: &str, headers: &[(&str, &str)]) -> Reply {
     let ask = Ask::new("POST", "/streams/close").header("Content-Type", "application/json");
     let ask = headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value));
     ask.body(body).send(edge.admin_address()).await

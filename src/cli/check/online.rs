@@ -1,8 +1,8 @@
-//! `check --online`: whether the sources and issuers of a conf answer, and how long their
-//! certificates last.
+//! `check --online`: whether the sources and issuers of a conf answer, and the Redis of its
+//! cluster, and how long their certificates last.
 //!
 //! No credential is sent: a source is asked for its base path, so that any answer will do; an
-//! issuer for its keys, of which one must be usable. All are tried at once, in bounded time. Not
+//! issuer for its keys, of which one must be usable; Redis lets us in with ours, or it does not. All are tried at once, in bounded time. Not
 //! here: how a connection is made (`edge`).
 
 use std::sync::Arc;
@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::super::terminal::{Paint, Progress, colour};
-use crate::config::{Config, Issuer, IssuerKey, KeySetUrl, Scheme, Source, Url};
-use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, probe, try_keys, wall};
+use crate::config::{Config, Issuer, IssuerKey, KeySetUrl, Redis, Scheme, Source, Url};
+use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, probe, probe_cluster, try_keys, wall};
 use crate::proto::event::DownReason;
 use crate::telemetry::JwksOutcome;
 
 /// By so much a clock may be off: tokens are refused by then (`leeway` is as long).
 const SKEW_MAX: Duration = Duration::from_secs(30);
+/// The stage of what has answered.
+const ANSWER: &str = "answer";
 /// How often somebody who waits is told so.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -39,11 +41,27 @@ pub(super) struct Tried {
 }
 
 impl Tried {
+    /// It has answered, and there is nothing to say.
+    fn new(path: &str, url: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            url: url.to_owned(),
+            status: None,
+            stage: ANSWER,
+            skew_secs: None,
+            certificate_days: None,
+            keys: None,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// For people.
     pub(super) fn line(&self, paint: Paint) -> String {
         let verdict = match self.status {
             _ if !self.errors.is_empty() => paint.paint(colour::RED, "failed"),
             Some(status) => paint.paint(colour::GREEN, &format!("answers {status}")),
+            None if self.stage == ANSWER => paint.paint(colour::GREEN, "answers"),
             None => paint.paint(colour::RED, "no answer"),
         };
         let days = self.certificate_days.map(|days| format!(", certificate good for {days} days"));
@@ -84,7 +102,7 @@ impl Tried {
     }
 }
 
-/// Tries all sources and issuers, in the order of the conf.
+/// Tries all sources and issuers, in the order of the conf, and what nodes share.
 pub(super) fn try_all(config: &Config) -> Result<Vec<Tried>, String> {
     let runtime = super::super::runtime()?;
     let tried = runtime.block_on(try_places(config));
@@ -98,6 +116,8 @@ enum Target {
     Source(Arc<Source>),
     /// By its place in the conf.
     Issuer(usize, Arc<Issuer>, KeySetUrl),
+    /// A server of the cluster, by its place in the conf.
+    Cluster(usize, Redis, Url),
 }
 
 async fn try_places(config: &Config) -> Vec<Tried> {
@@ -110,12 +130,19 @@ async fn try_places(config: &Config) -> Vec<Tried> {
         Some(Target::Issuer(at, issuer.clone(), from.clone()))
     });
     let sources = config.sources.iter().cloned().map(Target::Source);
-    for (index, target) in sources.chain(issuers).enumerate() {
+    let cluster = config.cluster.iter().flat_map(|redis| {
+        let servers = redis.servers().enumerate();
+        servers.map(|(at, server)| Target::Cluster(at, redis.clone(), server.clone()))
+    });
+    for (index, target) in sources.chain(issuers).chain(cluster).enumerate() {
         let dialer = dialer.clone();
         tasks.spawn(async move {
             let tried = match target {
                 Target::Source(source) => try_source(&dialer, &source).await,
                 Target::Issuer(at, issuer, from) => try_issuer(&dialer, at, &issuer, &from).await,
+                Target::Cluster(at, redis, server) => {
+                    try_cluster(&dialer, at, &redis, &server).await
+                }
             };
             (index, tried)
         });
@@ -168,6 +195,25 @@ async fn try_issuer(dialer: &Dialer, at: usize, issuer: &Issuer, from: &KeySetUr
     tried
 }
 
+async fn try_cluster(dialer: &Dialer, at: usize, redis: &Redis, server: &Url) -> Tried {
+    let server_name = redis.sni.as_deref().unwrap_or(&server.host);
+    let shown = Shown::new(server, server_name, PROBE_TIMEOUT);
+    let probed = probe_cluster(dialer, redis, server);
+    let (result, days) = tokio::join!(probed, certificate_days(shown));
+    let path = match redis.others.is_empty() {
+        true => "cluster.redis.url".to_owned(),
+        false => format!("cluster.redis.url[{at}]"),
+    };
+    let mut tried = Tried::new(&path, &redis.shown(server));
+    if let Err(error) = result {
+        tried.stage = "connect";
+        let url = &tried.url;
+        tried.errors.push(format!("{url} cannot be used: {error}; each node goes on alone"));
+    }
+    tried.on_certificate(days);
+    tried
+}
+
 const fn no_keys(outcome: JwksOutcome) -> &'static str {
     match outcome {
         JwksOutcome::Success | JwksOutcome::Unreachable => "breaks off",
@@ -180,17 +226,7 @@ const fn no_keys(outcome: JwksOutcome) -> &'static str {
 }
 
 fn judged(path: &str, url: &str, result: Result<Probed, DownReason>) -> Tried {
-    let mut tried = Tried {
-        path: path.to_owned(),
-        url: url.to_owned(),
-        status: None,
-        stage: "answer",
-        skew_secs: None,
-        certificate_days: None,
-        keys: None,
-        errors: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut tried = Tried::new(path, url);
     let Probed { status, date } = match result {
         Ok(probed) => probed,
         Err(reason) => {

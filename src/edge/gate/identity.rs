@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::jwt::Verified;
+use super::whose::{Opener, Whose};
 use crate::config::{ApiKey, Bound, Issuer};
 use crate::proto::event::Subscription;
 use crate::proto::secret::Secret;
@@ -33,21 +34,6 @@ pub(super) enum GrantKind {
     Token { token: Secret, issuer: Arc<Issuer>, subject: Option<Box<str>>, expires: UnixMillis },
 }
 
-/// Whose streams are meant. What is not said is not looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Whose {
-    /// The `sub` of a token.
-    pub(crate) subject: Option<String>,
-    /// The issuer of a token.
-    pub(crate) issuer: Option<String>,
-    /// The label of an API key.
-    pub(crate) key: Option<String>,
-    /// The tenant of the stream.
-    pub(crate) tenant: Option<String>,
-    /// The participant of the stream.
-    pub(crate) participant: Option<String>,
-}
-
 impl Grant {
     /// Of nobody.
     #[cfg(test)]
@@ -61,21 +47,15 @@ impl Grant {
 
     /// Whether a stream of this grant is one of those that are meant.
     pub(crate) fn is_of(&self, whose: &Whose, subscription: &Subscription) -> bool {
-        let is = |want: &Option<String>, text: Option<&str>| {
-            want.as_deref().is_none_or(|want| text == Some(want))
-        };
-        let (key, issuer, subject) = match &self.0 {
-            GrantKind::Anonymous => (None, None, None),
-            GrantKind::Key(key) => (Some(key.label.as_str()), None, None),
+        let opener = match &self.0 {
+            GrantKind::Anonymous => Opener::default(),
+            GrantKind::Key(key) => Opener { key: Some(&key.label), ..Opener::default() },
             GrantKind::Token { issuer, subject, .. } => {
-                (None, Some(issuer.issuer.as_str()), subject.as_deref())
+                let issuer = Some(issuer.issuer.as_str());
+                Opener { key: None, issuer, subject: subject.as_deref() }
             }
         };
-        is(&whose.key, key)
-            && is(&whose.issuer, issuer)
-            && is(&whose.subject, subject)
-            && is(&whose.tenant, Some(&subscription.tenant_id))
-            && is(&whose.participant, Some(&subscription.participant_id))
+        whose.is_meant(opener, subscription)
     }
 
     /// The bytes of what it keeps of a client's.
@@ -162,6 +142,23 @@ impl Identity {
                 };
                 token.claims.holds(claim, want)
             }),
+        }
+    }
+
+    /// Whether a stream of its is one of those that are meant.
+    pub(super) fn is_of(&self, whose: &Whose, subscription: &Subscription) -> bool {
+        match self {
+            Self::Anonymous => whose.is_meant(Opener::default(), subscription),
+            Self::Key(key) => {
+                let opener = Opener { key: Some(&key.label), ..Opener::default() };
+                whose.is_meant(opener, subscription)
+            }
+            Self::Token(token, _) => {
+                let subject = token.claims.single("sub");
+                let issuer = Some(token.issuer.issuer.as_str());
+                let opener = Opener { key: None, issuer, subject: subject.as_deref() };
+                whose.is_meant(opener, subscription)
+            }
         }
     }
 

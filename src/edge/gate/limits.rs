@@ -2,7 +2,8 @@
 //!
 //! What was counted lives in [`Usage`] and outlives the configuration, so a reload gives nobody
 //! a fresh budget. Keys are digests under a random salt: a long name takes no more room than a
-//! short one, and nobody can choose two that collide. Not here: the arithmetic (`rate`).
+//! short one, and nobody can choose two that collide. Nodes that count together have keys without
+//! a salt. Not here: the arithmetic (`rate`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::identity::Identity;
+use super::ledger::{Changes, Ledger, Spend};
 use super::rate::{Budget, KEYS_MAX, Key, Permit, Table};
 use crate::config::{Config, Limit};
 use crate::edge::clock::Ticks;
@@ -22,47 +24,48 @@ pub(super) struct Usage {
     subject: Arc<Table>,
     tenant: Arc<Table>,
     ticks: Ticks,
+    /// Of keys. Where nodes count together, all have the same: none.
     salt: [u8; 32],
+    /// Of names in logs.
+    tag_salt: [u8; 32],
 }
 
 impl Usage {
     pub(super) fn new(ticks: Ticks) -> Self {
+        let table = || Table::new(KEYS_MAX);
+        let (address, subject, tenant) = (table(), table(), table());
+        Self { address, subject, tenant, ticks, salt: rand::random(), tag_salt: rand::random() }
+    }
+
+    /// What is counted together with other nodes, which hear of changes.
+    pub(super) fn shared(ticks: Ticks, changes: &Arc<Changes>) -> Self {
+        let table = |policy| Table::shared(KEYS_MAX, policy, changes);
         Self {
-            address: Table::new(KEYS_MAX),
-            subject: Table::new(KEYS_MAX),
-            tenant: Table::new(KEYS_MAX),
+            address: table(Policy::Address),
+            subject: table(Policy::Subject),
+            tenant: table(Policy::Tenant),
             ticks,
-            salt: rand::random(),
+            salt: [0; 32],
+            tag_salt: rand::random(),
+        }
+    }
+
+    const fn table(&self, policy: Policy) -> &Arc<Table> {
+        match policy {
+            Policy::Address => &self.address,
+            Policy::Subject => &self.subject,
+            Policy::Tenant => &self.tenant,
         }
     }
 
     fn budget(&self, policy: Policy, limit: &Limit) -> Budget {
-        let table = match policy {
-            Policy::Address => &self.address,
-            Policy::Subject => &self.subject,
-            Policy::Tenant => &self.tenant,
-        };
-        Budget::new(policy, limit, table.clone(), &self.ticks)
-    }
-
-    /// A short name for these texts, that only this process can make.
-    fn digest(&self, texts: &[&str]) -> Key {
-        let mut hash = Sha256::new();
-        hash.update(self.salt);
-        for text in texts {
-            hash.update((text.len() as u64).to_be_bytes());
-            hash.update(text.as_bytes());
-        }
-        let digest: [u8; 32] = hash.finalize().into();
-        let mut key = Key::default();
-        key.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        key
+        Budget::new(policy, limit, self.table(policy).clone(), &self.ticks)
     }
 
     /// The subject as logs may show it; nobody has none.
     pub(super) fn tag(&self, identity: &Identity) -> Option<String> {
         let [kind, name] = identity.subject()?;
-        let digest = self.digest(&["tag", &kind, &name]);
+        let digest = digest(self.tag_salt, &["tag", &kind, &name]);
         Some(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
     }
 }
@@ -112,9 +115,14 @@ impl Limiter {
     }
 
     /// Counts a request of an address. It counts as a new stream, whatever becomes of it.
-    pub(super) fn enter_address(&self, key: &Key) -> Result<Permit, Limited> {
-        let entered = self.address.open(key).and_then(|()| self.address.hold(key));
-        self.tell(&self.address, entered.is_ok());
+    pub(super) fn enter_address(
+        &self,
+        key: &Key,
+        ledger: Option<&Ledger>,
+    ) -> Result<Permit, Limited> {
+        let opened = self.address.open(key, ledger);
+        let entered = opened.and_then(|()| self.address.hold(key, ledger));
+        self.tell(&self.address, entered.is_ok(), ledger);
         entered
     }
 
@@ -129,37 +137,68 @@ impl Limiter {
         &self,
         identity: &Identity,
         tenant: &str,
+        ledger: Option<&Ledger>,
         permits: &mut Permits,
     ) -> Result<(), Limited> {
         let budgets = self.budgets(identity, tenant);
         for (budget, key) in &budgets {
-            let permit = budget.hold(key).inspect_err(|_| self.tell(budget, false))?;
-            permits.push(permit);
+            let permit = budget.hold(key, ledger);
+            permits.push(permit.inspect_err(|_| self.tell(budget, false, ledger))?);
         }
         for (budget, key) in &budgets {
-            let opened = budget.open(key);
-            self.tell(budget, opened.is_ok());
+            let opened = budget.open(key, ledger);
+            self.tell(budget, opened.is_ok(), ledger);
             opened?;
         }
         Ok(())
     }
 
     /// Counts a passed-through call of an address, before anything costly is done for it.
-    pub(super) fn enter_call_of_address(&self, key: &Key) -> Result<(), Limited> {
-        let entered = self.address.call(key);
-        self.tell(&self.address, entered.is_ok());
+    pub(super) fn enter_call_of_address(
+        &self,
+        key: &Key,
+        ledger: Option<&Ledger>,
+    ) -> Result<(), Limited> {
+        let entered = self.address.call(key, ledger);
+        self.tell(&self.address, entered.is_ok(), ledger);
         entered
     }
 
     /// Counts a passed-through call of a subject and a tenant, in this order: a subject that is
     /// refused costs its tenant nothing.
-    pub(super) fn enter_call(&self, identity: &Identity, tenant: &str) -> Result<(), Limited> {
+    pub(super) fn enter_call(
+        &self,
+        identity: &Identity,
+        tenant: &str,
+        ledger: Option<&Ledger>,
+    ) -> Result<(), Limited> {
         for (budget, key) in self.budgets(identity, tenant) {
-            let called = budget.call(&key);
-            self.tell(budget, called.is_ok());
+            let called = budget.call(&key, ledger);
+            self.tell(budget, called.is_ok(), ledger);
             called?;
         }
         Ok(())
+    }
+
+    /// Tells what became of what is counted for all nodes: it was admitted up to the one at this
+    /// place, which was refused.
+    pub(super) fn on_counted_for_all(
+        &self,
+        spends: &[Spend],
+        refused: Option<usize>,
+        ledger: &Ledger,
+    ) {
+        for (place, spend) in spends.iter().enumerate() {
+            let policy = spend.policy;
+            let is_last = spends.iter().rposition(|other| other.policy == policy) == Some(place);
+            let is_refused = refused == Some(place);
+            if (is_last || is_refused) && !ledger.is_told(policy) {
+                self.count(policy, !is_refused);
+            }
+            if is_refused {
+                return;
+            }
+        }
     }
 
     /// Whose budgets count: the subject's, if there is one, then the tenant's.
@@ -167,16 +206,38 @@ impl Limiter {
         let subject = identity.subject().map(|[kind, name]| {
             let own = identity.own_limit_label().and_then(|label| self.of_keys.get(label));
             let part = if identity.is_one_in_all_tenants() { "" } else { tenant };
-            (own.unwrap_or(&self.subject), self.usage.digest(&[&kind, &name, part]))
+            (own.unwrap_or(&self.subject), digest(self.usage.salt, &[&kind, &name, part]))
         });
-        let tenant = (&self.tenant, self.usage.digest(&["tenant", tenant]));
+        let tenant = (&self.tenant, digest(self.usage.salt, &["tenant", tenant]));
         subject.into_iter().chain([tenant]).collect()
     }
 
-    fn tell(&self, budget: &Budget, is_admitted: bool) {
-        if budget.is_limiting() {
-            let outcome = if is_admitted { "admitted" } else { "refused" };
-            self.metrics.on_limit(budget.policy().as_str(), outcome, budget.keys());
+    /// What other nodes are asked about is told when they have answered.
+    fn tell(&self, budget: &Budget, is_admitted: bool, ledger: Option<&Ledger>) {
+        let policy = budget.policy();
+        let is_asked = is_admitted && ledger.is_some_and(|ledger| ledger.has(policy));
+        if budget.is_limiting() && !is_asked {
+            self.count(policy, is_admitted);
+            ledger.inspect(|ledger| ledger.on_told(policy));
         }
     }
+
+    fn count(&self, policy: Policy, is_admitted: bool) {
+        let outcome = if is_admitted { "admitted" } else { "refused" };
+        self.metrics.on_limit(policy.as_str(), outcome, self.usage.table(policy).keys());
+    }
+}
+
+/// A short name for these texts. With a random salt nobody can choose two that collide.
+fn digest(salt: [u8; 32], texts: &[&str]) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(salt);
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut key = Key::default();
+    key.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    key
 }

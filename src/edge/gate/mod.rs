@@ -14,6 +14,8 @@ mod forwarded;
 mod head;
 mod identity;
 mod jwt;
+mod know;
+mod ledger;
 mod limits;
 mod origin;
 mod parameters;
@@ -21,8 +23,11 @@ mod pass;
 mod query;
 mod rate;
 mod selftest;
+mod settle;
 mod ticket;
 mod values;
+mod warrant;
+mod whose;
 
 #[cfg(test)]
 mod tests;
@@ -38,17 +43,16 @@ use http::{HeaderMap, Method};
 
 use self::address::Trust;
 use self::api_key::ApiKeys;
-use self::credential::Shown;
 use self::identity::{GrantKind, Identity};
 use self::jwt::{Issuers, Verdict};
+use self::know::{Known, Unknown};
 use self::limits::{Limiter, Usage};
 use self::parameters::Parameters;
 use self::query::Query;
-use self::ticket::{TICKET_LIFE, Tickets};
+use self::ticket::Tickets;
 use self::values::Values;
 use super::clock::Ticks;
 use super::cors::{self, Headers};
-use super::digest::Digest;
 use super::jwks::{KeySets, KeyWait};
 use super::refusal::{Limited, Refusal};
 use crate::config::{Config, ProxyRoute, Route, SELFTEST_SUFFIX, Source, TICKET_SUFFIX};
@@ -64,13 +68,18 @@ use crate::telemetry::Metrics;
 pub(super) use address::key as address_key;
 pub(crate) use credential::key_in_header;
 pub(super) use head::{FIELDS_MAX, TARGET_BYTES_MAX};
-pub(crate) use identity::{Grant, Whose};
+pub(crate) use identity::Grant;
+pub(crate) use know::TicketShown;
+pub(crate) use ledger::{Changes, Ledger, Spend, Taken};
 pub(crate) use limits::Permits;
 pub(crate) use parameters::Resume;
 pub(crate) use pass::{PassDecided, PassDecision, Passed};
 pub(super) use query::undo;
 pub(super) use rate::{KEYS_MAX, Key, Permit, Table};
 pub(crate) use selftest::SelfTest;
+pub(crate) use ticket::TICKET_LIFE;
+pub(crate) use warrant::{Redeemed, Warrant};
+pub(crate) use whose::Whose;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -89,6 +98,21 @@ pub(crate) struct Asked<'a> {
     pub(crate) peer: Option<IpAddr>,
     /// The process takes no more streams: when to come back.
     pub(crate) draining: Option<u64>,
+    /// Where it is noted what other nodes are to count, too; `None` = there are none.
+    pub(crate) ledger: Option<&'a Ledger>,
+}
+
+/// What a request has behind it that was not decided at once.
+#[derive(Default)]
+pub(crate) struct Past {
+    /// What it was given before it had to wait.
+    pub(crate) counted: Option<Permits>,
+    /// It has waited for a key: with what is there now it is decided.
+    pub(crate) has_waited: bool,
+    /// What its ticket stands for on another node, if it was looked for there.
+    pub(crate) ticket: Option<Option<Redeemed>>,
+    /// What all nodes together have spent already.
+    pub(crate) limited: Option<Limited>,
 }
 
 /// What is answered.
@@ -111,21 +135,28 @@ pub(crate) enum Decision {
     Head(Box<Admitted>),
     /// 204 with the headers: the answer to `OPTIONS`, preflight or not.
     Options,
-    /// A ticket, and for how many seconds it is good.
-    Ticket(Secret, u64),
+    /// A ticket is to be made of this.
+    Ticket(Box<Warrant>),
     /// A refusal as HTTP.
     Refused(Refusal),
     /// A refusal inside a stream, as `errors=event` asks; for `HEAD` only the head of that.
     RefusedInStream(Refusal),
 }
 
-/// The token names a key that its issuer is just being asked for: to be decided again when that
-/// is over, with what was counted so far.
+/// To be decided again when something is there, with what was counted so far.
 pub(crate) struct Later {
     /// What is waited for.
-    pub(crate) wait: KeyWait,
-    /// What was counted.
-    pub(crate) permits: Permits,
+    pub(crate) wait: Wait,
+    /// What is known by then.
+    pub(crate) past: Box<Past>,
+}
+
+/// What a decision waits for.
+pub(crate) enum Wait {
+    /// The token names a key that its issuer is just being asked for.
+    Key(KeyWait),
+    /// Another node may have made the ticket.
+    Ticket(TicketShown),
 }
 
 /// A stream that may be opened.
@@ -203,23 +234,6 @@ enum TargetKind {
     SelfTest,
 }
 
-/// Who asks, and how that was shown.
-struct Known {
-    identity: Identity,
-    /// The kind of credential, as in metrics.
-    method: &'static str,
-    /// What the ticket is for, if there was one.
-    bound: Option<ticket::Bound>,
-}
-
-/// Why nobody is known.
-enum Unknown {
-    /// There is nothing to know.
-    Refused,
-    /// The key may come.
-    Later(KeyWait),
-}
-
 /// What a request came to before its limits were asked.
 struct Aimed<'a> {
     route: &'a Arc<Route>,
@@ -232,6 +246,26 @@ struct Aimed<'a> {
 struct Turned {
     refusal: Refusal,
     allows_event: bool,
+}
+
+impl Turned {
+    fn decision(self, asked: &Asked<'_>, kind: TargetKind) -> Decision {
+        let errors = Query::new(asked.query).readable("errors");
+        let is_wanted = errors.is_some_and(|errors| errors == "event");
+        if self.allows_event && is_wanted && kind != TargetKind::Ticket {
+            Decision::RefusedInStream(self.refusal)
+        } else {
+            Decision::Refused(self.refusal)
+        }
+    }
+}
+
+impl Target<'_> {
+    /// While it is open which route is meant, a refusal is told inside a stream only if every
+    /// route of the path allows it: then it tells nothing of tenants.
+    fn all_allow_event(&self) -> bool {
+        self.routes.iter().all(|route| route.allow_errors_event)
+    }
 }
 
 impl Gate {
@@ -255,6 +289,22 @@ impl Gate {
     ) -> Result<Self, String> {
         let tickets = Arc::new(Tickets::new(ticks.clone()));
         Self::with_past(config, metrics, key_sets, tickets, Arc::new(Usage::new(ticks)))
+    }
+
+    /// A gate that counts together with those of other nodes, which hear of `changes`.
+    ///
+    /// # Errors
+    /// An issuer's key that cannot be used.
+    pub(crate) fn shared(
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        key_sets: Arc<KeySets>,
+        changes: &Arc<Changes>,
+    ) -> Result<Self, String> {
+        let ticks = Ticks::monotonic();
+        let tickets = Arc::new(Tickets::new(ticks.clone()));
+        let usage = Arc::new(Usage::shared(ticks, changes));
+        Self::with_past(config, metrics, key_sets, tickets, usage)
     }
 
     /// The gate of a new configuration, which goes on where this one is: budgets that are spent
@@ -306,15 +356,19 @@ impl Gate {
         self.tickets.revoke(|grant, subscription| grant.is_of(whose, subscription));
     }
 
-    /// Decides about a request. `counted` is what it was given before it had to wait; with that
-    /// it is decided now.
+    /// Makes a ticket that is good on this node.
+    pub(crate) fn issue(&self, warrant: Warrant) -> Secret {
+        Secret::new(self.tickets.issue(warrant))
+    }
+
+    /// Decides about a request.
     ///
     /// # Errors
     /// It is to be decided a little later.
     pub(crate) fn decide(
         &self,
         asked: &Asked<'_>,
-        counted: Option<Permits>,
+        past: Past,
         wall: UnixMillis,
     ) -> Result<Decided, Later> {
         let mut headers = cors::answer_headers(&self.config.cors, asked.headers);
@@ -350,7 +404,7 @@ impl Gate {
                 Err(limited) => Decision::Refused(Refusal::Limited(limited)),
             }
         } else if is_served {
-            self.decide_about(asked, &target, counted, wall)?
+            self.decide_about(asked, &target, past, wall)?
         } else {
             Decision::Refused(Refusal::MethodNotAllowed { allow })
         };
@@ -413,23 +467,31 @@ impl Gate {
         &self,
         asked: &Asked<'_>,
         target: &Target<'_>,
-        counted: Option<Permits>,
+        past: Past,
         wall: UnixMillis,
     ) -> Result<Decision, Later> {
-        // While it is open which route is meant, a refusal is told inside a stream only if every
-        // route of the path allows it: then it tells nothing of tenants.
-        let allows_event = target.routes.iter().all(|route| route.allow_errors_event);
-        let is_late = counted.is_some();
-        let decided = self.enter(asked, counted).map(|permits| {
+        let Past { counted, has_waited, ticket, limited } = past;
+        let allows_event = target.all_allow_event();
+        let known_from = |permits| {
             let known = match target.kind {
                 TargetKind::Ticket => self.know_by_header(asked, wall),
-                TargetKind::Stream | TargetKind::SelfTest => self.know(asked, wall),
+                TargetKind::Stream | TargetKind::SelfTest => {
+                    self.know(asked, ticket.as_ref(), wall)
+                }
             };
             (known, permits)
-        });
-        let decided = match decided {
-            Ok(((_, Err(Unknown::Later(wait))), permits)) if !is_late => {
-                return Err(Later { wait, permits });
+        };
+        let later = |wait, permits, ticket| {
+            let has_waited = has_waited || matches!(wait, Wait::Key(_));
+            let past = Past { counted: Some(permits), has_waited, ticket, limited: None };
+            Later { wait, past: Box::new(past) }
+        };
+        let decided = match self.enter(asked, counted, limited).map(known_from) {
+            Ok(((_, Err(Unknown::Later(wait))), permits)) if !has_waited => {
+                return Err(later(Wait::Key(wait), permits, ticket));
+            }
+            Ok(((_, Err(Unknown::Ticket(shown))), permits)) => {
+                return Err(later(Wait::Ticket(shown), permits, ticket));
             }
             Ok(((method, Err(Unknown::Later(_) | Unknown::Refused)), _)) => {
                 self.metrics.on_auth(method, "refused");
@@ -440,28 +502,28 @@ impl Gate {
             }
             Err(refusal) => Err(Turned { refusal, allows_event }),
         };
-        Ok(decided.unwrap_or_else(|Turned { refusal, allows_event }| {
-            let errors = Query::new(asked.query).readable("errors");
-            let is_wanted = errors.is_some_and(|errors| errors == "event");
-            if allows_event && is_wanted && target.kind != TargetKind::Ticket {
-                Decision::RefusedInStream(refusal)
-            } else {
-                Decision::Refused(refusal)
-            }
-        }))
+        Ok(decided.unwrap_or_else(|turned| turned.decision(asked, target.kind)))
     }
 
     /// Drain and address. What is asked for the second time was counted the first.
-    fn enter(&self, asked: &Asked<'_>, counted: Option<Permits>) -> Result<Permits, Refusal> {
+    fn enter(
+        &self,
+        asked: &Asked<'_>,
+        counted: Option<Permits>,
+        limited: Option<Limited>,
+    ) -> Result<Permits, Refusal> {
         if let Some(retry_secs) = asked.draining {
             return Err(Refusal::Draining { retry_secs });
+        }
+        if let Some(limited) = limited {
+            return Err(Refusal::Limited(limited));
         }
         if let Some(permits) = counted {
             return Ok(permits);
         }
         let mut permits = Permits::default();
         if asked.method == Method::GET {
-            let entered = self.limiter.enter_address(&self.address_key(asked));
+            let entered = self.limiter.enter_address(&self.address_key(asked), asked.ledger);
             permits.push(entered.map_err(Refusal::Limited)?);
         } else {
             self.count_call_of_address(asked).map_err(Refusal::Limited)?;
@@ -489,12 +551,12 @@ impl Gate {
         let aimed = aimed?;
         if target.kind == TargetKind::Ticket {
             let Aimed { route, subscription, .. } = aimed;
-            let counted = self.count_call(&known.identity, &subscription.tenant_id);
+            let counted = self.count_call(asked, &known.identity, &subscription.tenant_id);
             counted
                 .map_err(|limited| Turned { refusal: Refusal::Limited(limited), allows_event })?;
             let bound = ticket::bound(&route.path, &subscription, Query::new(asked.query), None);
-            let ticket = self.tickets.issue(known.identity.into_grant(), subscription, bound);
-            return Ok(Decision::Ticket(Secret::new(ticket), TICKET_LIFE.as_secs()));
+            let grant = known.identity.into_grant();
+            return Ok(Decision::Ticket(Box::new(Warrant { grant, subscription, bound })));
         }
         let self_test = match target.kind {
             TargetKind::SelfTest => {
@@ -536,6 +598,10 @@ impl Gate {
         if !known.bound.is_none_or(is_bound) {
             return Err(turned(Refusal::Unauthorized));
         }
+        // Taken back since it was made.
+        if known.revoked.iter().any(|whose| identity.is_of(whose, &subscription)) {
+            return Err(turned(Refusal::Unauthorized));
+        }
         if !identity.opens(&subscription) {
             return Err(turned(Refusal::Forbidden));
         }
@@ -565,14 +631,14 @@ impl Gate {
     ) -> Result<Box<Admitted>, Turned> {
         let Aimed { route, parameters, subscription, sources } = aimed;
         if asked.method == Method::GET {
-            let entered =
-                self.limiter.enter_stream(&identity, &subscription.tenant_id, &mut permits);
+            let (limiter, tenant) = (&self.limiter, &subscription.tenant_id);
+            let entered = limiter.enter_stream(&identity, tenant, asked.ledger, &mut permits);
             entered.map_err(|limited| Turned {
                 refusal: Refusal::Limited(limited),
                 allows_event: route.allow_errors_event,
             })?;
         } else {
-            let counted = self.count_call(&identity, &subscription.tenant_id);
+            let counted = self.count_call(asked, &identity, &subscription.tenant_id);
             counted.map_err(|limited| Turned {
                 refusal: Refusal::Limited(limited),
                 allows_event: route.allow_errors_event,
@@ -595,12 +661,17 @@ impl Gate {
     /// Counts a call of an address, before anything costly is done for it: what is passed
     /// through, `HEAD` and `OPTIONS`.
     fn count_call_of_address(&self, asked: &Asked<'_>) -> Result<(), Limited> {
-        self.limiter.enter_call_of_address(&self.address_key(asked))
+        self.limiter.enter_call_of_address(&self.address_key(asked), asked.ledger)
     }
 
     /// Counts a call of a subject and a tenant.
-    fn count_call(&self, identity: &Identity, tenant: &str) -> Result<(), Limited> {
-        self.limiter.enter_call(identity, tenant)
+    fn count_call(
+        &self,
+        asked: &Asked<'_>,
+        identity: &Identity,
+        tenant: &str,
+    ) -> Result<(), Limited> {
+        self.limiter.enter_call(identity, tenant, asked.ledger)
     }
 
     /// What the limits of addresses go by.
@@ -616,89 +687,6 @@ impl Gate {
     fn trust(&self) -> Trust<'_> {
         let config = &self.config;
         Trust { proxies: &config.trusted_proxies, header: config.forwarded_header }
-    }
-
-    /// Who asks for a stream, after the kind of what was shown.
-    fn know(&self, asked: &Asked<'_>, wall: UnixMillis) -> (&'static str, Result<Known, Unknown>) {
-        let (method, shown) = self.shown(asked);
-        (method, self.know_shown(shown, method, asked, wall))
-    }
-
-    /// What a request shows, and its kind: a cookie counts where it may.
-    fn shown<'a>(&self, asked: &Asked<'a>) -> (&'static str, Shown<'a>) {
-        let shown = credential::shown(asked.headers, Query::new(asked.query));
-        let name = self.config.auth.cookie.as_deref();
-        let cookie = name.and_then(|name| credential::in_cookie(asked.headers, name));
-        match (shown, cookie) {
-            (Shown::Nothing, Some(cookie)) => {
-                let (authority, cors) = (asked.authority, &self.config.cors);
-                let may = origin::may_use_cookies(asked.headers, authority, cors);
-                ("cookie", if may { cookie } else { Shown::Useless })
-            }
-            (shown, _) => (shown.method(), shown),
-        }
-    }
-
-    /// Who asks for a ticket: a credential in a header of its own alone counts.
-    fn know_by_header(
-        &self,
-        asked: &Asked<'_>,
-        wall: UnixMillis,
-    ) -> (&'static str, Result<Known, Unknown>) {
-        let shown = credential::in_header(asked.headers);
-        let method = shown.as_ref().unwrap_or(&Shown::Nothing).method();
-        let known = shown.ok_or(Unknown::Refused);
-        (method, known.and_then(|shown| self.know_shown(shown, method, asked, wall)))
-    }
-
-    fn know_shown(
-        &self,
-        shown: Shown<'_>,
-        method: &'static str,
-        asked: &Asked<'_>,
-        wall: UnixMillis,
-    ) -> Result<Known, Unknown> {
-        let mut bound = None;
-        let identity = match shown {
-            Shown::Token(token) => match self.issuers.verify(&token, wall) {
-                Verdict::True(verified) => {
-                    Some(Identity::Token(verified, Secret::new(token.into_owned())))
-                }
-                Verdict::False => None,
-                Verdict::NoKey(set) => {
-                    return Err(set.ask().map_or(Unknown::Refused, Unknown::Later));
-                }
-            },
-            Shown::Key(key) => self.api_keys.find(&key, wall).cloned().map(Identity::Key),
-            Shown::Ticket(text) => {
-                // HEAD opens nothing, so it uses nothing up.
-                let is_used = asked.method != Method::HEAD;
-                let out = &self.tickets;
-                let ticket = if is_used { out.redeem(&text) } else { out.peek(&text) };
-                ticket.and_then(|(grant, is_for)| {
-                    bound = Some(is_for);
-                    self.by_grant(&grant, wall)
-                })
-            }
-            Shown::Useless => None,
-            Shown::Nothing => self.config.auth.anonymous.then_some(Identity::Anonymous),
-        };
-        identity.map(|identity| Known { identity, method, bound }).ok_or(Unknown::Refused)
-    }
-
-    /// Who was granted something, if the credential behind it is still good.
-    fn by_grant(&self, grant: &Grant, wall: UnixMillis) -> Option<Identity> {
-        match grant.kind() {
-            GrantKind::Anonymous => self.config.auth.anonymous.then_some(Identity::Anonymous),
-            GrantKind::Key(key) => {
-                let known = self.api_keys.by_digest(Digest::new(key.sha256), wall);
-                known.cloned().map(Identity::Key)
-            }
-            GrantKind::Token { token, .. } => match self.issuers.verify(token.reveal(), wall) {
-                Verdict::True(verified) => Some(Identity::Token(verified, token.clone())),
-                Verdict::False | Verdict::NoKey(_) => None,
-            },
-        }
     }
 }
 

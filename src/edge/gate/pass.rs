@@ -183,7 +183,7 @@ impl Gate {
         let known = match known {
             Ok(known) => known,
             Err(Unknown::Later(wait)) if !is_late => return Err(wait),
-            Err(Unknown::Later(_) | Unknown::Refused) => {
+            Err(Unknown::Later(_) | Unknown::Ticket(_) | Unknown::Refused) => {
                 self.metrics.on_auth(method, "refused");
                 return Ok(Err(Refusal::Unauthorized));
             }
@@ -211,7 +211,7 @@ impl Gate {
             Shown::Token(_) | Shown::Key(_) if is_nobodys => Shown::Useless,
             Shown::Token(_) | Shown::Key(_) | Shown::Useless | Shown::Nothing => shown,
         };
-        (method, self.know_shown(shown, method, asked, wall))
+        (method, self.know_shown(shown, method, wall))
     }
 
     fn admit_known_pass(
@@ -256,7 +256,7 @@ impl Gate {
         let recipe = source.plan.recipe.as_ref().filter(|_| pass.needs_credential());
         let recipe = recipe.map(|recipe| recipe.resolve(base, &noted));
         let recipe = recipe.transpose().map_err(refused)?;
-        self.count_call(identity, tenant).map_err(Refusal::Limited)?;
+        self.count_call(asked, identity, tenant).map_err(Refusal::Limited)?;
         let read = noted.read.into_inner();
         Ok(Box::new(Passed {
             pass,

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use lru::LruCache;
 
+use super::ledger::{Changes, Ledger, Pace, Spend, Taken};
 use crate::config::{Limit, Rate};
 use crate::edge::clock::Ticks;
 use crate::edge::refusal::{Limited, Policy, Quota};
@@ -45,15 +47,48 @@ pub(in crate::edge) struct Table {
     called: Mutex<LruCache<Key, Nanos>>,
     /// Open streams. Invariant: no zeros, so it is bounded by the streams there are.
     open: Mutex<HashMap<Key, u32>>,
+    /// Whom to tell when an open stream is gone, where nodes count them together.
+    told: Option<(Policy, Arc<Changes>)>,
+    /// Whether open streams were ever limited. Before, nobody needs to know how many there are.
+    is_counted: AtomicBool,
 }
 
 impl Table {
     pub(in crate::edge) fn new(keys_max: NonZeroUsize) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::with(keys_max, None))
+    }
+
+    /// One whose open streams all nodes count together.
+    pub(super) fn shared(
+        keys_max: NonZeroUsize,
+        policy: Policy,
+        changes: &Arc<Changes>,
+    ) -> Arc<Self> {
+        let table = Arc::new(Self::with(keys_max, Some((policy, changes.clone()))));
+        changes.watch(policy, &table);
+        table
+    }
+
+    fn with(keys_max: NonZeroUsize, told: Option<(Policy, Arc<Changes>)>) -> Self {
+        Self {
             opened: Mutex::new(LruCache::sparse(keys_max)),
             called: Mutex::new(LruCache::sparse(keys_max)),
             open: Mutex::new(HashMap::new()),
-        })
+            told,
+            is_counted: AtomicBool::new(false),
+        }
+    }
+
+    /// The open streams of a key.
+    pub(super) fn count(&self, key: &Key) -> u32 {
+        lock(&self.open).get(key).copied().unwrap_or(0)
+    }
+
+    /// The keys with open streams, if anybody needs to know how many they have.
+    pub(super) fn each_counted(&self, tell: impl FnMut(&Key)) {
+        if self.is_counted.load(Ordering::SeqCst) {
+            lock(&self.open).keys().for_each(tell);
+        }
     }
 
     /// Keys in memory, those with a budget and those with open streams.
@@ -71,6 +106,9 @@ impl Table {
 
     /// Counts one more of a key, if it has fewer than `max`; `None` if not.
     pub(in crate::edge) fn hold(self: &Arc<Self>, key: &Key, max: Option<u32>) -> Option<Permit> {
+        if max.is_some() && self.told.is_some() {
+            self.is_counted.store(true, Ordering::SeqCst);
+        }
         let mut open = lock(&self.open);
         let count = open.get(key).copied().unwrap_or(0);
         if max.is_some_and(|max| count >= max) {
@@ -87,6 +125,12 @@ impl Table {
             if *count == 0 {
                 open.remove(key);
             }
+        }
+        drop(open);
+        if let Some((policy, changes)) = &self.told
+            && self.is_counted.load(Ordering::SeqCst)
+        {
+            changes.mark(*policy, key);
         }
     }
 }
@@ -130,6 +174,7 @@ pub(super) struct Budget {
 struct Gcra {
     limiter: RateLimiter<Key, Shifted, Ticks, NoOpMiddleware<Nanos>>,
     quota: Quota,
+    pace: Pace,
 }
 
 impl Gcra {
@@ -147,12 +192,12 @@ impl Budget {
             rate.map(|rate| {
                 let store = Shifted { table: table.clone(), what, start: ticks.now() };
                 let (count, window_secs) = (rate.count.get(), rate.per.as_secs());
+                let governed = governor_quota(rate, limit.burst);
+                let interval = governed.replenish_interval();
+                let whole = interval.saturating_mul(governed.burst_size().get());
                 Gcra {
-                    limiter: RateLimiter::new(
-                        governor_quota(rate, limit.burst),
-                        store,
-                        ticks.clone(),
-                    ),
+                    limiter: RateLimiter::new(governed, store, ticks.clone()),
+                    pace: Pace { interval, whole },
                     quota: match what {
                         Spent::Opens => Quota::Opens { count, window_secs },
                         Spent::Requests => Quota::Requests { count, window_secs },
@@ -178,28 +223,52 @@ impl Budget {
         self.policy
     }
 
-    pub(super) fn keys(&self) -> usize {
-        self.table.keys()
-    }
-
     /// Takes a new stream out of the key's budget. Nothing is taken when it is refused.
-    pub(super) fn open(&self, key: &Key) -> Result<(), Limited> {
-        self.opens.as_ref().map_or(Ok(()), |opens| opens.take(key, self.policy))
+    pub(super) fn open(&self, key: &Key, ledger: Option<&Ledger>) -> Result<(), Limited> {
+        self.take(self.opens.as_ref(), key, ledger)
     }
 
     /// Takes a call out of the key's budget. Nothing is taken when it is refused.
-    pub(super) fn call(&self, key: &Key) -> Result<(), Limited> {
-        self.requests.as_ref().map_or(Ok(()), |requests| requests.take(key, self.policy))
+    pub(super) fn call(&self, key: &Key, ledger: Option<&Ledger>) -> Result<(), Limited> {
+        self.take(self.requests.as_ref(), key, ledger)
+    }
+
+    fn take(&self, from: Option<&Gcra>, key: &Key, ledger: Option<&Ledger>) -> Result<(), Limited> {
+        let Some(from) = from else {
+            return Ok(());
+        };
+        from.take(key, self.policy)?;
+        if let Some(ledger) = ledger {
+            let (policy, quota, taken) = (self.policy, from.quota, Taken::Once(from.pace));
+            ledger.note(Spend { policy, key: *key, quota, taken });
+        }
+        Ok(())
     }
 
     /// Counts an open stream of the key. It is counted where nothing is limited, too: a limit
     /// may come with the next configuration.
-    pub(super) fn hold(&self, key: &Key) -> Result<Permit, Limited> {
-        self.table.hold(key, self.concurrent).ok_or_else(|| {
-            let count = self.concurrent.unwrap_or_default();
-            refused(self.policy, Quota::Concurrent { count }, CONCURRENT_RETRY_SECS)
-        })
+    pub(super) fn hold(&self, key: &Key, ledger: Option<&Ledger>) -> Result<Permit, Limited> {
+        let max = self.concurrent.unwrap_or_default();
+        let quota = Quota::Concurrent { count: max };
+        let permit = self.table.hold(key, self.concurrent);
+        let permit = permit.ok_or_else(|| refused(self.policy, quota, CONCURRENT_RETRY_SECS))?;
+        if let (Some(ledger), Some(_)) = (ledger, self.concurrent) {
+            let taken = Taken::Stream { count: self.table.count(key), max };
+            ledger.note(Spend { policy: self.policy, key: *key, quota, taken });
+        }
+        Ok(permit)
     }
+}
+
+/// The refusal of what all nodes together have spent already.
+pub(super) fn refused_for_all(spend: &Spend, wait: Duration) -> Limited {
+    let wait_secs = match spend.quota {
+        Quota::Opens { .. } | Quota::Requests { .. } => {
+            wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+        }
+        Quota::Concurrent { .. } => CONCURRENT_RETRY_SECS,
+    };
+    refused(spend.policy, spend.quota, wait_secs)
 }
 
 fn refused(policy: Policy, quota: Quota, wait_secs: u64) -> Limited {
@@ -282,7 +351,7 @@ mod tests {
     }
 
     fn opened(budget: &Budget, key: &Key, tries: usize) -> usize {
-        (0..tries).filter(|_| budget.open(key).is_ok()).count()
+        (0..tries).filter(|_| budget.open(key, None).is_ok()).count()
     }
 
     #[test]
@@ -308,45 +377,45 @@ mod tests {
     fn one_key_never_spends_anothers_budget() {
         let bench = Bench::new();
         let budget = bench.budget(&limit(Some("2/h"), None, Some(1)));
-        let _permit = budget.hold(&A).expect("a permit");
+        let _permit = budget.hold(&A, None).expect("a permit");
         assert_eq!(opened(&budget, &A, 1000), 2);
-        assert!(budget.hold(&A).is_err());
+        assert!(budget.hold(&A, None).is_err());
         assert_eq!(opened(&budget, &B, 10), 2);
-        assert!(budget.hold(&B).is_ok());
+        assert!(budget.hold(&B, None).is_ok());
     }
 
     #[test]
     fn retry_times_suffice_are_whole_and_differ() {
         let bench = Bench::new();
         let budget = bench.budget(&limit(Some("6/m"), Some(1), None));
-        assert!(budget.open(&A).is_ok());
+        assert!(budget.open(&A, None).is_ok());
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
-            let limited = budget.open(&A).expect_err("refused");
+            let limited = budget.open(&A, None).expect_err("refused");
             assert_eq!(limited.quota, Quota::Opens { count: 6, window_secs: 60 });
             assert!((10..=20).contains(&limited.retry_secs), "{}", limited.retry_secs);
             seen.insert(limited.retry_secs);
         }
         assert!(seen.len() > 1, "no jitter");
         bench.advance(9_001);
-        let limited = budget.open(&A).expect_err("refused");
+        let limited = budget.open(&A, None).expect_err("refused");
         assert!((1..=3).contains(&limited.retry_secs), "{}", limited.retry_secs);
         bench.advance(limited.retry_secs * 1000);
-        assert!(budget.open(&A).is_ok());
+        assert!(budget.open(&A, None).is_ok());
     }
 
     #[test]
     fn open_streams_are_given_back() {
         let bench = Bench::new();
         let budget = bench.budget(&limit(None, None, Some(2)));
-        let first = budget.hold(&A).expect("a permit");
-        let second = budget.hold(&A).expect("a permit");
-        let limited = budget.hold(&A).map(|_| ()).expect_err("refused");
+        let first = budget.hold(&A, None).expect("a permit");
+        let second = budget.hold(&A, None).expect("a permit");
+        let limited = budget.hold(&A, None).map(|_| ()).expect_err("refused");
         assert_eq!(limited.quota, Quota::Concurrent { count: 2 });
         assert!(limited.retry_secs >= CONCURRENT_RETRY_SECS);
         drop(first);
-        let third = budget.hold(&A).expect("a permit");
-        assert!(budget.hold(&A).is_err());
+        let third = budget.hold(&A, None).expect("a permit");
+        assert!(budget.hold(&A, None).is_err());
         drop((second, third));
         assert_eq!(bench.table.keys(), 0);
     }
@@ -361,12 +430,12 @@ mod tests {
             key
         };
         for number in 0..120_000 {
-            assert!(budget.open(&key(number)).is_ok(), "{number}");
+            assert!(budget.open(&key(number), None).is_ok(), "{number}");
         }
         assert_eq!(bench.table.keys(), KEYS_MAX.get());
         // The newest are remembered, the oldest forgotten.
-        assert!(budget.open(&key(119_999)).is_err());
-        assert!(budget.open(&key(0)).is_ok());
+        assert!(budget.open(&key(119_999), None).is_err());
+        assert!(budget.open(&key(0), None).is_ok());
     }
 
     #[test]
@@ -375,10 +444,10 @@ mod tests {
         let table = Table::new(NonZeroUsize::MIN.saturating_add(3));
         let limit = limit(Some("1/h"), None, None);
         let budget = Budget::new(Policy::Tenant, &limit, table, &bench.ticks);
-        assert!(budget.open(&A).is_ok());
+        assert!(budget.open(&A, None).is_ok());
         for number in 10..100 {
-            assert!(budget.open(&[number; 16]).is_ok());
-            assert!(budget.open(&A).is_err());
+            assert!(budget.open(&[number; 16], None).is_ok());
+            assert!(budget.open(&A, None).is_err());
         }
     }
 
@@ -388,13 +457,13 @@ mod tests {
         bench.advance(50_000);
         let before = bench.budget(&limit(Some("60/m"), Some(5), None));
         assert_eq!(opened(&before, &A, 10), 5);
-        let permit = before.hold(&A).expect("a permit");
+        let permit = before.hold(&A, None).expect("a permit");
         bench.advance(1_000);
         let after = bench.budget(&limit(Some("60/m"), Some(5), Some(1)));
         assert_eq!(opened(&after, &A, 10), 1);
-        assert!(after.hold(&A).is_err());
+        assert!(after.hold(&A, None).is_err());
         drop(permit);
-        assert!(after.hold(&A).is_ok());
+        assert!(after.hold(&A, None).is_ok());
         bench.advance(5_000);
         assert_eq!(opened(&after, &A, 10), 5);
     }
@@ -446,7 +515,7 @@ mod tests {
                 }
                 let key = [dice.random_range(0..4); 16];
                 let want = model.take(key, bench.ticks.now().as_u64());
-                match budget.open(&key) {
+                match budget.open(&key, None) {
                     Ok(()) => {
                         assert_eq!(want, 0, "seed {seed}, step {step}: taken");
                         taken += 1;
@@ -481,8 +550,8 @@ mod tests {
         let count = |take: &dyn Fn(&Key) -> bool| (0..keys).filter(|n| take(&key(*n))).count();
         for round in 0..6 {
             let want = |most: usize| if round < most { KEYS_MAX.get() } else { 0 };
-            assert_eq!(count(&|key| budget.open(key).is_ok()), want(5), "streams, {round}");
-            assert_eq!(count(&|key| budget.call(key).is_ok()), want(3), "calls, {round}");
+            assert_eq!(count(&|key| budget.open(key, None).is_ok()), want(5), "streams, {round}");
+            assert_eq!(count(&|key| budget.call(key, None).is_ok()), want(3), "calls, {round}");
         }
         assert_eq!(bench.table.keys(), 2 * KEYS_MAX.get());
     }
@@ -494,9 +563,9 @@ mod tests {
             requests: Some(Rate::parse("2/h").expect("a rate")),
             ..limit(Some("1/h"), None, None)
         });
-        assert!(budget.open(&A).is_ok() && budget.open(&A).is_err());
-        assert!(budget.call(&A).is_ok() && budget.call(&A).is_ok());
-        let limited = budget.call(&A).expect_err("refused");
+        assert!(budget.open(&A, None).is_ok() && budget.open(&A, None).is_err());
+        assert!(budget.call(&A, None).is_ok() && budget.call(&A, None).is_ok());
+        let limited = budget.call(&A, None).expect_err("refused");
         assert_eq!(limited.quota, Quota::Requests { count: 2, window_secs: 3600 });
     }
 

@@ -9,14 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use governor::clock::Clock as _;
 use governor::nanos::Nanos;
 use sha2::{Digest as _, Sha256};
 
 use super::identity::Grant;
 use super::query::Query;
+use super::warrant::Warrant;
 use crate::edge::clock::Ticks;
 use crate::edge::digest::Digest;
 use crate::proto::event::Subscription;
@@ -25,7 +24,7 @@ use crate::proto::event::Subscription;
 pub(super) const PARAMETER: &str = "ticket";
 
 /// Time enough for a page to open its stream, too short to find a ticket in a log and use it.
-pub(super) const TICKET_LIFE: Duration = Duration::from_secs(30);
+pub(crate) const TICKET_LIFE: Duration = Duration::from_secs(30);
 
 /// Tickets of one stream: a page that asks and asks pushes out its own.
 const OF_STREAM_MAX: usize = 16;
@@ -37,7 +36,7 @@ const TICKETS_MAX: usize = 65_536;
 const BYTES_MAX: usize = 64 << 20;
 
 /// 256 bits, so that none can be guessed.
-const TICKET_BYTES: usize = 32;
+pub(super) const TICKET_BYTES: usize = 32;
 
 /// Parameters that only say how a stream is shown. They may differ between ticket and stream.
 const FREE: &[&str] =
@@ -83,14 +82,10 @@ impl Tickets {
         Self { table: Mutex::default(), ticks }
     }
 
-    /// Makes a ticket.
-    pub(super) fn issue(
-        &self,
-        grant: Grant,
-        subscription: Arc<Subscription>,
-        bound: Bound,
-    ) -> String {
-        let text = format!("cmt_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; TICKET_BYTES]>()));
+    /// Makes a ticket that is good on this node.
+    pub(super) fn issue(&self, warrant: Warrant) -> String {
+        let Warrant { grant, subscription, bound } = warrant;
+        let text = Warrant::ticket();
         let now = self.ticks.now();
         let ticket = Ticket {
             digest: Digest::of(&text),

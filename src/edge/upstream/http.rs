@@ -8,13 +8,14 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use jiff::fmt::rfc2822;
 use nix::errno::Errno;
+use pingora::connectors::TransportConnector;
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::TcpKeepalive;
@@ -60,14 +61,14 @@ const KEY_SET_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     /// Its name in logs.
-    name: &'a str,
-    url: &'a Url,
-    ca: Option<&'a PathBuf>,
-    server_name: &'a str,
-    connect_timeout: Duration,
+    pub(super) name: &'a str,
+    pub(super) url: &'a Url,
+    pub(super) ca: Option<&'a PathBuf>,
+    pub(super) server_name: &'a str,
+    pub(super) connect_timeout: Duration,
     /// The certificate that it is shown.
-    identity: Option<&'a Tls>,
-    is_http2: bool,
+    pub(super) identity: Option<&'a Tls>,
+    pub(super) is_http2: bool,
 }
 
 impl<'a> From<&'a Source> for Place<'a> {
@@ -109,7 +110,9 @@ pub(crate) struct Dialer {
     budgets: Mutex<HashMap<String, Arc<Budget>>>,
     /// By host and port: what a backend gives is shared by all sources that ask it.
     allowances: Mutex<HashMap<String, Arc<Allowance>>>,
-    trusted: Trusted,
+    pub(super) trusted: Trusted,
+    /// For what is no HTTP.
+    pub(super) raw: OnceLock<TransportConnector>,
     rings: Rings,
     resolved: Mutex<HashMap<(String, u16), Resolved>>,
     /// Conversations that are being polled.
@@ -156,6 +159,7 @@ impl Dialer {
             budgets: Mutex::default(),
             allowances: Mutex::default(),
             trusted: Trusted::default(),
+            raw: OnceLock::new(),
             rings: Rings::new(),
             resolved: Mutex::default(),
             polled: Arc::default(),
@@ -340,7 +344,7 @@ impl Dialer {
         Ok(addresses)
     }
 
-    fn forget(&self, host: &str, port: u16) {
+    pub(super) fn forget(&self, host: &str, port: u16) {
         let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         resolved.remove(&(host.to_owned(), port));
     }
@@ -507,7 +511,7 @@ impl Head {
     }
 }
 
-fn peer(place: Place<'_>, address: SocketAddr) -> HttpPeer {
+pub(super) fn peer(place: Place<'_>, address: SocketAddr) -> HttpPeer {
     let is_tls = place.url.scheme == Scheme::Https;
     let sni = place.server_name.to_owned();
     let mut peer = HttpPeer::new(address, is_tls, sni);
@@ -575,7 +579,7 @@ fn header(
 }
 
 /// What a failure of the connection is called in the stream.
-fn down_reason(error: &BError) -> DownReason {
+pub(super) fn down_reason(error: &BError) -> DownReason {
     match error.etype() {
         ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout

@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod pass;
 mod poll;
+mod raw;
 mod ready;
 mod ring;
 mod probe;

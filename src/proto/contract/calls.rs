@@ -153,12 +153,6 @@ pub(super) fn messages() -> [(&'static str, Value); 5] {
         "dependencies": {"participantId": ["tenantId"]},
         "additionalProperties": false,
     });
-    let closed = json!({
-        "type": "object",
-        "properties": {"closed": {"type": "integer", "minimum": 0}},
-        "required": ["closed"],
-        "additionalProperties": false,
-    });
     let refusal = json!({
         "type": "object",
         "properties": {
@@ -176,7 +170,7 @@ pub(super) fn messages() -> [(&'static str, Value); 5] {
         ("AskTicket", plain("askTicket", "A page asks for a ticket.", asked)),
         ("Ticket", answers("ticket", "Stands for the credential, once.", ticket)),
         ("Close", plain("close", "Whose streams are to end.", whose)),
-        ("Closed", answers("closed", "So many streams were ended.", closed)),
+        ("Closed", answers("closed", "So many streams were ended.", closed())),
         ("Refusal", plain("refusal", "Any status of 400 and above.", refusal)),
     ]
 }
@@ -187,4 +181,23 @@ fn in_headers() -> Value {
         {"$ref": "#/components/securitySchemes/bearer"},
         {"$ref": "#/components/securitySchemes/apiKey"},
     ])
+}
+
+/// What ending streams is answered.
+fn closed() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "closed": {
+                "type": "integer", "minimum": 0,
+                "description": "Streams of the node that was asked.",
+            },
+            "otherNodesTold": {
+                "type": "boolean",
+                "description": "Whether all nodes end theirs; absent where there is one.",
+            },
+        },
+        "required": ["closed"],
+        "additionalProperties": false,
+    })
 }

@@ -10,12 +10,14 @@ mod jwks;
 mod metrics;
 mod pki;
 mod raw;
+mod redis;
 mod relay;
 mod schema;
 mod sse;
 mod web;
 mod workshop;
 
+pub(crate) use self::redis::Redis;
 pub(crate) use backends::{
     Four, KINDS, One, backend, backend_with, jane, options, say, source_name,
 };

@@ -3,6 +3,7 @@
 mod access;
 mod budgets;
 mod jwt;
+mod shared;
 mod tickets;
 
 use std::fmt::Write as _;
@@ -59,6 +60,7 @@ fn config() -> Config {
             tenant: Limit::default(),
             connections: Connections::default(),
         },
+        cluster: None,
         replay: Replay { events: 1, bytes: 1, age: zero, linger: zero },
         timeouts: Timeouts { write: zero, head: zero },
         sources: Vec::new(),
@@ -214,6 +216,28 @@ impl Bench {
     }
 
     fn ask(&self, ask: &Ask<'_>, query: &str) -> Decided {
+        let decided = self.ask_with(ask, query, None, Past::default());
+        decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
+    }
+
+    /// The same with other nodes, which are asked by the test.
+    fn ask_with(
+        &self,
+        ask: &Ask<'_>,
+        query: &str,
+        ledger: Option<&Ledger>,
+        past: Past,
+    ) -> Result<Decided, Later> {
+        self.with_asked(ask, query, ledger, |asked| self.gate.decide(asked, past, ask.wall))
+    }
+
+    fn with_asked<T>(
+        &self,
+        ask: &Ask<'_>,
+        query: &str,
+        ledger: Option<&Ledger>,
+        then: impl FnOnce(&Asked<'_>) -> T,
+    ) -> T {
         let mut headers = HeaderMap::new();
         for (name, value) in ask.headers {
             let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
@@ -227,9 +251,9 @@ impl Bench {
             authority: None,
             peer: Some(ask.peer.parse().expect("an address")),
             draining: None,
+            ledger,
         };
-        let decided = self.gate.decide(&asked, None, ask.wall);
-        decided.unwrap_or_else(|_| panic!("nobody publishes keys here"))
+        then(&asked)
     }
 
     fn get(&self, query: &str) -> Decided {

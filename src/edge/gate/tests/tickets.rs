@@ -14,7 +14,7 @@ impl Bench {
     #[track_caller]
     fn ticket(&self, headers: &[(&'static str, &str)], query: &str) -> String {
         match self.ask(&post(headers), query).decision {
-            Decision::Ticket(ticket, 30) => ticket.reveal().to_owned(),
+            Decision::Ticket(warrant) => self.gate.issue(*warrant).reveal().to_owned(),
             other => panic!("{query}: {}", show(&other)),
         }
     }

@@ -21,7 +21,7 @@ use super::Dialer;
 use crate::config;
 use crate::edge::bell::Bell;
 use crate::edge::clock;
-use crate::edge::gate::{Asked, Decided, Decision, Gate, Resolved};
+use crate::edge::gate::{self, Asked, Decided, Decision, Gate, Resolved};
 use crate::edge::hub::{Hub, Listener, Subscribe};
 use crate::edge::jwks::KeySets;
 use crate::proto::channel::{Batch, Filter, Join, Standing};
@@ -87,8 +87,9 @@ impl Bench {
             authority: None,
             peer: Some([127, 0, 0, 1].into()),
             draining: None,
+            ledger: None,
         };
-        let decided = self.gate.decide(&asked, None, clock::wall());
+        let decided = self.gate.decide(&asked, gate::Past::default(), clock::wall());
         let Ok(Decided { decision: Decision::Stream(mut admitted), .. }) = decided else {
             panic!("refused")
         };
