@@ -36,6 +36,7 @@ fmt:
 
 lint:
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --no-default-features --lib --bins -- -D warnings
 
 unit:
 	cargo test

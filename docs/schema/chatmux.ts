@@ -40,6 +40,18 @@ export type ReceiptKind = "delivered" | "read";
 /** What somebody is in a conversation. */
 export type Role = "participant" | "agent" | "bot" | "system" | "supervisor" | "peer";
 
+/** `connection`: who holds the connection. `header`: whom a trusted proxy names. `ignored`: who holds the connection, though a proxy that is not trusted names another. */
+export type SelfTestClientFrom = "connection" | "header" | "ignored";
+
+/** Why a self-test ends: all was sent, or chatmux had to end it early. */
+export type SelfTestEndReason = "done" | "draining" | "token_expired" | "revoked";
+
+/** A version of HTTP. */
+export type SelfTestHttp = "1.0" | "1.1" | "2";
+
+/** What a probe is for. */
+export type SelfTestPhase = "burst" | "paced" | "padded" | "silence";
+
 /** XMPP's words for availability. */
 export type Show = "online" | "away" | "chat" | "dnd" | "xa" | "offline";
 
@@ -299,6 +311,62 @@ export interface Refused {
   message: string;
   /** When to come back, where waiting helps. */
   retryInSeconds?: number;
+}
+
+/** A self-test begins: its first event, once. */
+export interface SelfTestBegin {
+  /** Milliseconds since `begin`, by the clock of chatmux. */
+  sentMs: number;
+  /** When it was sent. */
+  timestamp: Time;
+  /** The version of this form: 1. */
+  version: number;
+  /** How many probes come. */
+  probes: number;
+  /** The longest silence that is tried. */
+  idleSeconds: number;
+  /** How long all of it takes, where nothing is in the way. */
+  takesMs: number;
+  /** The heartbeat of a stream with these parameters. */
+  heartbeatSeconds: number;
+  /** What chatmux saw of the request. */
+  request: SelfTestRequest;
+}
+
+/** A self-test ends: its last event. */
+export interface SelfTestEnd {
+  /** Milliseconds since `begin`, by the clock of chatmux. */
+  sentMs: number;
+  /** Why. */
+  reason: SelfTestEndReason;
+}
+
+/** One probe of a self-test. */
+export interface SelfTestProbe {
+  /** Milliseconds since `begin`, by the clock of chatmux. */
+  sentMs: number;
+  /** Which, from 1. */
+  number: number;
+  /** What it is for. */
+  phase: SelfTestPhase;
+  /** How long nothing is sent after it. */
+  nextMs: number;
+  /** There to fill buffers. */
+  padding?: string;
+}
+
+/** A request as it came to chatmux, past whatever is in between. */
+export interface SelfTestRequest {
+  /** How the last hop speaks. */
+  http: SelfTestHttp;
+  /** Its `Accept-Encoding`, at most 200 characters. */
+  acceptEncoding?: string;
+  /** Its `Via`, at most 200 characters. */
+  via?: string;
+  /** Whom chatmux takes for the client. */
+  clientFrom: SelfTestClientFrom;
+  /** Whether the header `Last-Event-ID` came along. */
+  lastEventId: boolean;
 }
 
 /** Who did it. */
@@ -643,6 +711,18 @@ export interface CoreEvents {
   Handoff: HandoffMessage;
 }
 
+/** The events of a self-test, by name. */
+export interface SelfTestEvents {
+  begin: SelfTestBegin;
+  probe: SelfTestProbe;
+  end: SelfTestEnd;
+  refused: Refused;
+}
+
+/** An event of a self-test (GET to the stream's path with `/selftest` behind it); `event` says which. */
+export type SelfTestEvent =
+  { [Name in keyof SelfTestEvents]: { event: Name; data: SelfTestEvents[Name] } }[keyof SelfTestEvents];
+
 /** The query parameters of a stream. */
 export interface StreamParameters {
   /** The workflow, or the whole workflow id: `<tenantId>:` in front. */
@@ -669,6 +749,12 @@ export interface StreamParameters {
   lastEventId?: string;
   /** `event`: refusals come as the event `refused`, if the route allows that. */
   errors?: "event";
+}
+
+/** The query parameters of a self-test. */
+export interface SelfTestParameters extends StreamParameters {
+  /** Seconds of the longest silence that is tried: 5 without it, 0 for none. */
+  idle?: number;
 }
 
 /** The body of a refusal that comes as plain HTTP. */

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::file::{CERTIFICATE, PRIVATE_KEY, parse_address, pem_file};
+use super::net::{HAS_TLS, NO_TLS};
 use super::read::{Reader, Table, Value};
 use super::yaml::{self, join};
 use super::{Certificate, Listen, ListenTls, Tls, TlsVersion, source, spec};
@@ -39,6 +40,9 @@ pub(super) fn listen(
 
 fn listen_tls(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<ListenTls> {
     let table = reader.table(value, spec::LISTEN_TLS)?;
+    if !HAS_TLS {
+        reader.error(table.at, &table.path, NO_TLS);
+    }
     let certificates = certificates(reader, &table);
     let min_version = reader.word(&table, "min_version", |word| match word {
         "1.2" => Some(TlsVersion::Tls12),

@@ -110,6 +110,13 @@ impl Rate {
     }
 }
 
+/// Whether this build speaks TLS.
+pub(super) const HAS_TLS: bool = cfg!(feature = "openssl");
+
+/// What is said of TLS where it does not. Without this, Pingora's connector would take what is
+/// written for sent.
+pub(super) const NO_TLS: &str = "this build has no TLS: it was made without the feature `openssl`";
+
 /// How a source is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -138,7 +145,14 @@ impl Url {
     /// # Errors
     /// What is wrong. The text itself is not repeated: a password may stand in it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_with(text, HAS_TLS)
+    }
+
+    fn parse_with(text: &str, has_tls: bool) -> Result<Self, String> {
         let (scheme, rest) = if let Some(rest) = text.strip_prefix("https://") {
+            if !has_tls {
+                return Err(NO_TLS.to_owned());
+            }
             (Scheme::Https, rest)
         } else if let Some(rest) = text.strip_prefix("http://") {
             (Scheme::Http, rest)
@@ -289,6 +303,17 @@ mod tests {
         check_net("127.0.0.1", "127.0.0.2", false);
         check_net("2001:db8::/32", "2001:db8:ffff::1", true);
         check_net("2001:db8::/32", "2001:db9::1", false);
+    }
+
+    #[test]
+    fn a_build_without_tls_takes_no_url_that_needs_it() {
+        for (text, has_tls, want) in [
+            ("https://a.example.com", true, Ok(Scheme::Https)),
+            ("https://a.example.com", false, Err(NO_TLS.to_owned())),
+            ("http://a.example.com", false, Ok(Scheme::Http)),
+        ] {
+            assert_eq!(Url::parse_with(text, has_tls).map(|url| url.scheme), want, "{text}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) use clock::{now, wall};
 pub(crate) use cluster::probe_cluster;
 pub(crate) use door::{H2_STREAMS_MAX, connections_max};
 pub use filters::Proxy;
-pub(crate) use jwks::count_keys;
+pub(crate) use jwks::try_keys;
 pub use passthrough::Passing;
 pub use proxy::Edge;
 pub use server::{Bound, Hooks, RunOptions, run};

@@ -24,7 +24,7 @@ use super::down::{Down, WriteFailure};
 use super::gate::Admitted;
 use super::streams::Entry;
 use crate::proto::selftest::{
-    About, ClientFrom, EndReason, Plan, write_begin, write_end, write_probe,
+    About, ClientFrom, EndReason, HttpVersion, Plan, write_begin, write_end, write_probe,
 };
 
 /// What a self-test needs to run.
@@ -80,9 +80,9 @@ pub(super) fn about(request: &Parts, admitted: &Admitted, client_from: ClientFro
     };
     About {
         http: match request.version {
-            http::Version::HTTP_2 => "2",
-            http::Version::HTTP_10 => "1.0",
-            _ => "1.1",
+            http::Version::HTTP_2 => HttpVersion::V2,
+            http::Version::HTTP_10 => HttpVersion::V1_0,
+            _ => HttpVersion::V1_1,
         },
         accept_encoding: text(ACCEPT_ENCODING),
         via: text(VIA),
@@ -235,7 +235,7 @@ mod tests {
         let bell = Arc::new(Bell::default());
         let subscription = Subscription::new("t", "w", "p");
         let about = About {
-            http: "1.1",
+            http: HttpVersion::V1_1,
             accept_encoding: None,
             via: None,
             client_from: ClientFrom::Connection,

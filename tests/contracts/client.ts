@@ -6,6 +6,8 @@ import {
   type CoreEvents,
   type Message,
   type MessageType,
+  type SelfTestEvent,
+  type SelfTestParameters,
   type StreamEvent,
   type StreamParameters,
   isPassed,
@@ -114,6 +116,25 @@ export function core(message: CoreEvents["Data"]): string {
   return `${message.source.backend} ${JSON.stringify(message.data)}`;
 }
 
+// What lies between, event by event: with all names there, nothing is left.
+export function test(event: SelfTestEvent): string {
+  switch (event.event) {
+    case "begin":
+      return `${event.data.request.http} ${event.data.request.via ?? event.data.request.clientFrom}`;
+    case "probe":
+      return `${event.data.phase} ${event.data.number} ${event.data.padding?.length ?? 0}`;
+    case "end":
+      return event.data.reason;
+    case "refused":
+      return event.data.message;
+    default: {
+      const nothing: never = event;
+      return String(nothing);
+    }
+  }
+}
+
+export const asked: SelfTestParameters = { workflow: "w", participantId: "p", idle: 30 };
 export const known: Record<EventName, true> | undefined = undefined;
 export const last = react(read({ event: "heartbeat", data: "{}" }));
 export const chat: Events["Chat"]["messageType"] = "Chat";

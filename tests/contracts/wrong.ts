@@ -1,6 +1,14 @@
 // What a client gets wrong. Each marked line must be refused by the compiler, and no other.
 
-import { type Events, type StreamEvent, type StreamParameters, isPassed, on } from "./chatmux";
+import {
+  type Events,
+  type SelfTestEvents,
+  type SelfTestParameters,
+  type StreamEvent,
+  type StreamParameters,
+  isPassed,
+  on,
+} from "./chatmux";
 
 declare const stream: EventSource;
 
@@ -24,3 +32,7 @@ export const parameters: StreamParameters = { workflow: "w" }; // wrong: partici
 export const vocabulary: StreamParameters["vocabulary"] = "compact"; // wrong: another word
 export const direction: Events["Chat"]["direction"] = "outgoing"; // wrong: in lower case
 export const backend: Events["Chat"]["source"]["backend"] = "slack"; // wrong: no dialect
+export const padding: string = ({} as SelfTestEvents["probe"]).padding; // wrong: most have none
+export const reason: SelfTestEvents["end"]["reason"] = "server_draining"; // wrong: a word of the stream
+export const asked: SelfTestParameters = { workflow: "w", participantId: "p", idle: "5" }; // wrong: a number
+export const elsewhere: StreamParameters = { workflow: "w", participantId: "p", idle: 5 }; // wrong: of the self-test

@@ -307,6 +307,10 @@ async fn shells_complete_every_command_and_each_has_a_page() {
         assert_eq!(said.code, 0, "{said:?}");
         assert!(said.out.contains(&format!("chatmux\\-{command}")), "{}", said.out);
     }
+    let below = chatmux(&["man", "key", "list"]).await;
+    assert!(below.code == 0 && below.out.contains("chatmux\\-key\\-list"), "{below:?}");
+    let beyond = chatmux(&["man", "run", "nothing"]).await;
+    assert!(beyond.code == 1 && beyond.err.contains("there are none"), "{beyond:?}");
     let unknown = chatmux(&["man", "nothing"]).await;
     assert_eq!(unknown.code, 1);
     assert!(unknown.err.contains("normalize"), "{unknown:?}");

@@ -89,17 +89,19 @@ fn the_asyncapi_document_is_one_to_its_own_parser() {
     assert_eq!(found["findings"], json!([]));
     assert_eq!(found["version"], "3.0.0");
     let stream = "/api/user/sse/events";
-    let channels = json!(["/streams/close", stream, format!("{stream}/ticket")]);
-    assert_eq!(found["channels"], channels);
+    let below = ["selftest", "ticket"].map(|name| format!("{stream}/{name}"));
+    assert_eq!(found["channels"], json!(["/streams/close", below[0], stream, below[1]]));
     let messages = found["messages"].as_array().expect("messages");
     let has = |id: &str, name: &str, kind: &str| messages.contains(&json!([id, name, kind]));
     for name in ["connected", "gap", "refused", "Chat", "Token", "Raw"] {
         assert!(has(name, name, "object"), "{name}: {messages:?}");
     }
     assert!(has("CoreTyping", "Data", "object") && has("CoreGap", "Data", "object"));
-    // Less what opens a stream, and the two calls with their answers and the refusal.
-    let events = messages.len() - 6;
-    let operations = [("close", 1), ("events", events), ("open", 1), ("ticket", 1)];
+    // Less what opens a stream, the two calls with their answers and the refusal, and the events of
+    // the self-test.
+    let events = messages.len() - 6 - 3;
+    let operations =
+        [("close", 1), ("events", events), ("open", 1), ("selftest", 1), ("ticket", 1)];
     let action = |name| if name == "events" { "send" } else { "receive" };
     let operations: Vec<_> =
         operations.iter().map(|(name, count)| json!([name, action(*name), count])).collect();
@@ -148,6 +150,80 @@ async fn calls_are_asked_and_answered_as_the_asyncapi_document_says() {
     }
     stream.next_of(&["disconnected"]).await;
     one.check_law().await;
+}
+
+/// The events of an answer, as the JSON Schema sees them.
+fn events(text: &str) -> Vec<Value> {
+    let blocks = text.split_terminator("\n\n").map(|block| {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        let data = field("data: ").expect("data");
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        json!({"event": field("event: ").expect("a name"), "data": data})
+    });
+    blocks.collect()
+}
+
+#[tokio::test]
+async fn a_self_test_is_asked_and_answered_as_the_documents_say() {
+    let read = |file: &str| -> Value {
+        let text = std::fs::read_to_string(root().join("docs/schema").join(file));
+        serde_json::from_str(&text.expect("a file")).expect("JSON")
+    };
+    let (mut schema, document) = (read("events.schema.json"), read("asyncapi.json"));
+    schema["$ref"] = "#/$defs/SelfTestEvent".into();
+    let event = jsonschema::validator_for(&schema).expect("a schema");
+    // What the document has the call answered with, by the names of the events.
+    let operation = &document["operations"]["selftest"];
+    let target = |reference: &Value| {
+        let pointer = reference["$ref"].as_str().expect("a reference").trim_start_matches('#');
+        document.pointer(pointer).expect("its target")
+    };
+    let answers = operation["reply"]["messages"].as_array().expect("messages").iter();
+    let answers: Vec<_> = answers.map(|answer| target(target(answer))).collect();
+    let judge = |name: &str, data: &Value| {
+        let answer = answers.iter().find(|answer| answer["name"] == name);
+        let answer = answer.unwrap_or_else(|| panic!("{name} is not answered"));
+        let mut schema = answer["payload"].clone();
+        schema["components"] = document["components"].clone();
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let errors: Vec<_> = validator.iter_errors(data).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{name}: {data:#}: {errors:?}");
+    };
+
+    let one = One::start_with(Kind::Xians, |conf| conf.route(", allow_errors_event: true")).await;
+    let address = target(&operation["channel"])["address"].as_str().expect("an address");
+    let stream = document["channels"]["stream"]["address"].as_str().expect("an address");
+    let path = address.replace(stream, "/events");
+    let told = &operation["bindings"]["http"];
+    let jane = Client::new("jane").path(&path).query("idle", "1").query("errors", "event");
+    let asked = jane.target();
+    for parameter in asked.split_once('?').expect("a query").1.split('&') {
+        let name = parameter.split('=').next().expect("a name");
+        assert!(!told["query"]["properties"][name].is_null(), "{name} is not told");
+    }
+    assert_eq!(told["method"], "GET");
+    let ask = async |client: Client| {
+        let asked = client.ask("GET").header("Last-Event-ID", "x").header("Via", "1.1 between");
+        asked.header("Accept-Encoding", "gzip").send(one.edge.streams()).await
+    };
+    let answered = ask(jane.clone()).await;
+    assert_eq!(answered.head.status, 200, "{answered:?}");
+    let heard = events(&answered.text());
+    let names: Vec<_> = heard.iter().map(|event| event["event"].as_str().expect("text")).collect();
+    assert_eq!((names.len(), names[0], names[14]), (15, "begin", "end"));
+    assert!(names[1..14].iter().all(|name| *name == "probe"), "{names:?}");
+    assert_eq!(heard[0]["data"]["request"]["via"], "1.1 between", "{heard:?}");
+    let refused = ask(jane.query("apikey", "nonsense")).await;
+    assert_eq!(refused.head.status, 200, "told in a stream");
+    let refused = events(&refused.text());
+    assert_eq!(refused[0]["event"], "refused");
+    for heard in heard.iter().chain(&refused) {
+        assert!(event.is_valid(heard), "{heard:#}");
+        judge(heard["event"].as_str().expect("a name"), &heard["data"]);
+    }
+    let plain = ask(Client::new("jane").path(&path).query("idle", "long")).await;
+    assert_eq!(plain.head.status, 400, "{plain:?}");
+    judge("refusal", &plain.json());
 }
 
 #[test]

@@ -395,7 +395,10 @@ async fn a_check_can_try_the_issuers() {
     let conf = scratch.write("edge.yaml", &Conf::new().backend(&backend).auth(&entry).yaml());
     let conf = conf.to_str().expect("a path");
     let tried = async || {
+        let before = jwks.fetches();
         let said = chatmux(&["check", "--online", "--format", "json", "-c", conf]).await;
+        jwks.until_fetches(before + 1).await;
+        assert_eq!(jwks.fetches(), before + 1, "an issuer is asked once");
         let report: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
         assert_eq!(report["online"][1]["path"], "auth.jwt[0].jwks_url", "{report}");
         (said.code, report)
@@ -406,6 +409,7 @@ async fn a_check_can_try_the_issuers() {
     assert_eq!((code, &report["online"][1]["keys"]), (0, &1.into()), "{report}");
     let said = chatmux(&["check", "--online", "-c", conf]).await;
     assert!(said.out.contains("jwks") && said.out.contains(", 1 usable keys"), "{said:?}");
+    jwks.until_fetches(2).await;
     for (status, body, want) in [
         (200, jwk_set(&[Signer::Ed.jwk("two")]), "gives no key that `algorithms`"),
         (200, "[]".to_owned(), "gives no set of keys"),

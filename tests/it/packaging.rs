@@ -55,7 +55,7 @@ fn the_unit_drains_reloads_and_hands_over() {
     };
     let check = "/usr/bin/chatmux check -c /etc/chatmux/chatmux.yaml";
     assert_eq!(value("ExecReload"), [check, "/bin/kill -HUP $MAINPID"]);
-    assert_eq!(value("EnvironmentFile"), ["-/run/chatmux/upgrade.env"]);
+    assert_eq!(value("EnvironmentFile"), ["-/run/chatmux-upgrade.env"]);
     assert!(value("ExecStart")[0].ends_with(" $CHATMUX_OPTIONS"));
     assert!(read("packaging/debian/chatmux.yaml").contains("/run/chatmux/upgrade.sock"));
     assert_eq!(value("Type"), ["notify"]);
@@ -84,7 +84,8 @@ case "$*" in
     if grep -q listening "$CHATMUX_RUN/new.log" 2> /dev/null; then echo active
     else echo "${CHATMUX_B:-inactive}"; fi ;;
   "start --no-block chatmux@b")
-    . "$CHATMUX_RUN/upgrade.env"
+    if [ -n "${CHATMUX_STOPPED:-}" ]; then kill -TERM $PPID; exit; fi
+    . "$CHATMUX_UPGRADE_ENV"
     "$CHATMUX" run -c "$CHATMUX_CONF" $CHATMUX_OPTIONS > /dev/null 2> "$CHATMUX_RUN/new.log" &
     echo $! > "$CHATMUX_RUN/new.pid" ;;
   "kill --signal=QUIT chatmux@a") kill -QUIT "$CHATMUX_OLD" ;;
@@ -108,22 +109,31 @@ async fn an_upgrade_hands_the_listeners_to_the_other_instance() {
     let (is_done, _) = run(Command::new("chmod").arg("755").arg(&systemctl)).await;
     assert!(is_done);
     let path = format!("{}:{}", scratch.path().display(), std::env::var("PATH").expect("PATH"));
+    let options = scratch.path().join("options.env");
+    // The folder is the service's: what lies there must not lead root elsewhere.
+    let foreign = scratch.write("foreign", "of somebody else");
+    std::os::unix::fs::symlink(&foreign, scratch.path().join("upgrade.env")).expect("a link");
     let mut upgrade = Command::new(root().join("packaging/systemd/upgrade"));
     upgrade
         .env("PATH", path)
         .env("CHATMUX_RUN", scratch.path())
+        .env("CHATMUX_UPGRADE_ENV", &options)
         .env("CHATMUX", env!("CARGO_BIN_EXE_chatmux"))
         .env("CHATMUX_CONF", &conf)
         .env("CHATMUX_OLD", old.pid().to_string());
     // The last upgrade is still draining: another one would have nowhere to go.
     let (is_done, said) = run(upgrade.env("CHATMUX_B", "deactivating")).await;
     assert!(!is_done && said.contains("chatmux@b is deactivating"), "{said}");
-    let (is_done, said) = run(upgrade.env_remove("CHATMUX_B")).await;
+    // Somebody stops it halfway.
+    let (is_done, _) = run(upgrade.env_remove("CHATMUX_B").env("CHATMUX_STOPPED", "yes")).await;
+    assert!(!is_done && !options.exists(), "the next start is no upgrade");
+    let (is_done, said) = run(upgrade.env_remove("CHATMUX_STOPPED")).await;
     let file = |name: &str| std::fs::read_to_string(scratch.path().join(name)).unwrap_or_default();
     let new = Ended(file("new.pid").trim().to_owned());
     assert!(is_done, "{said} {}", file("new.log"));
     assert_eq!(said.trim(), "upgrade: chatmux@b runs, chatmux@a drains");
-    assert!(!scratch.path().join("upgrade.env").exists(), "the next start is no upgrade");
+    assert!(!options.exists(), "the next start is no upgrade");
+    assert_eq!(std::fs::read_to_string(&foreign).expect("a file"), "of somebody else");
     assert_eq!(old.wait_exit().await, 0, "{}", old.log());
     let reply = Client::new("jane").without("apikey").ask("GET").send(to).await;
     assert_eq!(reply.head.status, 401, "the new process answers: {}", file("new.log"));
@@ -205,20 +215,69 @@ fn everything_that_the_debian_package_holds_is_there() {
         };
         assert!(found, "{from} is not there");
     }
-    assert!(count >= 10, "{count} assets");
+    assert!(count >= 14, "{count} assets");
+    assert!(manifest.contains("\nlicense-file = [\"packaging/debian/copyright\", \"0\"]\n"));
+    // In a form of its own, it is put in as it stands.
+    assert!(read("packaging/debian/copyright").starts_with("Format: https://www.debian.org/"));
+    assert!(manifest.contains("\nchangelog = \"packaging/debian/changelog\"\n"));
+    let version = concat!("chatmux (", env!("CARGO_PKG_VERSION"), "-1) ");
+    let changelog = read("packaging/debian/changelog");
+    assert!(changelog.starts_with(version), "the newest entry is of this version: {changelog}");
     assert!(manifest.contains("conf-files = [\"/etc/chatmux/chatmux.yaml\"]"));
+}
+
+#[tokio::test]
+async fn a_package_that_is_removed_stops_and_one_that_is_upgraded_goes_on() {
+    let scratch = Scratch::new();
+    let (systemd, etc) = (scratch.path().join("systemd"), scratch.path().join("etc"));
+    std::fs::create_dir(&systemd).expect("a folder");
+    std::fs::create_dir(&etc).expect("a folder");
+    let called = scratch.path().join("called");
+    for tool in ["systemctl", "deb-systemd-invoke"] {
+        let tool = scratch.write(tool, "#!/bin/sh\necho \"${0##*/} $*\" >> \"$CALLED\"\n");
+        assert!(run(Command::new("chmod").arg("755").arg(&tool)).await.0);
+    }
+    let path = format!("{}:{}", scratch.path().display(), std::env::var("PATH").expect("PATH"));
+    let link = etc.join("chatmux@a.service");
+    std::fs::write(&link, "enabled").expect("a file");
+    let calls = async |name: &str, arguments: &[&str]| {
+        let script = read(&format!("packaging/debian/{name}"));
+        let wants = "/etc/systemd/system/multi-user.target.wants";
+        let script = script.replace("/run/systemd/system", &systemd.display().to_string());
+        let script = scratch.write(name, &script.replace(wants, &etc.display().to_string()));
+        std::fs::write(&called, "").expect("a file");
+        let mut sh = Command::new("sh");
+        sh.arg(script).args(arguments).env("PATH", &path).env("CALLED", &called);
+        let (is_done, said) = run(&mut sh).await;
+        assert!(is_done, "{name} {arguments:?}: {said}");
+        std::fs::read_to_string(&called).expect("a file")
+    };
+    let reload = "systemctl --system daemon-reload\n";
+    let stop = "deb-systemd-invoke stop chatmux@a.service chatmux@b.service\n";
+    assert_eq!(calls("postinst", &["configure", "0.0.9-1"]).await, reload);
+    assert_eq!(calls("prerm", &["upgrade", "0.2.0-1"]).await, "");
+    assert_eq!(calls("prerm", &["remove"]).await, stop);
+    assert_eq!(calls("postrm", &["remove"]).await, reload);
+    assert!(link.exists(), "it starts again when it is installed again");
+    assert_eq!(calls("postrm", &["purge"]).await, reload);
+    assert!(!link.exists());
+    // In an image that is being built there is no systemd.
+    std::fs::remove_dir(&systemd).expect("a folder");
+    for (name, why) in [("postinst", "configure"), ("prerm", "remove"), ("postrm", "remove")] {
+        assert_eq!(calls(name, &[why]).await, "", "{name}");
+    }
 }
 
 /// The binary under test is ten times as large as a released one, and is compressed.
 const PACKAGE_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// Builds the package of the binary under test, where `cargo deb` is there.
+/// Builds the package of the binary under test, where `cargo deb` is there: `.ci/setup` installs it.
 #[tokio::test]
 async fn the_debian_package_is_built_and_holds_what_it_names() {
     let (has_tool, _) = run(Command::new("cargo").args(["deb", "--version"])).await;
     if !has_tool {
         // What it would put in is looked at above in any case.
-        println!("not built: there is no `cargo deb` (cargo install cargo-deb)");
+        println!("not built: there is no `cargo deb` (.ci/setup test)");
         return;
     }
     let scratch = Scratch::new();
@@ -237,7 +296,9 @@ async fn the_debian_package_is_built_and_holds_what_it_names() {
     let deb = scratch.path().join("chatmux.deb");
     let (is_read, control) = run(Command::new("dpkg-deb").arg("--info").arg(&deb)).await;
     assert!(is_read, "{control}");
-    for field in [" Package: chatmux\n", "ca-certificates", "libssl3", "conffiles"] {
+    let scripts = ["postinst", "prerm", "postrm"];
+    let fields = [" Package: chatmux\n", "ca-certificates", "libssl3", "conffiles"];
+    for field in fields.into_iter().chain(scripts) {
         assert!(control.contains(field), "{field} is not in {control}");
     }
     let (is_read, files) = run(Command::new("dpkg-deb").arg("--contents").arg(&deb)).await;
@@ -252,6 +313,13 @@ async fn the_debian_package_is_built_and_holds_what_it_names() {
         ("-rw-r--r--", "./usr/share/doc/chatmux/docs/schema/asyncapi.json"),
         ("-rw-r--r--", "./usr/share/chatmux/prometheus/alerts.yaml"),
         ("-rw-r--r--", "./usr/share/chatmux/grafana/chatmux.json"),
+        ("-rw-r--r--", "./usr/share/man/man1/chatmux.1.gz"),
+        ("-rw-r--r--", "./usr/share/man/man1/chatmux-check.1.gz"),
+        ("-rw-r--r--", "./usr/share/bash-completion/completions/chatmux"),
+        ("-rw-r--r--", "./usr/share/zsh/vendor-completions/_chatmux"),
+        ("-rw-r--r--", "./usr/share/fish/vendor_completions.d/chatmux.fish"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/copyright"),
+        ("-rw-r--r--", "./usr/share/doc/chatmux/changelog.Debian.gz"),
     ] {
         let has = |line: &str| line.starts_with(mode) && line.ends_with(&format!(" {file}"));
         assert!(files.lines().any(has), "{mode} {file} is not in\n{files}");

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::super::terminal::{Paint, Progress, colour};
 use crate::config::{Config, Issuer, IssuerKey, KeySetUrl, Redis, Scheme, Source, Url};
-use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, count_keys, probe, probe_cluster, wall};
+use crate::edge::{Dialer, PROBE_TIMEOUT, Probed, probe, probe_cluster, try_keys, wall};
 use crate::proto::event::DownReason;
 use crate::telemetry::JwksOutcome;
 
@@ -174,16 +174,20 @@ async fn try_source(dialer: &Dialer, source: &Arc<Source>) -> Tried {
 
 async fn try_issuer(dialer: &Dialer, at: usize, issuer: &Issuer, from: &KeySetUrl) -> Tried {
     let shown = Shown::new(&from.url, from.server_name(), PROBE_TIMEOUT);
-    let keys = tokio::time::timeout(PROBE_TIMEOUT, count_keys(dialer, issuer, from));
-    let (result, days, keys) =
-        tokio::join!(probe(dialer, from, &from.target), certificate_days(shown), keys);
+    let asked = tokio::time::timeout(PROBE_TIMEOUT, try_keys(dialer, issuer, from));
+    let (asked, days) = tokio::join!(asked, certificate_days(shown));
+    let (result, keys) = match asked.unwrap_or(Err(DownReason::Timeout)) {
+        Ok((probed, keys)) => (Ok(probed), Some(keys)),
+        Err(reason) => (Err(reason), None),
+    };
     let mut tried = judged(&format!("auth.jwt[{at}].jwks_url"), &from.url.to_string(), result);
     tried.on_certificate(days);
-    match keys.unwrap_or(Err(JwksOutcome::Unreachable)) {
-        Ok(keys) => tried.keys = Some(keys),
+    match keys {
+        Some(Ok(keys)) => tried.keys = Some(keys),
         // Why there was no answer is said already, and so is a fault of its own.
-        Err(_) if !tried.errors.is_empty() => {}
-        Err(outcome) => {
+        None => {}
+        Some(Err(_)) if !tried.errors.is_empty() => {}
+        Some(Err(outcome)) => {
             let (url, fault) = (&tried.url, no_keys(outcome));
             tried.errors.push(format!("{url} {fault}: no token of this issuer is taken"));
         }
@@ -259,10 +263,10 @@ const fn failed(reason: DownReason) -> (&'static str, &'static str) {
             ("tls", "cannot be trusted: its certificate, name or TLS version is not right")
         }
         DownReason::Timeout | DownReason::Silent => ("connect", "does not answer in time"),
+        DownReason::BadContentType => ("answer", "compresses its answer, which nobody asked for"),
         DownReason::Reset
         | DownReason::Closed
         | DownReason::BadStatus
-        | DownReason::BadContentType
         | DownReason::Unauthorized
         | DownReason::RateLimited
         | DownReason::Ended => ("answer", "breaks the connection off"),

@@ -35,7 +35,23 @@ mod tests {
     use super::*;
     use crate::edge::gate::parameters::bad;
     use crate::edge::refusal::Fault;
+    use crate::proto::contract::{Kind, SELF_TEST_PARAMETERS};
     use crate::proto::selftest::IDLE_MAX_SECS;
+
+    #[test]
+    fn the_contract_tells_of_what_is_read_here() {
+        let [told] = SELF_TEST_PARAMETERS else { panic!("{SELF_TEST_PARAMETERS:?}") };
+        assert_eq!((told.name, told.is_required), (IDLE, false));
+        let Kind::Int { min, max } = told.kind else { panic!("{told:?}") };
+        let read = |idle: i64| {
+            let query = format!("{IDLE}={idle}");
+            let read = SelfTest::read(Query::new(&query), ClientFrom::Connection);
+            read.expect("a number").plan.idle_secs()
+        };
+        assert_eq!((read(i64::MIN), read(i64::MAX)), (min, max));
+        let default = format!(": {IDLE_DEFAULT_SECS} without it");
+        assert!(told.doc.contains(&default), "{}", told.doc);
+    }
 
     #[test]
     fn the_longest_silence_is_a_bounded_whole_number() {

@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::clock;
-use super::upstream::Dialer;
+use super::upstream::{Answered, Dialer, Head, Probed};
 use crate::config::{Algorithm, Issuer, IssuerKey, KEY_SET_BYTES_MAX, KeySetUrl};
 use crate::proto::backend::{Message, Method};
 use crate::proto::backoff::{Backoff, asked_wait};
@@ -256,20 +256,33 @@ impl Inner {
     }
 }
 
-/// How many keys of the set that this issuer publishes can be used.
+/// Asks once for the set that this issuer publishes: what was answered, and how many of its keys
+/// can be used.
 ///
 /// # Errors
-/// Why there are none.
-pub(crate) async fn count_keys(
+/// Why there was no answer.
+pub(crate) async fn try_keys(
     dialer: &Dialer,
     issuer: &Issuer,
     from: &KeySetUrl,
-) -> Result<usize, JwksOutcome> {
-    let fetched = fetch(dialer, issuer, from).await;
-    fetched.map(|keys| keys.len()).map_err(|failed| failed.outcome)
+) -> Result<(Probed, Result<usize, JwksOutcome>), DownReason> {
+    let (head, answered) = ask(dialer, from).await?;
+    let keys = read(&head, &answered, issuer);
+    let keys = keys.map(|keys| keys.len()).map_err(|failed| failed.outcome);
+    Ok((Probed::from(&head), keys))
 }
 
 async fn fetch(dialer: &Dialer, issuer: &Issuer, from: &KeySetUrl) -> Result<Keys, Failed> {
+    let (head, answered) = ask(dialer, from).await.map_err(|reason| {
+        Failed::new(match reason {
+            DownReason::Tls => JwksOutcome::Tls,
+            _ => JwksOutcome::Unreachable,
+        })
+    })?;
+    read(&head, &answered, issuer)
+}
+
+async fn ask(dialer: &Dialer, from: &KeySetUrl) -> Result<(Head, Answered), DownReason> {
     let message = Message {
         method: Method::Get,
         target: from.target.clone(),
@@ -281,13 +294,11 @@ async fn fetch(dialer: &Dialer, issuer: &Issuer, from: &KeySetUrl) -> Result<Key
         ],
         body: None,
     };
-    let called = dialer.call(from, &message, KEY_SET_BYTES_MAX).await;
-    let (head, answered) = called.map_err(|reason| {
-        Failed::new(match reason {
-            DownReason::Tls => JwksOutcome::Tls,
-            _ => JwksOutcome::Unreachable,
-        })
-    })?;
+    dialer.call(from, &message, KEY_SET_BYTES_MAX).await
+}
+
+/// The keys of an answer.
+fn read(head: &Head, answered: &Answered, issuer: &Issuer) -> Result<Keys, Failed> {
     // Another place than the configured one is not followed to.
     if head.status != 200 {
         let retry_after = head.retry_after;

@@ -490,6 +490,8 @@ pub(crate) struct Head {
     pub(super) is_encoded: bool,
     /// The pause that it asks for.
     pub(crate) retry_after: Option<Duration>,
+    /// The other side's clock, as its `Date` says.
+    pub(crate) date: Option<UnixMillis>,
 }
 
 impl Head {
@@ -499,6 +501,7 @@ impl Head {
             content_type: essence(text("content-type")),
             is_encoded: !matches!(text("content-encoding"), "" | "identity"),
             retry_after: parse_retry_after(text("retry-after")),
+            date: parse_date(text("date")),
         }
     }
 
@@ -620,7 +623,7 @@ pub(crate) fn parse_retry_after(text: &str) -> Option<Duration> {
 }
 
 /// A date as headers have it.
-pub(super) fn parse_date(text: &str) -> Option<UnixMillis> {
+fn parse_date(text: &str) -> Option<UnixMillis> {
     let date = rfc2822::parse(text).ok()?;
     Some(UnixMillis(date.timestamp().as_millisecond()))
 }

@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cell::{UpstreamCell, Wanted};
 pub(in crate::edge) use health::Health;
+pub(in crate::edge) use http::{Answered, Head};
 pub(crate) use http::{Dialer, parse_retry_after};
 pub(crate) use pass::PassKey;
 pub(crate) use probe::{PROBE_TIMEOUT, Probed, probe};
 pub(crate) use trust::Trusts;
 
 use self::history::Missed;
-use self::http::Head;
 use self::ring::{Count, Ring};
 use super::clock;
 use crate::proto::backend::Transport;

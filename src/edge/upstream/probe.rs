@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::http::{Dialer, Place, parse_date};
+use super::http::{Dialer, Head, Place};
 use crate::proto::backend::{Message, Method};
 use crate::proto::event::DownReason;
 use crate::proto::time::UnixMillis;
@@ -21,7 +21,13 @@ pub(crate) struct Probed {
     pub(crate) date: Option<UnixMillis>,
 }
 
-/// Asks a source or an issuer for a path, without credentials.
+impl From<&Head> for Probed {
+    fn from(head: &Head) -> Self {
+        Self { status: head.status, date: head.date }
+    }
+}
+
+/// Asks a place for a path, without credentials.
 ///
 /// # Errors
 /// Why there is no answer.
@@ -45,8 +51,5 @@ async fn ask(dialer: &Dialer, place: Place<'_>, target: &str) -> Result<Probed, 
     };
     let mut connection = dialer.connect(place, false).await?;
     connection.send(place, &message, None).await?;
-    let head = connection.read_head().await?;
-    let date = connection.session.response_header().and_then(|header| header.headers.get("date"));
-    let date = date.and_then(|date| parse_date(date.to_str().ok()?));
-    Ok(Probed { status: head.status, date })
+    Ok(Probed::from(&connection.read_head().await?))
 }

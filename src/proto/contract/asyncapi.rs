@@ -1,4 +1,5 @@
-//! The AsyncAPI 3 document: the stream, what is asked of it, what is sent; the calls beside it.
+//! The AsyncAPI 3 document: the stream, what is asked of it, what is sent; its self-test; the
+//! calls beside it.
 //!
 //! AsyncAPI has a binding for HTTP but none for server-sent events. So the request and the head
 //! of the answer are bound as HTTP, the `event:` and `id:` lines stand as headers of a message,
@@ -8,19 +9,19 @@ use serde_json::{Map, Value, json};
 
 use super::request::{Kind, PARAMETERS, Parameter, types_pattern};
 use super::schema::{CORE_GAP, core_name, definitions, message_name};
-use super::{VERSION, calls};
+use super::{VERSION, calls, selftest};
 use crate::proto::event::MessageType;
 use crate::proto::event::describe::{CONTROLS, MESSAGES};
 
 const SCHEMAS: &str = "#/components/schemas/";
 
 /// A message of the document: its name, its event's name, its data, whether it has a cursor.
-struct Sent {
-    name: String,
-    event: &'static str,
-    data: String,
-    has_cursor: bool,
-    doc: String,
+pub(super) struct Sent {
+    pub(super) name: String,
+    pub(super) event: &'static str,
+    pub(super) data: String,
+    pub(super) has_cursor: bool,
+    pub(super) doc: String,
 }
 
 /// The document.
@@ -35,6 +36,8 @@ pub fn asyncapi() -> Value {
     let channel_messages: Map<_, _> = messages.iter().map(refer).collect();
     let mut channels = Map::from_iter(calls::channels());
     channels.insert("stream".to_owned(), stream(channel_messages));
+    channels.insert(selftest::NAME.to_owned(), selftest::channel());
+    messages.extend(selftest::sent().map(|one| (one.name.clone(), message(&one))));
     let of_calls = calls::messages().into_iter();
     messages.extend(of_calls.map(|(name, message)| (name.to_owned(), message)));
     json!({
@@ -158,6 +161,7 @@ fn operations(sent: &[Sent]) -> Value {
     let refer = |name: &str| json!({"$ref": format!("#/channels/stream/messages/{name}")});
     let all: Vec<_> = sent.iter().map(|one| refer(&one.name)).collect();
     let mut operations = Map::from_iter(calls::operations());
+    operations.insert(selftest::NAME.to_owned(), selftest::operation());
     operations.insert(
         "open".to_owned(),
         json!({

@@ -1,20 +1,21 @@
-//! The contracts for those who read a stream, made of the vocabulary's tables: JSON Schema,
-//! AsyncAPI 3, TypeScript.
+//! The contracts for those who read a stream or a self-test, made of the tables of both: JSON
+//! Schema, AsyncAPI 3, TypeScript.
 //!
 //! They are committed under `docs/schema` and printed by `chatmux schema`; the tests hold them
-//! to what is written on the wire. Not here: the tables (`event::describe`), the contract of
-//! conf files (`config`).
+//! to what is written on the wire. Not here: the tables (`event::describe`,
+//! `selftest`), the contract of conf files (`config`).
 
 mod asyncapi;
 mod calls;
 mod request;
 mod schema;
+mod selftest;
 #[cfg(test)]
 mod tests;
 mod typescript;
 
 pub use asyncapi::asyncapi;
-pub use request::{Kind, PARAMETERS, Parameter};
+pub use request::{Kind, PARAMETERS, Parameter, SELF_TEST_PARAMETERS};
 pub use schema::schema;
 pub use typescript::typescript;
 
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 
 use super::backend::ROSTER;
 use super::event::describe::{CONTROLS, Field, MESSAGE, MESSAGES, Record, Words};
+use super::selftest::EVENTS as SELF_TEST_EVENTS;
 
 /// The version of the vocabulary.
 const VERSION: &str = "1";
@@ -32,12 +34,15 @@ const PASSED_BACKEND: &str = "xians";
 /// What a `gap` names as its backend in the `core` vocabulary, where it is of the whole stream.
 const OWN_BACKEND: &str = "chatmux";
 
+/// The event that tells why there is no stream; a self-test has it, too.
+const REFUSED: &str = "refused";
+
 /// The names of the dialects.
 fn backends() -> Vec<&'static str> {
     ROSTER.iter().map(|dialect| dialect.name).collect()
 }
 
-/// Every object and every set of words that the vocabulary names, by name.
+/// Every object and every set of words that the vocabulary or a self-test names, by name.
 #[derive(Default)]
 struct Named {
     records: BTreeMap<&'static str, &'static Record>,
@@ -53,6 +58,9 @@ impl Named {
         }
         for control in CONTROLS {
             named.record(control.data);
+        }
+        for (_, data) in SELF_TEST_EVENTS {
+            named.record(data);
         }
         named
     }

@@ -1,8 +1,9 @@
-//! What a client may ask a stream for: the query parameters.
+//! What a client may ask a stream or a self-test for: the query parameters.
 //!
 //! Not here: how they are read and what is refused (`edge::gate`), whose tests hold this table.
 
 use crate::proto::event::MessageType;
+use crate::proto::selftest::IDLE_MAX_SECS;
 
 /// A query parameter of a stream.
 #[derive(Debug)]
@@ -73,6 +74,13 @@ pub const PARAMETERS: &[Parameter] = &[
         "`event`: refusals come as the event `refused`, if the route allows that.",
     ),
 ];
+
+/// What a self-test reads besides.
+pub const SELF_TEST_PARAMETERS: &[Parameter] = &[optional(
+    "idle",
+    Kind::Int { min: 0, max: IDLE_MAX_SECS },
+    "Seconds of the longest silence that is tried: 5 without it, 0 for none.",
+)];
 
 const fn needed(name: &'static str, doc: &'static str) -> Parameter {
     Parameter { name, kind: Kind::Text, is_required: true, doc }

@@ -1,4 +1,4 @@
-//! The JSON Schema of every event.
+//! The JSON Schema of every event, those of a self-test included.
 //!
 //! Strict where the vocabulary is: no unknown fields, no other words, nothing missing. Free where
 //! that is free: data of the backend. The words used are those that draft 7 and 2020-12 share,
@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Named, OWN_BACKEND, PASSED_BACKEND, VERSION, backends};
+use super::{Named, OWN_BACKEND, PASSED_BACKEND, REFUSED, SELF_TEST_EVENTS, VERSION, backends};
 use crate::proto::event::MessageType;
 use crate::proto::event::describe::{
     CONTROLS, ControlEvent, Field, MESSAGE, MESSAGES, Message, Record, Shape,
@@ -26,7 +26,8 @@ pub fn schema() -> Value {
         "title": format!("chatmux events, vocabulary {VERSION}"),
         "description": "Made by `chatmux schema events`. For people: docs/events.md. An event \
             is {event, id, data}, its data parsed; $defs/Event is one of the full vocabulary, \
-            $defs/CoreEvent one of the core vocabulary. Clients ignore names and fields that \
+            $defs/CoreEvent one of the core vocabulary, $defs/SelfTestEvent one of a \
+            self-test. Clients ignore names and fields that \
             they do not know: a later version may have more.",
         "$ref": "#/$defs/Event",
         "$defs": definitions("#/$defs/"),
@@ -80,6 +81,7 @@ pub(super) fn definitions(prefix: &'static str) -> Map<String, Value> {
     );
     all.insert("Event".to_owned(), schemas.event());
     all.insert("CoreEvent".to_owned(), schemas.core_event());
+    all.insert("SelfTestEvent".to_owned(), schemas.self_test_event());
     all
 }
 
@@ -237,6 +239,16 @@ impl Schemas {
         all.extend(wrapped.map(|message| self.one(data, &core_name(message), true)));
         all.push(self.one(data, CORE_GAP, false));
         json!({"description": "An event of the core vocabulary.", "anyOf": all})
+    }
+
+    fn self_test_event(&self) -> Value {
+        let own = SELF_TEST_EVENTS.iter().map(|(event, data)| self.one(event, data.name, false));
+        let refused = CONTROLS.iter().filter(|control| control.name == REFUSED);
+        let refused = refused.map(|control| self.control_event(control));
+        json!({
+            "description": "An event of a self-test, which is another stream.",
+            "oneOf": own.chain(refused).collect::<Vec<_>>(),
+        })
     }
 
     fn control_event(&self, control: &ControlEvent) -> Value {

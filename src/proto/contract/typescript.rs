@@ -1,12 +1,13 @@
-//! The TypeScript types of every event, and three helpers that give them to listeners.
+//! The TypeScript types of every event, those of a self-test included, and three helpers that give
+//! them to listeners.
 //!
 //! One file without imports, to be copied into a project. It compiles under `strict`.
 
 use std::fmt::Write as _;
 
-use super::request::{Kind, PARAMETERS};
+use super::request::{Kind, PARAMETERS, Parameter, SELF_TEST_PARAMETERS};
 use super::schema::message_name;
-use super::{Named, OWN_BACKEND, PASSED_BACKEND, VERSION, backends};
+use super::{Named, OWN_BACKEND, PASSED_BACKEND, REFUSED, SELF_TEST_EVENTS, VERSION, backends};
 use crate::proto::event::MessageType;
 use crate::proto::event::describe::{CONTROLS, Field, MESSAGE, MESSAGES, Message, Record, Shape};
 
@@ -32,6 +33,7 @@ pub fn typescript() -> String {
     }
     messages(&mut out);
     maps(&mut out);
+    self_test(&mut out);
     parameters(&mut out);
     out.push('\n');
     out.push_str(HELPERS);
@@ -183,17 +185,43 @@ fn core(out: &mut String) {
     line!(out, "}}");
 }
 
+/// GET to the stream's path with `/selftest` behind it.
+fn self_test(out: &mut String) {
+    line!(out, "\n/** The events of a self-test, by name. */\nexport interface SelfTestEvents {{");
+    for (name, data) in SELF_TEST_EVENTS {
+        line!(out, "  {name}: {};", data.name);
+    }
+    for control in CONTROLS.iter().filter(|control| control.name == REFUSED) {
+        line!(out, "  {}: {};", control.name, control.data.name);
+    }
+    line!(
+        out,
+        "}}\n\n/** An event of a self-test (GET to the stream's path with `/selftest` behind it); \
+         `event` says which. */\nexport type SelfTestEvent =\n  \
+         {{ [Name in keyof SelfTestEvents]: \
+         {{ event: Name; data: SelfTestEvents[Name] }} }}[keyof SelfTestEvents];"
+    );
+}
+
+fn parameter(out: &mut String, parameter: &Parameter) {
+    let mark = if parameter.is_required { "" } else { "?" };
+    let kind = match parameter.kind {
+        Kind::Text | Kind::Credential | Kind::Types => "string".to_owned(),
+        Kind::Int { .. } => "number".to_owned(),
+        Kind::Word(words) => union(words),
+    };
+    line!(out, "  /** {} */\n  {}{mark}: {kind};", parameter.doc, parameter.name);
+}
+
 fn parameters(out: &mut String) {
     line!(out, "\n/** The query parameters of a stream. */\nexport interface StreamParameters {{");
-    for parameter in PARAMETERS {
-        let mark = if parameter.is_required { "" } else { "?" };
-        let kind = match parameter.kind {
-            Kind::Text | Kind::Credential | Kind::Types => "string".to_owned(),
-            Kind::Int { .. } => "number".to_owned(),
-            Kind::Word(words) => union(words),
-        };
-        line!(out, "  /** {} */\n  {}{mark}: {kind};", parameter.doc, parameter.name);
-    }
+    PARAMETERS.iter().for_each(|one| parameter(out, one));
+    line!(
+        out,
+        "}}\n\n/** The query parameters of a self-test. */\n\
+         export interface SelfTestParameters extends StreamParameters {{"
+    );
+    SELF_TEST_PARAMETERS.iter().for_each(|one| parameter(out, one));
     line!(
         out,
         "}}\n\n/** The body of a refusal that comes as plain HTTP. */\nexport interface Refusal {{\n  \

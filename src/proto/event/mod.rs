@@ -18,8 +18,8 @@ pub use payload::{
     Participant, Party, Payload, Presence, Receipt, Show, Status, StatusState, TextFormat, Token,
     Typing, TypingDetail,
 };
-pub(super) use wire::with_id;
 pub use wire::{Encoded, Envelope, Framed, Label, Vocabulary};
+pub(super) use wire::{with_id, words};
 
 use super::time::UnixMillis;
 

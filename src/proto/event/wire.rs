@@ -603,6 +603,8 @@ macro_rules! words {
     };
 }
 
+pub(in crate::proto) use words;
+
 words!(Direction { Outgoing = "Outgoing", Incoming = "Incoming" });
 words!(Role {
     Participant = "participant", Agent = "agent", Bot = "bot", System = "system",

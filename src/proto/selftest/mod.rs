@@ -5,6 +5,7 @@
 //! came ([`Heard`]) and gets a verdict ([`judge`]). Bounded: no plan takes longer than
 //! [`TAKES_MAX`]. Not here: sending and receiving, a clock.
 
+mod describe;
 mod heard;
 mod plan;
 mod probe;
@@ -13,7 +14,8 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+pub use describe::EVENTS;
 pub use heard::{Ended, Heard};
 pub use plan::{IDLE_DEFAULT_SECS, IDLE_MAX_SECS, Phase, Plan, Step, TAKES_MAX};
-pub use probe::{About, ClientFrom, EndReason, write_begin, write_end, write_probe};
+pub use probe::{About, ClientFrom, EndReason, HttpVersion, write_begin, write_end, write_probe};
 pub use verdict::{Check, Finding, Verdict, judge};

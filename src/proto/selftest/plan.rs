@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::proto::event::words;
+
 /// The longest silence that is tried where nobody says: as long as a stream is by default.
 pub const IDLE_DEFAULT_SECS: u64 = 5;
 /// Longer than this no stream is silent: it is the longest heartbeat.
@@ -31,18 +33,7 @@ pub enum Phase {
     Silence,
 }
 
-impl Phase {
-    /// Its word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Burst => "burst",
-            Self::Paced => "paced",
-            Self::Padded => "padded",
-            Self::Silence => "silence",
-        }
-    }
-}
+words!(Phase { Burst = "burst", Paced = "paced", Padded = "padded", Silence = "silence" });
 
 /// A probe, and the pause after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

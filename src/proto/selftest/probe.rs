@@ -2,6 +2,7 @@
 //! the self-test is another stream.
 
 use super::plan::{Plan, Step};
+use crate::proto::event::words;
 use crate::proto::json::Fields;
 use crate::proto::sse::write_event;
 use crate::proto::time::UnixMillis;
@@ -24,23 +25,26 @@ pub enum ClientFrom {
     Ignored,
 }
 
-impl ClientFrom {
-    /// Its word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Header => "header",
-            Self::Ignored => "ignored",
-        }
-    }
+words!(ClientFrom { Connection = "connection", Header = "header", Ignored = "ignored" });
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.0.
+    V1_0,
+    /// HTTP/1.1.
+    V1_1,
+    /// HTTP/2.
+    V2,
 }
+
+words!(HttpVersion { V1_0 = "1.0", V1_1 = "1.1", V2 = "2" });
 
 /// What the edge saw of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
-    /// The version of HTTP: `1.0`, `1.1` or `2`.
-    pub http: &'static str,
+    /// How the last hop speaks.
+    pub http: HttpVersion,
     /// `Accept-Encoding`.
     pub accept_encoding: Option<String>,
     /// `Via`.
@@ -66,18 +70,12 @@ pub enum EndReason {
     Revoked,
 }
 
-impl EndReason {
-    /// Its word on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Draining => "draining",
-            Self::TokenExpired => "token_expired",
-            Self::Revoked => "revoked",
-        }
-    }
-}
+words!(EndReason {
+    Done = "done",
+    Draining = "draining",
+    TokenExpired = "token_expired",
+    Revoked = "revoked",
+});
 
 /// Appends `begin`, the first event.
 pub fn write_begin(out: &mut Vec<u8>, plan: &Plan, about: &About, wall: UnixMillis) {
@@ -90,7 +88,7 @@ pub fn write_begin(out: &mut Vec<u8>, plan: &Plan, about: &About, wall: UnixMill
         fields.int("takesMs", int(plan.takes().as_millis()));
         fields.int("heartbeatSeconds", int(about.heartbeat_secs));
         fields.nested("request", |fields| {
-            fields.text("http", about.http);
+            fields.text("http", about.http.as_str());
             fields.maybe("acceptEncoding", about.accept_encoding.as_deref().map(cut));
             fields.maybe("via", about.via.as_deref().map(cut));
             fields.text("clientFrom", about.client_from.as_str());

@@ -8,7 +8,7 @@ use crate::proto::time::UnixMillis;
 
 fn about() -> About {
     About {
-        http: "1.1",
+        http: HttpVersion::V1_1,
         accept_encoding: Some("gzip, br".to_owned()),
         via: None,
         client_from: ClientFrom::Header,

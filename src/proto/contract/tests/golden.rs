@@ -36,7 +36,12 @@ fn every_golden_output_is_valid() {
 }
 
 /// Every way to break an object by its table.
-fn broken(fields: &[Field], whole: &Value, pointer: &str, out: &mut Vec<(String, Value)>) {
+pub(super) fn broken(
+    fields: &[Field],
+    whole: &Value,
+    pointer: &str,
+    out: &mut Vec<(String, Value)>,
+) {
     let change = |what: String, path: &str, change: &dyn Fn(&mut Value)| {
         let mut copy = whole.clone();
         change(copy.pointer_mut(path).expect("a place"));

@@ -6,6 +6,7 @@
 
 mod golden;
 mod samples;
+mod selftest;
 
 use std::collections::BTreeSet;
 use std::slice::from_ref;
@@ -52,6 +53,7 @@ fn every_name_of_the_vocabulary_has_one_definition() {
     let mut fields: Vec<&'static [Field]> = vec![MESSAGE];
     fields.extend(MESSAGES.iter().filter_map(|message| message.data).map(|data| data.fields));
     fields.extend(CONTROLS.iter().map(|control| control.data.fields));
+    fields.extend(SELF_TEST_EVENTS.iter().map(|(_, data)| data.fields));
     while let Some(level) = fields.pop() {
         for field in level {
             let record = field.shape.record();
@@ -121,6 +123,10 @@ fn the_tables_hold_exactly_what_can_be_written() {
     for control in CONTROLS {
         wanted(control.data.fields, control.name, &mut all);
     }
+    for (name, data) in SELF_TEST_EVENTS {
+        wanted(data.fields, name, &mut all);
+    }
+    selftest::walk_all(&mut seen);
     for sample in samples::all() {
         let Sample { event, data, .. } = &sample;
         if let Some(control) = CONTROLS.iter().find(|control| control.name == event) {
@@ -221,6 +227,7 @@ fn every_event_and_parameter_stands_in_each_document() {
             !doc["operations"]["open"]["bindings"]["http"]["query"]["properties"][name].is_null()
         );
     }
+    selftest::check_documents(&doc, &ts);
     let types = regex::Regex::new(&request::types_pattern()).expect("an expression");
     for list in ["", "Chat", "Chat,File", "Chat, Typing ,", ",,Raw"] {
         let is_taken = crate::proto::event::TypeSet::parse(list).is_ok();

@@ -140,11 +140,13 @@ pub struct ControlEvent {
     pub is_core: bool,
 }
 
-const fn always(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+/// A field that is never absent.
+pub(in crate::proto) const fn always(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, is_always: true, doc }
 }
 
-const fn maybe(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+/// A field that may be absent.
+pub(in crate::proto) const fn maybe(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, is_always: false, doc }
 }
 
