@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::net::{Scheme, Url, split_host};
+use super::net::{HAS_TLS, NO_TLS, Scheme, Url, split_host};
 use super::read::{Reader, Table, parse_text};
 use super::{Tls, file, source, spec};
 use crate::proto::secret::Secret;
@@ -136,6 +136,9 @@ fn parse_url(text: &str) -> Result<(Url, i64), String> {
          rediss://cache.example.com/1";
     let text = parse_text(text).map_err(|_| RULE.to_owned())?;
     let (scheme, rest) = if let Some(rest) = text.strip_prefix("rediss://") {
+        if !HAS_TLS {
+            return Err(NO_TLS.to_owned());
+        }
         (Scheme::Https, rest)
     } else if let Some(rest) = text.strip_prefix("redis://") {
         (Scheme::Http, rest)
