@@ -32,7 +32,7 @@ async fn old_versions_and_weak_suites_are_refused() {
         assert!(!shaken.is_connected, "{old}");
         shaken.says("alert protocol version");
     }
-    assert_eq!(ended(&edge.metrics().await, "version"), 2);
+    edge.until("both versions are counted", |now| ended(now, "version") == 2).await;
     for weak in [
         "AES128-SHA",
         "AES256-GCM-SHA384",
@@ -46,7 +46,7 @@ async fn old_versions_and_weak_suites_are_refused() {
         assert!(!shaken.is_connected, "{weak}");
         shaken.says("alert handshake failure");
     }
-    assert_eq!(ended(&edge.metrics().await, "cipher"), 6);
+    edge.until("all ciphers are counted", |now| ended(now, "cipher") == 6).await;
     for (args, want) in [
         (&["-tls1_2", "-cipher", willing][..], "Cipher is ECDHE-RSA-"),
         (&["-tls1_2"], "Compression: NONE"),
@@ -111,8 +111,8 @@ async fn http_2_is_preferred_and_unknown_protocols_are_refused() {
         assert!(!shaken.is_connected, "{offered}");
         shaken.says("alert no application protocol");
     }
-    let now = edge.metrics().await;
-    assert_eq!((ended(&now, "success"), ended(&now, "protocol")), (6, 3));
+    let counted = |now: &Metrics| (ended(now, "success"), ended(now, "protocol")) == (6, 3);
+    edge.until("all are counted", counted).await;
     edge.check_law(&[]).await;
 }
 
@@ -135,8 +135,9 @@ async fn who_does_not_finish_a_handshake_is_not_waited_for() {
         let read = soon("the end", socket.read_to_end(&mut rest)).await;
         assert_eq!((read.ok(), rest.len()), (Some(0), 0));
     }
-    let now = edge.metrics().await;
-    assert_eq!((ended(&now, "timeout"), ended(&now, "success")), (2, 1));
+    // A socket is closed before its end is counted.
+    let counted = |now: &Metrics| (ended(now, "timeout"), ended(now, "success")) == (2, 1);
+    let now = edge.until("both are given up", counted).await;
     // Who leaves, who speaks no TLS, who does not trust the certificate.
     let left = ended(&now, "closed");
     drop(TcpStream::connect(edge.streams()).await.expect("a connection"));

@@ -128,9 +128,10 @@ async fn thirty_streams_of_one_chromium_page_hear_every_event() {
     }
     let now = edge.metrics().await;
     assert_eq!(sum(&now, "chatmux_client_streams_opened_total"), STREAMS as u64, "none came back");
-    // Chromium may have begun a second one before it knew of HTTP/2.
+    // Chromium may have begun others before it knew of HTTP/2: up to six, as many as it would open
+    // by HTTP/1.1, where each would have held one stream.
     let connections = sum(&now, "chatmux_client_connections");
-    assert!((1..=2).contains(&connections), "{connections} connections");
+    assert!((1..=6).contains(&connections), "{connections} connections for {STREAMS} streams");
     edge.check_law(&[("agent", &backend)]).await;
 }
 
