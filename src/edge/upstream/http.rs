@@ -244,14 +244,13 @@ impl Dialer {
         self.trusted.adopt(renewed);
     }
 
-    /// A peer for connections that Pingora opens by itself: with the authorities to trust, and
+    /// A peer for connections that no connector of ours is behind: with the authorities to trust, and
     /// the certificate to show.
     pub(super) fn peer(
         &self,
-        source: &Source,
+        place: Place<'_>,
         address: SocketAddr,
     ) -> Result<HttpPeer, DownReason> {
-        let place = Place::from(source);
         let mut peer = peer(place, address);
         let trust = self.trusted.trust(place.ca).map_err(|_| DownReason::Tls)?;
         peer.options.ca.clone_from(&trust.authorities);
@@ -295,14 +294,7 @@ impl Dialer {
                 Ok((session, is_reused)) => {
                     return Ok(Connection { session, is_reused, peer, connector });
                 }
-                Err(error) => {
-                    let source = place.name;
-                    log::debug!(source, address:%, error:%; "an address cannot be reached");
-                    if is_out_of_descriptors(&error) {
-                        log::warn!(source; "no file descriptor is left for a source");
-                    }
-                    last = down_reason(&error);
-                }
+                Err(error) => last = unreached(place, address, &error),
             }
         }
         // The addresses may have changed.
@@ -511,7 +503,7 @@ impl Head {
     }
 }
 
-pub(super) fn peer(place: Place<'_>, address: SocketAddr) -> HttpPeer {
+fn peer(place: Place<'_>, address: SocketAddr) -> HttpPeer {
     let is_tls = place.url.scheme == Scheme::Https;
     let sni = place.server_name.to_owned();
     let mut peer = HttpPeer::new(address, is_tls, sni);
@@ -579,7 +571,7 @@ fn header(
 }
 
 /// What a failure of the connection is called in the stream.
-pub(super) fn down_reason(error: &BError) -> DownReason {
+fn down_reason(error: &BError) -> DownReason {
     match error.etype() {
         ErrorType::ConnectTimedout
         | ErrorType::TLSHandshakeTimedout
@@ -596,6 +588,16 @@ pub(super) fn down_reason(error: &BError) -> DownReason {
         // An open set of Pingora's: all others break a connection that stood.
         _ => DownReason::Reset,
     }
+}
+
+/// An address of a place could not be reached: says so, and gives what that is called.
+pub(super) fn unreached(place: Place<'_>, address: SocketAddr, error: &BError) -> DownReason {
+    let source = place.name;
+    log::debug!(source, address:%, error:%; "an address cannot be reached");
+    if is_out_of_descriptors(error) {
+        log::warn!(source; "no file descriptor is left for a source");
+    }
+    down_reason(error)
 }
 
 /// The process may open no more, or the machine may not: that is no fault of the backend.

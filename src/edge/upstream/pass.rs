@@ -61,7 +61,7 @@ impl Dialer {
         source.name.hash(&mut group);
         let group_key = group.finish();
         let peers = addresses.into_iter().map(|address| {
-            let mut peer = self.peer(source, address)?;
+            let mut peer = self.peer(source.into(), address)?;
             peer.group_key = group_key;
             peer.options.read_timeout = Some(timeout);
             peer.options.write_timeout = Some(timeout);

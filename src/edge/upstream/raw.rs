@@ -5,7 +5,7 @@
 use pingora::connectors::TransportConnector;
 use pingora::protocols::Stream;
 
-use super::http::{Dialer, Place, down_reason, peer};
+use super::http::{Dialer, Place, unreached};
 use crate::config::{Redis, Url};
 use crate::proto::event::DownReason;
 
@@ -31,22 +31,13 @@ impl Dialer {
     /// Why it cannot be reached.
     pub(crate) async fn stream(&self, place: impl Into<Place<'_>>) -> Result<Stream, DownReason> {
         let place = place.into();
-        let trust = self.trusted.trust(place.ca).map_err(|_| DownReason::Tls)?;
-        let identity = place.identity.map(|files| self.trusted.identity(files));
-        let identity = identity.transpose().map_err(|_| DownReason::Tls)?;
         let connector = self.raw.get_or_init(|| TransportConnector::new(None));
         let mut last = DownReason::Dns;
         for address in self.resolve(&place.url.host, place.url.port).await? {
-            let mut peer = peer(place, address);
-            peer.options.ca.clone_from(&trust.authorities);
-            peer.client_cert_key.clone_from(&identity);
+            let peer = self.peer(place, address)?;
             match connector.new_stream(&peer).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => {
-                    let source = place.name;
-                    log::debug!(source, address:%, error:%; "an address cannot be reached");
-                    last = down_reason(&error);
-                }
+                Err(error) => last = unreached(place, address, &error),
             }
         }
         // The addresses may have changed.
